@@ -1,0 +1,129 @@
+"""The three kinds of error, never mixed.
+
+* `RequestError` and its children are *answers to a client*; they carry etcd's gRPC code and text.
+* `ProposalDropped`, `ConfChangeError`, `StorageError` are *conditions that a caller handles*.
+* `Violation` and `Blank` are *verdicts*: a promise was broken, an exercise is not filled in yet.
+
+Source: etcd api/v3rpc/rpctypes/error.go (codes and texts).
+"""
+
+from __future__ import annotations
+
+
+class KVLearnError(Exception):
+    """The root of every error that kvlearn raises on purpose."""
+
+
+# Answers to a client ------------------------------------------------------------------------
+
+
+class RequestError(KVLearnError):
+    """A request was refused. `code` is the gRPC status name, `text` the message that etcd sends."""
+
+    code = "UNKNOWN"
+    text = "etcdserver: unknown error"
+
+    def __init__(self, text: str | None = None, hint: str = ""):
+        self.text = text or type(self).text
+        self.hint = hint
+        super().__init__(f"{self.text} ({hint})" if hint else self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.args == other.args
+
+    __hash__ = Exception.__hash__
+
+
+class InvalidArgument(RequestError):
+    """The request itself is malformed."""
+
+    code = "INVALID_ARGUMENT"
+    text = "etcdserver: invalid argument"
+
+
+class EmptyKey(InvalidArgument):
+    """A request without a key."""
+
+    text = "etcdserver: key is not provided"
+
+
+class KeyNotFound(InvalidArgument):
+    """A flag needs the key's present record, and there is none."""
+
+    text = "etcdserver: key not found"
+
+
+class Compacted(RequestError):
+    """The revision asked for lies below the compacted one."""
+
+    code = "OUT_OF_RANGE"
+    text = "etcdserver: mvcc: required revision has been compacted"
+
+
+class FutureRevision(RequestError):
+    """The revision asked for lies above the current one."""
+
+    code = "OUT_OF_RANGE"
+    text = "etcdserver: mvcc: required revision is a future revision"
+
+
+class Unavailable(RequestError):
+    """The node cannot serve now and has not carried the request out; asking again is safe."""
+
+    code = "UNAVAILABLE"
+    text = "etcdserver: request refused, try again"
+
+
+class NoLeader(Unavailable):
+    """The node knows no leader, so it can neither write nor read linearizably."""
+
+    text = "etcdserver: no leader"
+
+
+class Stopped(Unavailable):
+    """The node is down: nobody answers at its address."""
+
+    text = "etcdserver: server stopped"
+
+
+class TimedOut(RequestError):
+    """No answer in time. A write may or may not have been carried out: look before you repeat it."""
+
+    code = "UNAVAILABLE"
+    text = "etcdserver: request timed out"
+
+
+# Conditions that a caller handles -----------------------------------------------------------
+
+
+class ProposalDropped(KVLearnError):
+    """Raft did not take a proposal; nothing happened. `reason` is a code of `events.REASONS`."""
+
+    def __init__(self, reason: str, why: str):
+        self.reason = reason
+        super().__init__(why)
+
+
+class ConfChangeError(KVLearnError):
+    """A membership change that is not allowed now, or never."""
+
+
+class StorageError(KVLearnError):
+    """What the disk holds is damaged, foreign or in use."""
+
+
+# Verdicts -----------------------------------------------------------------------------------
+
+
+class Violation(KVLearnError):
+    """A promise was broken. Carries `promise`, `why`, the `record` that broke it and the `seed`."""
+
+    def __init__(self, promise: str, why: str, record=None, seed=None):
+        self.promise, self.why, self.record, self.seed = promise, why, record, seed
+        where = f" [record {record.seq}, t={record.time:.6f} s]" if record is not None else ""
+        replay = f" (seed {seed})" if seed is not None else ""
+        super().__init__(f"{promise} is broken: {why}{where}{replay}")
+
+
+class Blank(KVLearnError):
+    """A rule that the student has not written yet was asked."""

@@ -1,0 +1,393 @@
+"""The vocabulary of the story: what the core, the hosts and the clients say has happened.
+
+Core code calls `emit(Committed(...))` at the line where the fact becomes true. A trace stamps it
+with number, time, node and cause. An event's `str` is its half of a line; with the node in front
+it is the line of logs, transcripts and panels: `n1 becomes leader in term 2`.
+
+Every refusal carries a *reason code* and the *facts* (numbers) that decided it. `REASONS` turns
+both into one true sentence; the why-line, the exercises and the tests all hang from that table.
+
+>>> print(Refused("vote", "n3", 4, "VOTE_LOG_BEHIND", (("theirs", "5@2"), ("mine", "6@3"))))
+refuses n3's vote request in term 4: its log ends at 5@2, which is behind 6@3, where mine ends
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kvlearn.value import value
+
+# code -> sentence; the braces are filled from the refusal's facts.
+REASONS: dict[str, str] = {
+    # votes (paper 5.2, 5.4.1)
+    "VOTE_TAKEN": "my vote of term {term} went to {vote}",
+    "VOTE_LOG_BEHIND": "its log ends at {theirs}, which is behind {mine}, where mine ends",
+    "VOTE_LEADER_KNOWN": "{leader} leads term {term} already",
+    "TERM_OLD": "it speaks of term {theirs}, and I am in term {mine} already",
+    # replication (paper 5.3)
+    "LOG_GAP": "it continues {prev}, and my log ends at {mine}",
+    "LOG_CONFLICT": "it continues {prev}, and mine has {mine} there",
+    # commit (paper 5.4.2)
+    "COMMIT_OLD_TERM": "{entry} is on a majority, but it is not of my own term {term}",
+    # proposals and reads
+    "NO_LEADER": "no leader is known in term {term}",
+    "NOT_LEADER": "I do not lead term {term}; {leader} does",
+    "READ_NOT_YET": "nothing of my own term {term} is committed yet",
+    # the wire
+    "LOST": "the network lost it",
+    "CUT": "the link from {source} to {target} is cut",
+    "DOWN": "{target} is down",
+    "BY_HAND": "it was dropped by hand",
+    "STRANGER": "{target} is not a node of this cluster",
+    # why a role changed
+    "STARTED": "it just started",
+    "HIGHER_TERM": "{source} speaks of term {theirs}, newer than {mine}",
+    "LEADER_HEARD": "{source} leads term {term}",
+    "ELECTION_LOST": "a majority refused",
+}
+
+Facts = tuple[tuple[str, Any], ...]
+
+
+def sentence(reason: str, facts: Facts) -> str:
+    """The one true sentence of a reason code with its numbers filled in."""
+    return REASONS[reason].format(**dict(facts))
+
+
+def facts(**numbers: Any) -> Facts:
+    """Facts in the order in which they were named; ids become their one-token text."""
+    return tuple(
+        (name, fact if isinstance(fact, (int, float, str)) else str(fact))
+        for name, fact in numbers.items()
+    )
+
+
+def span(first: int, last: int) -> str:
+    """`entry 4`, or `entries 4 to 6`."""
+    return f"entry {first}" if first == last else f"entries {first} to {last}"
+
+
+@value
+class Event:
+    """The root of the vocabulary."""
+
+
+# Raft ---------------------------------------------------------------------------------------
+
+
+@value
+class Started(Event):
+    """A node came up with what its disk held. `boot` counts its starts from 1; ticks are 0."""
+
+    term: int
+    vote: str | None
+    entries: tuple  # of raft.types.Entry, all that the disk holds
+    commit: int
+    applied: int
+    members: tuple[str, ...]
+    boot: int
+    tick_s: float = 0.0
+
+    def __str__(self) -> str:
+        last = self.entries[-1].id if self.entries else "0@0"
+        return f"starts in term {self.term} with its log up to {last}"
+
+
+@value
+class BecameFollower(Event):
+    term: int
+    leader: str | None
+    timeout_ticks: int  # the election timeout drawn for this period
+    reason: str
+    facts: Facts = ()
+
+    def __str__(self) -> str:
+        whose = f" of {self.leader}" if self.leader else ""
+        return f"is a follower{whose} in term {self.term}: {sentence(self.reason, self.facts)}"
+
+
+@value
+class BecameCandidate(Event):
+    """An election timeout ran out: the node votes for itself and asks for votes (paper 5.2)."""
+
+    term: int
+    last: Any  # EntryID, the end of its log
+    timeout_ticks: int
+    waited_ticks: int
+
+    def __str__(self) -> str:
+        heard = f"heard no leader for {self.waited_ticks} ticks"
+        return f"becomes candidate in term {self.term}: {heard}, its log ends at {self.last}"
+
+
+@value
+class BecameLeader(Event):
+    term: int
+    votes: tuple[str, ...]  # who voted for it
+    last: Any  # EntryID, the end of its log before its own no-op entry
+
+    def __str__(self) -> str:
+        return f"becomes leader in term {self.term} with the votes of {' '.join(self.votes)}"
+
+
+@value
+class VoteGranted(Event):
+    term: int
+    candidate: str
+
+    def __str__(self) -> str:
+        return f"votes for {self.candidate} in term {self.term}"
+
+
+@value
+class Refused(Event):
+    """`action` is what was asked: vote, append, commit, proposal or read."""
+
+    action: str
+    peer: str | None
+    term: int
+    reason: str
+    facts: Facts = ()
+
+    def __str__(self) -> str:
+        what = {
+            "vote": f"refuses {self.peer}'s vote request",
+            "append": f"refuses {self.peer}'s entries",
+            "commit": "may not commit",
+            "proposal": "cannot take a proposal",
+            "read": "cannot serve a read",
+            "message": f"ignores a message of {self.peer}",
+        }[self.action]
+        return f"{what} in term {self.term}: {sentence(self.reason, self.facts)}"
+
+
+@value
+class Truncated(Event):
+    """A follower throws its own entries after `after` away: the leader's differ (paper 5.3)."""
+
+    after: int
+    dropped: tuple  # of EntryID
+    by: Any  # EntryID of the leader's entry that differs
+
+    def __str__(self) -> str:
+        what = " ".join(str(entry) for entry in self.dropped)
+        return f"drops {what}: the leader has {self.by} there"
+
+
+@value
+class Appended(Event):
+    entries: tuple  # of raft.types.Entry
+
+    def __str__(self) -> str:
+        return "appends " + " ".join(str(entry) for entry in self.entries)
+
+
+@value
+class Progressed(Event):
+    """What a leader knows of a follower has changed (figure 2: matchIndex, nextIndex)."""
+
+    peer: str
+    state: str  # probe, replicate or snapshot
+    match: int
+    next: int
+
+    def __str__(self) -> str:
+        return f"knows {self.peer} in state {self.state}: match {self.match}, next {self.next}"
+
+
+@value
+class Committed(Event):
+    """The commit index moved from `old` to `index`; `term` is the term of that last entry."""
+
+    index: int
+    term: int
+    old: int
+
+    def __str__(self) -> str:
+        return f"commits {span(self.old + 1, self.index)}, up to {self.index}@{self.term}"
+
+
+@value
+class ReadConfirmed(Event):
+    """A leader knows that it still leads: reads that wait may be served from `index` (6.4)."""
+
+    index: int
+    acks: tuple[str, ...]
+    reads: int
+
+    def __str__(self) -> str:
+        what = "a read" if self.reads == 1 else f"{self.reads} reads"
+        return f"confirms {what} at index {self.index} with {' '.join(self.acks)}"
+
+
+# The node and its host ----------------------------------------------------------------------
+
+
+@value
+class Applied(Event):
+    """The state machine carried out entry `index`; `revision` is the store's afterwards."""
+
+    index: int
+    term: int
+    command: Any  # kv.requests.Command, or None for a leader's no-op entry
+    revision: int
+    error: str = ""  # a refusal is an outcome too, equal on every node
+
+    def __str__(self) -> str:
+        what = "a no-op" if self.command is None else str(self.command)
+        refused = f", refused: {self.error}" if self.error else ""
+        return f"applies {self.index}@{self.term}: {what} (revision {self.revision}){refused}"
+
+
+@value
+class Saved(Event):
+    """Line 1 of the host is done: what a Ready asked to keep is on the disk."""
+
+    term: int
+    vote: str | None
+    commit: int
+    first: int = 0  # entries first..last became durable; 0, 0: none
+    last: int = 0
+
+    def __str__(self) -> str:
+        what = f"term {self.term}, vote {self.vote or '-'}"
+        return f"saved {what}" + (f", {span(self.first, self.last)}" if self.last else "")
+
+
+@value
+class Crashed(Event):
+    """The process is gone, and with it what was not durable: entries above `last` in the log."""
+
+    last: int
+
+    def __str__(self) -> str:
+        return f"crashes; its disk keeps the log up to {self.last}"
+
+
+@value
+class Wiped(Event):
+    def __str__(self) -> str:
+        return "loses its disk: log, term and vote are gone"
+
+
+@value
+class Paused(Event):
+    def __str__(self) -> str:
+        return "is paused: it neither hears nor speaks, its clock goes on"
+
+
+@value
+class Resumed(Event):
+    def __str__(self) -> str:
+        return "goes on after its pause"
+
+
+# The network --------------------------------------------------------------------------------
+
+
+@value
+class Sent(Event):
+    """A message left. `packet` is its number; it arrives at `arrives_s`, unless `fate` says else."""
+
+    message: Any
+    packet: int
+    arrives_s: float | None = None  # None: not known (a real network)
+    fate: str = ""  # "" or the reason code why it will not arrive
+
+    def __str__(self) -> str:
+        end = f" ({self.fate.lower()})" if self.fate else ""
+        return f"sends {self.message}{end}"
+
+
+@value
+class Received(Event):
+    """A message arrived; the record's cause is its `Sent`."""
+
+    message: Any
+    packet: int
+
+    def __str__(self) -> str:
+        return f"receives {self.message}"
+
+
+@value
+class Dropped(Event):
+    """A packet did not arrive."""
+
+    message: Any
+    packet: int
+    reason: str
+    facts: Facts = ()
+
+    def __str__(self) -> str:
+        return f"{self.message} is lost: {sentence(self.reason, self.facts)}"
+
+
+@value
+class Delayed(Event):
+    message: Any
+    packet: int
+    arrives_s: float
+
+    def __str__(self) -> str:
+        return f"{self.message} is held up until {self.arrives_s:.3f} s"
+
+
+@value
+class LinksCut(Event):
+    """From now on nothing gets through on these (source, target) links."""
+
+    links: tuple[tuple[str, str], ...]
+    why: str = ""  # "partition (n1 n2) (n3 n4 n5)", "n1 is isolated", ...
+
+    def __str__(self) -> str:
+        return f"network: {self.why or ' '.join(f'{a}→{b}' for a, b in self.links) + ' cut'}"
+
+
+@value
+class Healed(Event):
+    def __str__(self) -> str:
+        return "network: all links work again"
+
+
+@value
+class LinksChanged(Event):
+    """The network's quality was set anew, or a clock's rate: `setting` = `new`."""
+
+    setting: str
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.setting} is now {self.new}"
+
+
+# Clients ------------------------------------------------------------------------------------
+
+
+@value
+class Invoked(Event):
+    """A client asked `node`. The record's node is the client."""
+
+    op_id: int
+    node: str
+    request: Any
+
+    def __str__(self) -> str:
+        return f"asks {self.node}: {self.request}"
+
+
+@value
+class Returned(Event):
+    """A client got its answer, or an error. `revision` is that of the answer's header."""
+
+    op_id: int
+    node: str
+    result: Any
+    revision: int = 0
+    error: str = ""
+    unknown: bool = False  # a write that may or may not have been carried out
+
+    def __str__(self) -> str:
+        if self.error:
+            return f"gets an error from {self.node}: {self.error}"
+        return f"gets {self.result} from {self.node} at revision {self.revision}"

@@ -1,0 +1,133 @@
+"""The messages of Raft, one class each. `str` is the label that pictures and transcripts show.
+
+`after_save`: the message promises that something is on the sender's disk, so it leaves after the
+save. A leader's `AppendEntries` promises nothing and may leave while its disk still writes.
+
+`at_most_once`: delivering it twice would do it twice. The simulated network, which may duplicate
+everything else, keeps such a message single, as the connection below a real transport does.
+
+>>> print(AppendEntries("n1", "n2", 3, prev=EntryID(1, 3), entries=(Entry(4, 1), Entry(5, 2)), commit=2))
+App 3@1→5@2
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from kvlearn.raft.types import Entry, EntryID, Index, NodeId, Term
+from kvlearn.value import value
+
+
+@value
+class Message:
+    """`term` is the sender's; 0 means that the message speaks of no term."""
+
+    after_save: ClassVar[bool] = False
+    at_most_once: ClassVar[bool] = False
+
+    source: NodeId
+    target: NodeId
+    term: Term
+
+
+@value
+class RequestVote(Message):
+    """A candidate asks for a vote; `last` is the end of its log (figure 2). etcd: MsgVote."""
+
+    after_save: ClassVar[bool] = True  # the candidate's vote for itself
+    last: EntryID
+
+    def __str__(self) -> str:
+        return f"Vote? t{self.term} {self.last}"
+
+
+@value
+class VoteResponse(Message):
+    """etcd: MsgVoteResp."""
+
+    after_save: ClassVar[bool] = True  # the vote
+    granted: bool
+
+    def __str__(self) -> str:
+        return f"{'Vote' if self.granted else 'No vote'} t{self.term}"
+
+
+@value
+class AppendEntries(Message):
+    """Entries that follow `prev`, and how far the leader has committed (figure 2). etcd: MsgApp."""
+
+    prev: EntryID
+    entries: tuple[Entry, ...]
+    commit: Index
+
+    def __str__(self) -> str:
+        if not self.entries:
+            return f"App {self.prev} c{self.commit}"
+        return f"App {self.prev}→{self.entries[-1].id}"
+
+
+@value
+class AppendResponse(Message):
+    """`match`: the log agrees with the leader's up to here. A refusal names the index that did
+    not fit (`rejected`) and where to look next (`hint`). etcd: MsgAppResp."""
+
+    after_save: ClassVar[bool] = True  # the entries
+    match: Index
+    rejected: Index = 0  # 0: accepted
+    hint: EntryID | None = None
+
+    def __str__(self) -> str:
+        return f"No {self.rejected}, try {self.hint}" if self.rejected else f"Ack {self.match}"
+
+
+@value
+class Heartbeat(Message):
+    """"I lead"; `context` asks for a confirmation that reads wait for. etcd: MsgHeartbeat."""
+
+    commit: Index
+    context: int = 0
+
+    def __str__(self) -> str:
+        return f"Beat r{self.context}" if self.context else "Beat"
+
+
+@value
+class HeartbeatResponse(Message):
+    """etcd: MsgHeartbeatResp."""
+
+    context: int = 0
+
+    def __str__(self) -> str:
+        return f"Beat ok r{self.context}" if self.context else "Beat ok"
+
+
+@value
+class ForwardProposal(Message):
+    """A follower hands a client's command to the leader; term 0. etcd: MsgProp."""
+
+    at_most_once: ClassVar[bool] = True
+    data: Any
+
+    def __str__(self) -> str:
+        return f"Prop {self.data}"
+
+
+@value
+class ReadIndex(Message):
+    """A follower asks from which index on it may serve a read; term 0. etcd: MsgReadIndex."""
+
+    context: Any
+
+    def __str__(self) -> str:
+        return "Read?"
+
+
+@value
+class ReadIndexResponse(Message):
+    """Serve the read once `index` is applied; term 0. etcd: MsgReadIndexResp."""
+
+    context: Any
+    index: Index
+
+    def __str__(self) -> str:
+        return f"Read at {self.index}"

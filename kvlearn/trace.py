@@ -1,0 +1,192 @@
+"""The trace: the one story that a run tells, and everything else reads.
+
+A trace is a list of records (number, time, node, event, cause). The number of a record is its
+place in the list; the cause is the number of the record that led to it: a receive points at its
+send, a grant at its request, a commit at the answer that completed the majority.
+
+>>> from kvlearn.events import Committed, Invoked
+>>> trace = Trace(seed=7)
+>>> asked = trace.add(0.5, "c1", Invoked(1, "n1", "put a"), None)
+>>> trace.add(0.75, "n1", Committed(3, 1, 2), asked)
+1
+>>> print(trace[1])
+n1 commits entry 3, up to 3@1
+>>> [str(record) for record in trace.causes(1)]
+['c1 asks n1: put a']
+
+Differs: etcd logs text to stderr; there is no log of facts to read back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from kvlearn.value import from_json, to_json, value
+
+
+@value
+class Record:
+    """One line of the story. `time` is in seconds, `cause` a record's number or None."""
+
+    seq: int
+    time: float
+    node: str  # "n1", a client "c1", or "" for the cluster as a whole
+    event: object
+    cause: int | None
+
+    def __str__(self) -> str:
+        return f"{self.node} {self.event}" if self.node else str(self.event)
+
+
+class Trace:
+    """Records in the order in which they happened, and the readers that hear of each new one.
+
+    Invariant: record number k is at place k; times never decrease; a cause is smaller than its
+    record's number. Readers are called with the record after it was added, and must not raise.
+    """
+
+    def __init__(self, seed: int | None = None, about: dict | None = None):
+        self.seed = seed
+        self.about = about or {}  # plain facts about the run: nodes, config; they travel with save
+        self._rows: list[tuple] = []  # (time, node, event, cause): cheap to add, rendered on demand
+        self._readers: dict[type, list[Callable[[Record], None]]] = {}
+
+    def add(self, time: float, node: str, event: object, cause: int | None) -> int:
+        """Append one record, tell the readers, and return its number."""
+        rows = self._rows
+        seq = len(rows)
+        rows.append((time, node, event, cause))
+        if self._readers:
+            for read in self._readers.get(type(event), ()):
+                read(Record(seq, time, node, event, cause))
+        return seq
+
+    def subscribe(self, read: Callable[[Record], None], *kinds: type) -> None:
+        """Call `read(record)` for each new record whose event is one of `kinds`."""
+        for kind in kinds:
+            self._readers.setdefault(kind, []).append(read)
+
+    def unsubscribe(self, read: Callable[[Record], None]) -> None:
+        """Stop calling `read`; unknown readers are ignored."""
+        for kind, readers in list(self._readers.items()):
+            self._readers[kind] = [other for other in readers if other != read]
+            if not self._readers[kind]:
+                del self._readers[kind]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, which: int | slice):
+        if isinstance(which, slice):
+            return [Record(k, *self._rows[k]) for k in range(*which.indices(len(self._rows)))]
+        seq = range(len(self._rows))[which]
+        return Record(seq, *self._rows[seq])
+
+    def __iter__(self) -> Iterator[Record]:
+        for seq, row in enumerate(self._rows):
+            yield Record(seq, *row)
+
+    def of(self, *kinds: type, node: str | None = None, start: int = 0) -> Iterator[Record]:
+        """The records from number `start` on whose event is one of `kinds` (at `node`)."""
+        for seq in range(start, len(self._rows)):
+            row = self._rows[seq]
+            if type(row[2]) in kinds and (node is None or row[1] == node):
+                yield Record(seq, *row)
+
+    def causes(self, seq: int) -> list[Record]:
+        """The chain of causes of record `seq`, nearest first."""
+        chain = []
+        cause = self[seq].cause
+        while cause is not None:
+            chain.append(self[cause])
+            cause = chain[-1].cause
+        return chain
+
+    def truncate(self, length: int) -> None:
+        """Forget all records from number `length` on (a cluster that was rewound)."""
+        del self._rows[length:]
+
+    def __deepcopy__(self, memo: dict) -> Trace:
+        """A copy that shares the records (values) and has no readers."""
+        twin = Trace(self.seed, dict(self.about))
+        memo[id(self)] = twin
+        twin._rows = list(self._rows)
+        return twin
+
+    # Files and frames -----------------------------------------------------------------------
+
+    def lines(self) -> Iterator[str]:
+        """The trace as JSON lines, a header first; the same run gives the same bytes."""
+        head = {"kvlearn": 1, "seed": self.seed, **self.about}
+        yield json.dumps(head, ensure_ascii=False, sort_keys=True)
+        for seq, (time, node, event, cause) in enumerate(self._rows):
+            row = {"seq": seq, "time": time, "node": node, "cause": cause, "event": to_json(event)}
+            yield json.dumps(row, ensure_ascii=False)
+
+    def save(self, path: str | Path) -> None:
+        """Write the trace as JSON lines (UTF-8)."""
+        Path(path).write_text("".join(line + "\n" for line in self.lines()), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Trace:
+        """Read what `save` wrote.
+
+        Raises: ValueError, naming the line, if it is not a trace.
+        """
+        return cls.parse(Path(path).read_text(encoding="utf-8").splitlines(), str(path))
+
+    @classmethod
+    def parse(cls, lines: Iterable[str], where: str = "trace") -> Trace:
+        """Read the JSON lines that `lines` gave."""
+        trace = None
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = json.loads(line)
+                if trace is None:
+                    if row.pop("kvlearn") != 1:
+                        raise ValueError("written by a newer version of kvlearn")
+                    trace = cls(row.pop("seed"), row)
+                else:
+                    event = from_json(row["event"])
+                    trace._rows.append((row["time"], row["node"], event, row["cause"]))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{where}, line {number}: not a line of a trace: {error}") from None
+        if trace is None:
+            raise ValueError(f"{where} is empty: a trace has at least a header line")
+        return trace
+
+    def to_pandas(self):
+        """A DataFrame, one row a record: time, node, kind, text, cause (indexed by seq)."""
+        import pandas
+
+        rows = [(r.time, r.node, type(r.event).__name__, str(r), r.cause) for r in self]
+        frame = pandas.DataFrame(rows, columns=["time", "node", "kind", "text", "cause"])
+        frame["cause"] = frame["cause"].astype("Int64")
+        return frame.rename_axis("seq")
+
+    def log_to(self, logger) -> None:
+        """Log each new record as one line, at level INFO, to a `logging.Logger`."""
+
+        def tell(record: Record) -> None:
+            logger.info("%12.6f %s", record.time, record)
+
+        from kvlearn import events
+
+        kinds = [k for k in vars(events).values() if isinstance(k, type) and k.__module__ == events.__name__]
+        self.subscribe(tell, *kinds)
+
+    def __repr__(self) -> str:
+        until = f"{self._rows[-1][0]:.3f} s" if self._rows else "0 s"
+        return f"<Trace of {len(self)} records, {until}, seed {self.seed}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{r.seq}</td><td>{r.time:.3f}</td><td style='text-align:left'>{escape(str(r))}</td></tr>"
+            for r in self[-12:]
+        )
+        head = "<tr><th>seq</th><th>time (s)</th><th style='text-align:left'>what happened</th></tr>"
+        return f"<p>{escape(repr(self)[1:-1])}; the last ones:</p><table>{head}{rows}</table>"
