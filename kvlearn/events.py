@@ -22,8 +22,7 @@ REASONS: dict[str, str] = {
     # votes (paper 5.2, 5.4.1)
     "VOTE_TAKEN": "my vote of term {term} went to {vote}",
     "VOTE_LOG_BEHIND": "its log ends at {theirs}, which is behind {mine}, where mine ends",
-    "VOTE_LEADER_KNOWN": "{leader} leads term {term} already",
-    "TERM_OLD": "it speaks of term {theirs}, and I am in term {mine} already",
+    "TERM_OLD": "it speaks of term {theirs}, and I am in term {term} already",
     # replication (paper 5.3)
     "LOG_GAP": "it continues {prev}, and my log ends at {mine}",
     "LOG_CONFLICT": "it continues {prev}, and mine has {mine} there",
@@ -31,7 +30,6 @@ REASONS: dict[str, str] = {
     "COMMIT_OLD_TERM": "{entry} is on a majority, but it is not of my own term {term}",
     # proposals and reads
     "NO_LEADER": "no leader is known in term {term}",
-    "NOT_LEADER": "I do not lead term {term}; {leader} does",
     "READ_NOT_YET": "nothing of my own term {term} is committed yet",
     # the wire
     "LOST": "the network lost it",
@@ -87,6 +85,8 @@ class Started(Event):
     members: tuple[str, ...]
     boot: int
     tick_s: float = 0.0
+    learners: tuple[str, ...] = ()
+    revision: int = 0  # of the store at `applied`
 
     def __str__(self) -> str:
         last = self.entries[-1].id if self.entries else "0@0"
@@ -100,6 +100,7 @@ class BecameFollower(Event):
     timeout_ticks: int  # the election timeout drawn for this period
     reason: str
     facts: Facts = ()
+    waited_ticks: int = 0  # how much of that timeout has passed already
 
     def __str__(self) -> str:
         whose = f" of {self.leader}" if self.leader else ""
