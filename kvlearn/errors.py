@@ -53,6 +53,31 @@ class KeyNotFound(InvalidArgument):
     text = "etcdserver: key not found"
 
 
+class ValueProvided(InvalidArgument):
+    """`ignore_value` together with a value."""
+
+    text = "etcdserver: value is provided"
+
+
+class LeaseProvided(InvalidArgument):
+    """`ignore_lease` together with a lease."""
+
+    text = "etcdserver: lease is provided"
+
+
+class InvalidSortOption(InvalidArgument):
+    """A sort order or target that does not exist."""
+
+    text = "etcdserver: invalid sort option"
+
+
+class LeaseNotFound(RequestError):
+    """The request names a lease that nobody holds."""
+
+    code = "NOT_FOUND"
+    text = "etcdserver: requested lease not found"
+
+
 class Compacted(RequestError):
     """The revision asked for lies below the compacted one."""
 
@@ -91,6 +116,22 @@ class TimedOut(RequestError):
 
     code = "UNAVAILABLE"
     text = "etcdserver: request timed out"
+
+
+def request_error(name: str, text: str = "", hint: str = "") -> RequestError:
+    """The error of class `name`, rebuilt from an answer; an unknown name gives a RequestError.
+
+    >>> request_error("NoLeader", "etcdserver: no leader").code
+    'UNAVAILABLE'
+    """
+    family = [RequestError]
+    for kind in family:  # grows while it is walked: children, then grandchildren
+        if kind.__name__ == name:
+            break
+        family.extend(kind.__subclasses__())
+    else:
+        kind = RequestError
+    return kind(text or None, hint)
 
 
 # Conditions that a caller handles -----------------------------------------------------------
