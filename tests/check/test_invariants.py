@@ -284,7 +284,7 @@ def test_a_tail_that_is_replaced_is_accepted():
 
 
 def test_a_tail_that_is_replaced_without_a_word_is_accepted_too():
-    """Only a leader's log must not be overwritten; the new entry counts, and what follows is gone."""
+    """Only a leader must not overwrite; the new entry counts, and what followed is gone."""
     story = Story("n1")
     for index in 1, 2, 3:
         story.append("n1", index, 1, put(index))
@@ -744,7 +744,7 @@ def test_verdicts_show_themselves():
     assert len(good) == 6 and good[0].promise == ELECTION_SAFETY and len(good[1:3]) == 2
     with pytest.raises(KeyError, match="there are: Election Safety, Leader Append-Only"):
         good["Liveness"]
-    assert str(good).splitlines()[0] == "Election Safety is kept: 1 term had a leader, and none had two"
+    assert str(good[0]) == "Election Safety is kept: 1 term had a leader, and none had two"
 
 
 def test_html_escapes_what_users_wrote():
