@@ -317,7 +317,7 @@ class Moment:
 
 
 class Timeline:
-    """Moments of one trace, fast at any place; the trace may grow, and may be cut back (rewind).
+    """Moments of one trace, fast at any place; the trace may grow, and may be replaced (rewind).
 
     >>> timeline = Timeline(Trace())
     >>> timeline.at().names
@@ -327,14 +327,19 @@ class Timeline:
     def __init__(self, trace: Trace, every: int = CHECKPOINT_RECORDS):
         self.trace = trace
         self.every = every
-        self._kept: list[Moment] = [Moment(trace)]  # after 0, `every`, 2 x `every` ... records
-        self._near: Moment = self._kept[0].copy()  # where the cursor was last
+        self._begin()
+
+    def _begin(self) -> None:
+        self._era = self.trace.era
+        self._kept = [Moment(self.trace)]  # after 0, `every`, 2 x `every` ... records
+        self._near = self._kept[0]  # where the cursor was last
 
     def at(self, seq: int | None = None) -> Moment:
         """The moment after record number `seq` (None: the last one so far); yours to keep."""
+        if self.trace.era != self._era:
+            self._begin()
         last = len(self.trace) - 1
         seq = last if seq is None else max(-1, min(seq, last))
-        self._forget_what_was_cut_back()
         while (len(self._kept) * self.every) - 1 <= seq:
             self._keep_one_more()
         near = self._kept[(seq + 1) // self.every]
@@ -356,25 +361,44 @@ class Timeline:
         moment.fold(self.trace[moment.seq + 1 : moment.seq + 1 + self.every])
         self._kept.append(moment)
 
-    def _forget_what_was_cut_back(self) -> None:
-        while self._kept and not self._stands(self._kept[-1]):
-            self._kept.pop()
-        if not self._stands(self._near):
-            self._near = self._kept[-1].copy()
-
-    def _stands(self, moment: Moment) -> bool:
-        # A trace only ever loses its tail, so the last record tells for all before it.
-        if moment.record is None:
-            return True
-        if moment.seq >= len(self.trace):
-            return False
-        now = self.trace[moment.seq]
-        return now.event is moment.record.event and now.time == moment.record.time
-
 
 def seq_at(trace: Trace, time: float) -> int:
     """The number of the last record at or before `time` seconds, -1 if there is none."""
     return bisect_right(range(len(trace)), time, key=lambda seq: trace[seq].time) - 1
+
+
+def look(subject: Any, at: float | None = None, seq: int | None = None) -> Moment:
+    """The moment to draw of a moment, a trace, or anything that has a `.trace` (a cluster).
+
+    `at` is a time in seconds, `seq` the number of the last record to look at; at most one of them.
+    Raises: TypeError for anything else, ValueError if both are given.
+    """
+    if at is not None and seq is not None:
+        raise ValueError("say `at=` (seconds) or `seq=` (record number), not both")
+    if isinstance(subject, Moment):
+        if at is None and seq is None:
+            return subject
+        if subject.trace is None:
+            raise ValueError("this moment knows no trace, so it cannot go to another time")
+        subject = subject.trace
+    trace = trace_of(subject)
+    if at is not None:
+        return Moment.at_time(trace, at)
+    moment = Moment.at(trace, seq)
+    if seq is None and isinstance(now := getattr(subject, "now", None), (int, float)):
+        moment.time = max(moment.time, now)  # a cluster's time goes on after its last record
+    return moment
+
+
+def trace_of(subject: Any) -> Trace:
+    """The trace of a trace, a moment, or anything that has a `.trace`.
+
+    Raises: TypeError for anything else.
+    """
+    trace = subject if isinstance(subject, Trace) else getattr(subject, "trace", None)
+    if not isinstance(trace, Trace):
+        raise TypeError(f"a picture needs a trace or a cluster, not {type(subject).__name__}")
+    return trace
 
 
 def line(record: Record) -> str:
@@ -573,7 +597,7 @@ def _delayed(moment: Moment, record: Record, event: ev.Delayed) -> None:
 
 
 def _links_cut(moment: Moment, record: Record, event: ev.LinksCut) -> None:
-    moment.cuts = moment.cuts.union(event.links)
+    moment.cuts = frozenset(event.links)  # all that are cut now, older ones included
     moment.cut_why = event.why
 
 

@@ -100,6 +100,24 @@ def fit(text: str, room: float, size: float = theme.SIZES["text"], mono: bool = 
     return "…"
 
 
+def wrap(
+    text: str, room: float, size: float = theme.SIZES["text"], lines: int = 2
+) -> list[str]:
+    """`text` in at most `lines` lines that fit into `room`; what is too much ends in …"""
+    told: list[str] = []
+    for word in text.split():
+        if told and width(f"{told[-1]} {word}", size) <= room:
+            told[-1] += f" {word}"
+        elif len(told) < lines:
+            told.append(fit(word, room, size))
+        else:
+            while told[-1] and width(f"{told[-1]} …", size) > room:
+                told[-1] = told[-1][:-1]
+            told[-1] = told[-1].rstrip(" ,;") + " …"
+            break
+    return told
+
+
 class Box(NamedTuple):
     """A rectangle: left, top, right, bottom."""
 
@@ -137,7 +155,7 @@ def text_box(x: float, y: float, text: str, size: float, anchor: str, mono: bool
     """The rectangle of a line of text whose baseline starts, is centred or ends at (x, y)."""
     wide = width(text, size, mono)
     left = {"start": x, "middle": x - wide / 2, "end": x - wide}[anchor]
-    return Box(left, y - 0.8 * size, left + wide, y + 0.25 * size)
+    return Box(left - 1, y - 0.85 * size, left + wide + 1, y + 0.3 * size)
 
 
 def label(x: float, y: float, text: str, **style: object) -> Markup:
@@ -175,7 +193,7 @@ def _unless(given, default):
 def cross(x: float, y: float, r: float, **style: object) -> Markup:
     """Two strokes that cross in (x, y)."""
     way = path((x - r, y - r), (x + r, y + r)) + " " + path((x - r, y + r), (x + r, y - r))
-    return el("path", d=way, fill="none", stroke_linecap="round", **style)
+    return el("path", **{"d": way, "fill": "none", "stroke_linecap": "round", **style})
 
 
 # The picture ------------------------------------------------------------------------------------
