@@ -22,9 +22,8 @@ from typing import Any
 
 from kvlearn.errors import RequestError, request_error
 from kvlearn.mvcc.revision import KeyValue, short
+from kvlearn.mvcc.store import FROM_KEY
 from kvlearn.value import value
-
-FROM_KEY = b"\0"  # as a range_end: no upper end
 
 SORT_TARGETS = {  # word -> field of KeyValue
     "key": "key",

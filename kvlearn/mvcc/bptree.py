@@ -1,0 +1,272 @@
+"""A B+tree whose pages can be looked at: the grey tree, in memory.
+
+Everything lives in *pages*. Leaves hold the pairs, in order, and each leaf knows the next one;
+branches hold only signposts: separator `k` stands between a left child, whose keys are all below
+`k`, and a right child, whose keys are `k` and above. A page that overflows is split in two and its
+parent gets one more signpost; if the root overflows, the tree grows a new root. So all leaves stay
+at the same depth, and a page stays between half full and full:
+
+>>> tree = BPlusTree(order=3)
+>>> for number in (10, 20, 30, 40, 50, 60, 70):
+...     tree.put(number, str(number))
+>>> print(tree)
+30 50
+10 20 | 30 40 | 50 60 70
+>>> for number in (80, 90):
+...     tree.put(number, str(number))
+>>> print(tree)
+30 50 70
+10 20 | 30 40 | 50 60 | 70 80 90
+
+Deleting goes the other way: a page that is less than half full borrows from a neighbour that has
+something to spare, or merges with it.
+
+>>> for number in (60, 50, 10, 20):
+...     gone = tree.delete(number)
+>>> print(tree)
+40 70
+30 | 40 | 70 80 90
+>>> list(tree.range(35, 80))
+[(40, '40'), (70, '70')]
+
+Source: Comer, The Ubiquitous B-Tree (1979); bbolt node.go. Differs: bbolt copies a page before it
+changes it, links no leaves, and merges a page only when it is less than a quarter full.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Any
+
+
+class Page:
+    """A leaf (`values`, `next`) or a branch (`children`); the other fields are None.
+
+    `number` is the page's own for as long as it lives. Invariant of a branch: it has one child
+    more than it has keys.
+    """
+
+    __slots__ = ("number", "keys", "values", "children", "next")
+
+    def __init__(self, number: int, keys: list, values: list | None, children: list | None):
+        self.number = number
+        self.keys = keys
+        self.values = values
+        self.children = children
+        self.next: Page | None = None
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.children is None
+
+    def __repr__(self) -> str:
+        kind = "leaf" if self.is_leaf else "branch"
+        return f"<{kind} page {self.number}: {' '.join(map(str, self.keys))}>"
+
+
+class BPlusTree:
+    """A sorted map; keys of one comparable kind, values anything but None.
+
+    `order` is the most keys that a page holds (at least 3). Invariants: all leaves are at the same
+    depth; every page but the root holds at least `order // 2` keys; the linked leaves hold all
+    keys in rising order, each between the signposts above it.
+    """
+
+    def __init__(self, order: int = 64):
+        assert order >= 3, "a page of fewer than three keys cannot be split into two useful ones"
+        self.order = order
+        self._pages_made = 0
+        self.root = self._last = self._new_page([], values=[])
+        self._size = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    # Reading --------------------------------------------------------------------------------
+
+    def get(self, key: Any) -> Any:
+        """The value of `key`, or None."""
+        page = self.root
+        while page.children is not None:
+            page = page.children[bisect_right(page.keys, key)]
+        place = bisect_left(page.keys, key)
+        if place < len(page.keys) and page.keys[place] == key:
+            return page.values[place]
+        return None
+
+    def range(self, start: Any = None, end: Any = None) -> Iterator[tuple[Any, Any]]:
+        """The pairs with start <= key < end, in order; None: no bound. Do not write meanwhile."""
+        page: Page | None = self.root
+        while page.children is not None:
+            page = page.children[0 if start is None else bisect_right(page.keys, start)]
+        place = 0 if start is None else bisect_left(page.keys, start)
+        while page is not None:
+            stop = len(page.keys) if end is None else bisect_left(page.keys, end, place)
+            yield from zip(page.keys[place:stop], page.values[place:stop])
+            if stop < len(page.keys):
+                return
+            page, place = page.next, 0
+
+    def pages(self) -> list[list[Page]]:
+        """All pages, level by level from the root, left to right: what a picture draws."""
+        levels = [[self.root]]
+        while levels[-1][0].children is not None:
+            levels.append([child for page in levels[-1] for child in page.children])
+        return levels
+
+    def __str__(self) -> str:
+        return "\n".join(
+            " | ".join(" ".join(map(str, page.keys)) for page in level) for level in self.pages()
+        )
+
+    # Writing --------------------------------------------------------------------------------
+
+    def put(self, key: Any, value: Any) -> Any:
+        """Set the value of `key`; returns the old value, or None."""
+        last = self._last
+        keys = last.keys
+        # Revisions only grow, so nearly every put belongs behind everything that is there.
+        if keys and key > keys[-1] and len(keys) < self.order:
+            keys.append(key)
+            last.values.append(value)
+            self._size += 1
+            return None
+        path, page = self._path(key)
+        place = bisect_left(page.keys, key)
+        if place < len(page.keys) and page.keys[place] == key:
+            old, page.values[place] = page.values[place], value
+            return old
+        page.keys.insert(place, key)
+        page.values.insert(place, value)
+        self._size += 1
+        self._split_up(path, page)
+        return None
+
+    def delete(self, key: Any) -> Any:
+        """Take `key` out; returns its value, or None if it was not there."""
+        path, page = self._path(key)
+        place = bisect_left(page.keys, key)
+        if place == len(page.keys) or page.keys[place] != key:
+            return None
+        del page.keys[place]
+        value = page.values.pop(place)
+        self._size -= 1
+        self._mend_up(path, page)
+        return value
+
+    def _path(self, key: Any) -> tuple[list[tuple[Page, int]], Page]:
+        """The leaf for `key`, and the way to it: (branch, which child) from the root down."""
+        path = []
+        page = self.root
+        while page.children is not None:
+            place = bisect_right(page.keys, key)
+            path.append((page, place))
+            page = page.children[place]
+        return path, page
+
+    def _split_up(self, path: list[tuple[Page, int]], page: Page) -> None:
+        """Split `page` if it overflows, and then its parent, and so on."""
+        while len(page.keys) > self.order:
+            right, separator = self._split(page)
+            if not path:
+                self.root = self._new_page([separator], children=[page, right])
+                return
+            parent, place = path.pop()
+            parent.keys.insert(place, separator)
+            parent.children.insert(place + 1, right)
+            page = parent
+
+    def _split(self, page: Page) -> tuple[Page, Any]:
+        """Move the upper half of `page` to a new page; returns it and the key between the two."""
+        half = (len(page.keys) + 1) // 2
+        if page.is_leaf:
+            right = self._new_page(page.keys[half:], values=page.values[half:])
+            separator = right.keys[0]  # the leaf keeps its key: the branch has a copy
+            del page.keys[half:], page.values[half:]
+            right.next, page.next = page.next, right
+            if self._last is page:
+                self._last = right
+        else:
+            right = self._new_page(page.keys[half:], children=page.children[half:])
+            separator = page.keys[half - 1]  # a branch's key moves up: signposts have no copies
+            del page.keys[half - 1 :], page.children[half:]
+        return right, separator
+
+    def _mend_up(self, path: list[tuple[Page, int]], page: Page) -> None:
+        """Refill `page` if it is less than half full, or merge it; then its parent, and so on."""
+        least = self.order // 2
+        while path and len(page.keys) < least:
+            parent, place = path.pop()
+            if place > 0 and len(parent.children[place - 1].keys) > least:
+                self._borrow_from_left(parent, place)
+            elif place < len(parent.keys) and len(parent.children[place + 1].keys) > least:
+                self._borrow_from_right(parent, place)
+            else:
+                self._merge(parent, max(place - 1, 0))
+            page = parent
+        if not self.root.is_leaf and not self.root.keys:
+            self.root = self.root.children[0]
+
+    def _borrow_from_left(self, parent: Page, place: int) -> None:
+        left, page = parent.children[place - 1], parent.children[place]
+        if page.is_leaf:
+            page.keys.insert(0, left.keys.pop())
+            page.values.insert(0, left.values.pop())
+            parent.keys[place - 1] = page.keys[0]
+        else:
+            page.keys.insert(0, parent.keys[place - 1])
+            page.children.insert(0, left.children.pop())
+            parent.keys[place - 1] = left.keys.pop()
+
+    def _borrow_from_right(self, parent: Page, place: int) -> None:
+        page, right = parent.children[place], parent.children[place + 1]
+        if page.is_leaf:
+            page.keys.append(right.keys.pop(0))
+            page.values.append(right.values.pop(0))
+            parent.keys[place] = right.keys[0]
+        else:
+            page.keys.append(parent.keys[place])
+            page.children.append(right.children.pop(0))
+            parent.keys[place] = right.keys.pop(0)
+
+    def _merge(self, parent: Page, place: int) -> None:
+        """Empty the child right of separator `place` into the child left of it."""
+        left, right = parent.children[place], parent.children[place + 1]
+        if left.is_leaf:
+            left.keys += right.keys
+            left.values += right.values
+            left.next = right.next
+            if self._last is right:
+                self._last = left
+        else:
+            left.keys += [parent.keys[place], *right.keys]
+            left.children += right.children
+        del parent.keys[place], parent.children[place + 1]
+
+    # Pages ----------------------------------------------------------------------------------
+
+    def _new_page(self, keys: list, values: list | None = None, children: list | None = None) -> Page:
+        self._pages_made += 1
+        return Page(self._pages_made, keys, values, children)
+
+    def __deepcopy__(self, memo: dict) -> BPlusTree:
+        """A tree of its own pages, with the same numbers, that shares keys and values."""
+        twin = BPlusTree(self.order)
+        twin._pages_made, twin._size = self._pages_made, self._size
+        twin.root, twin._last = _copy(self.root, None)
+        return twin
+
+
+def _copy(page: Page, last: Page | None) -> tuple[Page, Page]:
+    """A copy of the pages from `page` down, and its last leaf; `last` is the leaf before them."""
+    if page.is_leaf:
+        leaf = Page(page.number, list(page.keys), list(page.values), None)
+        if last is not None:
+            last.next = leaf
+        return leaf, leaf
+    branch = Page(page.number, list(page.keys), None, [])
+    for child in page.children:
+        twin, last = _copy(child, last)
+        branch.children.append(twin)
+    return branch, last

@@ -1,0 +1,223 @@
+"""The store: many versions of every key, numbered by one revision that counts changes.
+
+Two trees. The grey one, the backend, is the truth: revision -> record, and it only ever grows at
+its end. The blue one is an index, key -> revisions; it can be lost, because it is rebuilt from the
+grey one when a store is opened.
+
+>>> from kvlearn.mvcc.backend import MemoryBackend
+>>> store = Store(MemoryBackend())
+>>> store.put(b"a", b"1"), store.put(b"b", b"2"), store.put(b"a", b"3"), store.delete(b"a")
+(2, 3, 4, 5)
+>>> print(store.get(b"a"), store.get(b"a", revision=2), store.get(b"a", revision=4))
+None a=1 a=3
+>>> print(store.index[b"a"])
+a: {2.0 4.0 5.0(t)} {}
+>>> [f"{Revision.parse(key)} {record}" for key, record in store.backend.range()]
+['2.0 a=1', '3.0 b=2', '4.0 a=3', '5.0 a=']
+
+Changes that belong together share a main revision and are numbered inside it:
+
+>>> with store.write() as txn:
+...     changed = txn.put(b"x", b"1"), txn.put(b"y", b"2")
+>>> [f"{Revision.parse(key)} {record}" for key, record in store.backend.range(after(5))]
+['6.0 x=1', '6.1 y=2']
+
+Source: etcd server/storage/mvcc/kvstore.go, kvstore_txn.go. Differs: one thread, so no locks; the
+hash covers the same facts, but its numbers are not etcd's.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from sortedcontainers import SortedDict
+
+from kvlearn.errors import FutureRevision
+from kvlearn.mvcc.backend import Backend
+from kvlearn.mvcc.key_index import KeyIndex
+from kvlearn.mvcc.revision import KeyValue, Revision, after, is_tombstone, put_key
+
+FROM_KEY = b"\0"  # as a range_end: no upper end
+_pack_numbers = struct.Struct(">QQQqI").pack
+
+
+class Store:
+    """All versions of all keys over a backend. A new store is at revision 1.
+
+    Invariant: `index` leads to every record of the backend and to nothing else; no record is newer
+    than `revision`, except while a WriteTxn is open.
+    """
+
+    def __init__(self, backend: Backend):
+        """Open the store that `backend` holds: the index and the revision are read back from it."""
+        self.backend = backend
+        self.revision = 1  # of the newest change
+        self.index: SortedDict[bytes, KeyIndex] = SortedDict()
+        self._restore()
+
+    def _restore(self) -> None:
+        indexes: dict[bytes, KeyIndex] = {}
+        at = b""
+        for at, record in self.backend.range():
+            index = indexes.get(record.key)
+            if index is None:
+                index = indexes[record.key] = KeyIndex(record.key)
+            if is_tombstone(at):
+                index.tombstone(at)
+            else:
+                index.put(at, record)
+        self.index.update(indexes)
+        if at:
+            self.revision = Revision.parse(at).main
+
+    # Reading --------------------------------------------------------------------------------
+
+    def get(self, key: bytes, revision: int = 0) -> KeyValue | None:
+        """The pair of `key` now, or as it was at `revision`; None if it did not exist.
+
+        Raises: FutureRevision.
+        """
+        index = self.index.get(key)
+        if revision <= 0:
+            return None if index is None else index.record
+        at = self.readable(revision)
+        found = None if index is None else index.find(at)
+        return None if found is None else self.backend.get(found)
+
+    def range(
+        self,
+        key: bytes,
+        range_end: bytes = b"",
+        revision: int = 0,
+        limit: int = 0,
+        count_only: bool = False,
+    ) -> tuple[list[KeyValue], int]:
+        """The first `limit` pairs (0: all) of an interval in key order, and how many it has.
+
+        An empty `range_end` means the key alone, FROM_KEY everything from `key` upwards. An open
+        WriteTxn is seen by reads of the present (`revision` 0 or less), and only by them.
+
+        Raises: FutureRevision.
+        """
+        index = self.index
+        keys = (key,) if key in index else ()
+        if range_end:
+            end = None if range_end == FROM_KEY else range_end
+            keys = index.irange(key, end, inclusive=(True, False))
+        if revision <= 0:
+            found = [kv for key in keys if (kv := index[key].record) is not None]
+            kvs = found[:limit] if limit > 0 else found
+        else:
+            at = self.readable(revision)
+            found = [place for key in keys if (place := index[key].find(at)) is not None]
+            wanted = () if count_only else found[:limit] if limit > 0 else found
+            kvs = [self.backend.get(place) for place in wanted]
+        return ([] if count_only else kvs), len(found)
+
+    def history(self, key: bytes) -> list[KeyValue]:
+        """Every record of `key`, oldest first; a tombstone has version 0."""
+        return [self.backend.get(at) for at in self.index[key].revisions] if key in self.index else []
+
+    def hash(self, revision: int = 0) -> int:
+        """A 32-bit sum of all records up to `revision`: equal on nodes that hold the same history.
+
+        Raises: FutureRevision.
+        """
+        total = 0
+        for at, kv in self.backend.range(end=after(self.readable(revision))):
+            numbers = kv.create_revision, kv.mod_revision, kv.version, kv.lease, len(kv.key)
+            total = zlib.crc32(b"".join((at, _pack_numbers(*numbers), kv.key, kv.value)), total)
+        return total
+
+    # Writing --------------------------------------------------------------------------------
+
+    def write(self) -> WriteTxn:
+        """Changes that share one revision; one at a time: `with store.write() as txn: ...`."""
+        return WriteTxn(self)
+
+    def put(self, key: bytes, value: bytes, lease: int = 0) -> int:
+        """Put one pair in a revision of its own; returns that revision."""
+        with WriteTxn(self) as txn:
+            txn.put(key, value, lease)
+        return self.revision
+
+    def delete(self, key: bytes, range_end: bytes = b"") -> int:
+        """Delete an interval in one revision; returns the store's revision afterwards."""
+        with WriteTxn(self) as txn:
+            txn.delete_range(key, range_end)
+        return self.revision
+
+    def __deepcopy__(self, memo: dict) -> Store:
+        """An independent store; its index is rebuilt, as after a restart."""
+        from copy import deepcopy
+
+        return type(self)(deepcopy(self.backend, memo))
+
+    # Rules ----------------------------------------------------------------------------------
+
+    def readable(self, revision: int) -> int:
+        """Which revision a read sees: 0 or less is the present; the future cannot be read.
+
+        Raises: FutureRevision.
+        """
+        if revision > self.revision:
+            raise FutureRevision(hint=f"{revision} was asked for, the newest is {self.revision}")
+        return revision if revision > 0 else self.revision
+
+
+class WriteTxn:
+    """One main revision in the making: each change gets the next sub-revision.
+
+    `changes` are the new records in their order, tombstones (version 0) included. The store's
+    revision moves when the transaction ends, and only if something changed. Nothing undoes a
+    change: whatever may refuse a request must do so before the first one.
+    """
+
+    __slots__ = ("store", "main", "changes")
+
+    def __init__(self, store: Store):
+        self.store = store
+        self.main = store.revision + 1
+        self.changes: list[KeyValue] = []
+
+    @property
+    def revision(self) -> int:
+        """What a read inside the transaction reports: the old revision up to the first change."""
+        return self.main if self.changes else self.store.revision
+
+    def put(self, key: bytes, value: bytes, lease: int = 0) -> KeyValue:
+        """Write one pair; returns its new record."""
+        store, main = self.store, self.main
+        index = store.index.get(key)
+        if index is None:
+            index = store.index[key] = KeyIndex(key)
+        old = index.record
+        if old is None:
+            record = KeyValue(index.key, value, main, main, 1, lease)
+        else:
+            record = KeyValue(index.key, value, old.create_revision, main, old.version + 1, lease)
+        at = put_key(main, len(self.changes))
+        store.backend.put(at, record)
+        index.put(at, record)
+        self.changes.append(record)
+        return record
+
+    def delete_range(self, key: bytes, range_end: bytes = b"") -> list[KeyValue]:
+        """Delete an interval in key order; returns the records that were there."""
+        gone, _ = self.store.range(key, range_end)
+        for old in gone:
+            at = Revision(self.main, len(self.changes)).key(tombstone=True)
+            # Not more than a watcher is told: the key, and when it was deleted.
+            record = KeyValue(old.key, b"", mod_revision=self.main)
+            self.store.backend.put(at, record)
+            self.store.index[old.key].tombstone(at)
+            self.changes.append(record)
+        return gone
+
+    def __enter__(self) -> WriteTxn:
+        return self
+
+    def __exit__(self, kind, error, traceback) -> None:
+        assert kind is None or not self.changes, "a transaction failed after its first change"
+        if self.changes:
+            self.store.revision = self.main
