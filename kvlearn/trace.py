@@ -52,6 +52,7 @@ class Trace:
         self.about = about or {}  # plain facts about the run: nodes, config; they travel with save
         self._rows: list[tuple] = []  # (time, node, event, cause): cheap to add, rendered on demand
         self._readers: dict[type, list[Callable[[Record], None]]] = {}
+        self.era = 0  # grows when the past was replaced: what was read before may not hold
 
     def add(self, time: float, node: str, event: object, cause: int | None) -> int:
         """Append one record, tell the readers, and return its number."""
@@ -104,9 +105,12 @@ class Trace:
             cause = chain[-1].cause
         return chain
 
-    def truncate(self, length: int) -> None:
-        """Forget all records from number `length` on (a cluster that was rewound)."""
-        del self._rows[length:]
+    def replaced_by(self, other: Trace) -> Trace:
+        """Take over the records of `other` and forget the own ones; readers hear nothing of it,
+        but can see that `era` has grown. So a cluster that was rewound keeps its trace."""
+        self._rows = other._rows
+        self.era += 1
+        return self
 
     def __deepcopy__(self, memo: dict) -> Trace:
         """A copy that shares the records (values) and has no readers."""

@@ -1,0 +1,22 @@
+"""Doors that open upward: how a low floor shows itself without knowing who draws.
+
+A cluster can be shown and checked, but `sim` may not import `viz` or `check`, which read it. So
+the few things that a low floor hands upward stand here by name, and are loaded when somebody asks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+DOORS = {
+    "panel": ("kvlearn.viz.panels", "show"),  # (cluster, **options) -> a widget
+    "picture": ("kvlearn.viz", "picture"),  # (cluster) -> Svg, its static form
+    "invariants": ("kvlearn.check.invariants", "Invariants"),  # () -> a reader of the trace
+}
+
+
+def door(name: str) -> Any:
+    """What stands behind the door `name`, loaded now."""
+    module, attribute = DOORS[name]
+    return vars(import_module(module))[attribute]

@@ -1,0 +1,505 @@
+"""A whole cluster in virtual time: nodes, disks, network, clients, and hands that break things.
+
+>>> cluster = Cluster(3, seed=7)
+>>> cluster.wait_for_leader()
+'n1'
+>>> client = cluster.client()
+>>> client.put("k", "v").header.revision
+2
+>>> cluster.crash(cluster.leader)
+>>> client.get("k").text
+'v'
+
+Same arguments and same verbs give the same trace, byte for byte. So a cluster can go back in time:
+`rewind` makes it anew and repeats what was done to it until then.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from heapq import heappop
+from random import Random
+from typing import Any
+
+from kvlearn.client import Client
+from kvlearn.doors import door
+from kvlearn.errors import TimedOut, Violation
+from kvlearn.events import LinksChanged
+from kvlearn.kv.requests import Answer
+from kvlearn.raft.config import RaftConfig
+from kvlearn.raft.raft import LEADER, Raft
+from kvlearn.raft.types import ConfState
+from kvlearn.sim.clock import DISK, PACKET, TIMER, VirtualClock
+from kvlearn.sim.desk import Desk, Operation
+from kvlearn.sim.disk import Disk
+from kvlearn.sim.host import Host
+from kvlearn.sim.network import Links, Network, Packet
+from kvlearn.sim.views import ClockView, LinksView, NodeView, Nodes
+from kvlearn.trace import Record, Trace
+
+
+class Cluster:
+    """A simulated cluster of 1 to 9 nodes, n1 … nN.
+
+    `raft` is the class that all nodes run, or {"n1": Other} for some of them. With `invariants`
+    the promises of the paper are checked while it runs, and `Violation` is raised the first time
+    that one is broken. Times are virtual seconds. Verbs raise ValueError for names and numbers
+    that make no sense, and for what a node cannot do as it is (restart one that runs).
+    """
+
+    def __init__(
+        self,
+        size: int = 3,
+        seed: int = 0,
+        config: RaftConfig | None = None,
+        raft: type[Raft] | dict[str, type[Raft]] = Raft,
+        links: Links | None = None,
+        fsync_s: tuple[float, float] = (0.0005, 0.002),
+        invariants: bool = True,
+    ):
+        if not isinstance(size, int) or not 1 <= size <= 9:
+            raise ValueError(f"a cluster has 1 to 9 nodes, not {size}: 3 or 5 are the usual numbers")
+        self.seed = seed
+        self.config = config or RaftConfig.etcd()
+        names = tuple(f"n{k}" for k in range(1, size + 1))
+        special = raft if isinstance(raft, dict) else dict.fromkeys(names, raft)
+        self._known(special, names)
+        links = copy.copy(links) if links is not None else Links()
+        self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
+        about = {"nodes": list(names)}
+        self._build(Trace(seed, about), names, special, links, fsync_s, invariants)
+
+    def _build(self, trace, names, rafts, links, fsync_s, invariants) -> None:
+        seed = self.seed
+        self.trace: Trace = trace
+        self._clock = VirtualClock()
+        self._network = Network(self._clock, trace, links, Random(f"{seed}/network"))
+        self._desk = Desk(self._clock, trace)
+        self._done: list[tuple] = []  # (things happened, now, verb, arguments) of every verb
+        self._hosts: dict[str, Host] = {}
+        self._reader = door("invariants")() if invariants else None
+        self._raised = False
+        if self._reader is not None:
+            self._reader.attach(trace)
+        conf = ConfState(voters=names)
+        for name in names:
+            disk = Disk(tuple(fsync_s), Random(f"{seed}/{name}/disk"))
+            self._hosts[name] = Host(
+                name,
+                conf,
+                self.config,
+                rafts.get(name, Raft),
+                self._clock,
+                self._network,
+                trace,
+                disk,
+                Random(f"{seed}/{name}"),
+                self._desk,
+            )
+        for host in self._hosts.values():
+            host.start(None)
+
+    # Looking ----------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the start."""
+        return self._clock.now
+
+    @property
+    def nodes(self) -> Nodes:
+        """Views of the nodes by name; each shows what its node believes just now."""
+        return Nodes({name: NodeView(host) for name, host in self._hosts.items()})
+
+    @property
+    def leader(self) -> str | None:
+        """The node that leads; of several that claim it, the one with the highest term."""
+        claims = [
+            (host.node.raft.term, name)
+            for name, host in self._hosts.items()
+            if host.node is not None and not host.paused and host.node.raft.role == LEADER
+        ]
+        return max(claims)[1] if claims else None
+
+    @property
+    def in_flight(self) -> list[Packet]:
+        """The packets on the wire, soonest arrival first."""
+        return self._network.in_flight()
+
+    @property
+    def links(self) -> LinksView:
+        """The network's quality; set `latency_s`, `loss`, `duplicate` or `reorder` to change it."""
+        return LinksView(self._network.links, self._change_links)
+
+    @property
+    def cuts(self) -> tuple[tuple[str, str], ...]:
+        """The one-way links that are cut, as (source, target)."""
+        return tuple(sorted(self._network.cuts))
+
+    def clock(self, name: str) -> ClockView:
+        """A node's own clock: `rate` 1.1 makes it run a tenth too fast."""
+        host = self._host(name)
+        return ClockView(host, lambda rate: self._do("set_rate", name, rate))
+
+    def status(self):
+        """A pandas DataFrame, one row a node."""
+        import pandas
+
+        return pandas.DataFrame([view.row() for view in self.nodes.values()]).set_index("node")
+
+    # Time -------------------------------------------------------------------------------------
+
+    def run(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        if not seconds >= 0:
+            raise ValueError(f"time goes forward: run({seconds}) makes no sense; see rewind(to_s)")
+        self._run_to(self._clock.now + seconds)
+
+    def _run_to(self, end: float) -> None:
+        clock = self._clock
+        queue, happen = clock.queue, self._happen
+        while queue and queue[0][0] <= end:
+            happen()
+        clock.now = end
+
+    def run_until(self, condition: Callable[[Cluster], Any], timeout_s: float = 10.0) -> None:
+        """Run until `condition(cluster)` is true. Raises: TimedOut."""
+        end = self._clock.now + timeout_s
+        queue = self._clock.queue
+        while not condition(self):
+            if not queue or queue[0][0] > end:
+                self._clock.now = end
+                raise TimedOut(f"the condition was not met within {timeout_s:g} virtual seconds")
+            self._happen()
+
+    def step(self) -> list[Record]:
+        """Let one thing happen (an arrival, a timer, an fsync); the records that it caused."""
+        start, queue = len(self.trace), self._clock.queue
+        while queue and len(self.trace) == start:
+            self._happen()
+        return self.trace[start:]
+
+    def wait_for_leader(self, timeout_s: float = 10.0) -> str:
+        """Run until there is a leader, and return its name. Raises: TimedOut."""
+        try:
+            self.run_until(lambda cluster: cluster.leader is not None, timeout_s)
+        except TimedOut:
+            alive = [name for name, host in self._hosts.items() if host.node and not host.paused]
+            hint = f"running: {' '.join(alive) or 'none'} of {len(self._hosts)}; a leader needs a majority"
+            raise TimedOut(f"no leader within {timeout_s:g} virtual seconds", hint) from None
+        return self.leader
+
+    def _happen(self) -> None:
+        clock = self._clock
+        time, _, kind, what = heappop(clock.queue)
+        clock.now = time
+        clock.happened += 1
+        try:
+            if kind == PACKET:
+                if not what.over and self._network.arrives(what):
+                    self._hosts[what.message.target].receive(what)
+            elif kind == TIMER:
+                self._hosts[what[0]].on_timer(what[1])
+            elif kind == DISK:
+                self._hosts[what[0]].on_disk(what[1])
+        except AssertionError:
+            self._look()  # a broken promise explains a broken assertion
+            raise
+        if self._reader is not None and self._reader.broken is not None:
+            self._look()
+
+    def _look(self) -> None:
+        """Raise the first violation once; afterwards the run may go on and be looked at."""
+        verdict = self._reader.broken if self._reader is not None else None
+        if verdict is not None and not self._raised:
+            self._raised = True
+            raise Violation(verdict.promise, verdict.why, verdict.record, self.seed)
+
+    # Breaking and mending ---------------------------------------------------------------------
+
+    def crash(self, name: str) -> None:
+        """End the node's process at once (kill -9): memory and unsynced writes are gone."""
+        self._running(name)
+        self._do("crash", name)
+
+    def restart(self, name: str) -> None:
+        """Start a crashed node again, with what its disk kept."""
+        if self._host(name).node is not None:
+            raise ValueError(f"{name} is running; crash it first, or resume it if it is paused")
+        self._do("restart", name)
+
+    def pause(self, name: str) -> None:
+        """Stop the node's process where it is; what arrives waits, its clock goes on."""
+        if self._running(name).paused:
+            raise ValueError(f"{name} is paused already; resume it")
+        self._do("pause", name)
+
+    def resume(self, name: str) -> None:
+        """Let a paused node go on."""
+        if not self._running(name).paused:
+            raise ValueError(f"{name} is not paused")
+        self._do("resume", name)
+
+    def wipe(self, name: str) -> None:
+        """Crash the node and empty its disk. A voter that forgets its vote is a danger to all."""
+        self._host(name)
+        self._do("wipe", name)
+
+    def partition(self, *groups: Iterable[str]) -> None:
+        """Cut all links between the groups, and mend all others. Nodes that are not named form a
+        group of their own."""
+        named = [list(group) for group in groups]
+        flat = [name for group in named for name in group]
+        self._known(flat, self._hosts)
+        if len(flat) != len(set(flat)):
+            raise ValueError("a node can be in one group only")
+        rest = [name for name in self._hosts if name not in flat]
+        named = [group for group in (*named, rest) if group]
+        if len(named) < 2:
+            raise ValueError("a partition needs two groups with nodes in them at least")
+        self._do("partition", named)
+
+    def isolate(self, name: str) -> None:
+        """Cut all links from and to one node."""
+        self._host(name)
+        self._do("isolate", name)
+
+    def cut(self, source: str, target: str, one_way: bool = False) -> None:
+        """Cut the link between two nodes; `one_way`: only what `source` sends to `target`."""
+        self._known((source, target), self._hosts)
+        if source == target:
+            raise ValueError(f"{source} needs no link to itself")
+        self._do("cut", source, target, one_way)
+
+    def heal(self) -> None:
+        """Let all links work again."""
+        self._do("heal")
+
+    def campaign(self, name: str) -> None:
+        """Let the node's election timeout run out now."""
+        if self._running(name).paused:
+            raise ValueError(f"{name} is paused; resume it first")
+        if name == self.leader:
+            raise ValueError(f"{name} leads already; a leader does not stand for election")
+        self._do("campaign", name)
+
+    def drop(self, packet: Packet | int) -> None:
+        """Take a packet (or its number) off the wire."""
+        self._do("drop", self._network.find(number_of(packet)).number)
+
+    def deliver(self, packet: Packet | int) -> None:
+        """Let a packet arrive now, whatever would have become of it."""
+        self._do("deliver", self._network.find(number_of(packet)).number)
+
+    def delay(self, packet: Packet | int, seconds: float) -> None:
+        """Let a packet arrive `seconds` later than it would."""
+        if not seconds > 0:
+            raise ValueError(f"a delay is above 0 seconds, not {seconds}; see deliver(packet)")
+        self._do("delay", self._network.find(number_of(packet)).number, float(seconds))
+
+    def _change_links(self, setting: str, new: Any) -> None:
+        setattr(copy.copy(self._network.links), setting, new)  # refuses what does not fit
+        self._do("links", setting, new)
+
+    def _do(self, verb: str, *arguments: Any) -> Any:
+        """Carry a verb out, and remember it for `rewind`."""
+        self._done.append((self._clock.happened, self._clock.now, verb, arguments))
+        outcome = self._carry_out(verb, arguments)
+        if self._reader is not None and self._reader.broken is not None:
+            self._look()
+        return outcome
+
+    def _carry_out(self, verb: str, arguments: tuple) -> Any:
+        network, hosts = self._network, self._hosts
+        match verb, *arguments:
+            case "crash", name:
+                hosts[name].crash()
+            case "restart", name:
+                hosts[name].start(None)
+            case "pause", name:
+                hosts[name].pause()
+            case "resume", name:
+                hosts[name].resume()
+            case "wipe", name:
+                hosts[name].wipe()
+            case "campaign", name:
+                hosts[name].campaign()
+            case "set_rate", name, rate:
+                hosts[name].set_rate(rate)
+                self.trace.add(self.now, name, LinksChanged("clock rate", rate), None)
+            case "partition", groups:
+                across = [(a, b) for g in groups for a in g for b in hosts if b not in g]
+                why = "partition " + " ".join(f"({' '.join(group)})" for group in groups)
+                network.cut(across, why, anew=True)
+            case "isolate", name:
+                both = [link for o in hosts if o != name for link in ((name, o), (o, name))]
+                network.cut(both, f"{name} is isolated")
+            case "cut", source, target, one_way:
+                links = [(source, target)] + ([] if one_way else [(target, source)])
+                network.cut(links, f"{source}{'→' if one_way else '↔'}{target} is cut")
+            case "heal",:
+                network.heal()
+            case "links", setting, new:
+                setattr(network.links, setting, new)
+                self.trace.add(self.now, "", LinksChanged(setting, getattr(network.links, setting)), None)
+            case "drop", number:
+                network.drop(network.find(number))
+            case "deliver", number:
+                packet = network.find(number)
+                packet.over = True
+                hosts[packet.message.target].receive(packet)
+            case "delay", number, seconds:
+                network.delay(network.find(number), seconds)
+            case "client",:
+                return self._desk.name_client()
+            case "ask", client, node, request:
+                operation = self._desk.ask(client, node, request)
+                if hosts[node].node is None:
+                    self._desk.refused(operation.op_id)
+                else:
+                    hosts[node].request(operation.op_id, request, operation.seq)
+                return operation.op_id
+            case "give_up", op_id:
+                self._desk.give_up(op_id)
+
+    # Clients ----------------------------------------------------------------------------------
+
+    def client(self, name: str | None = None, timeout_s: float = 5.0) -> Client:
+        """A client of all nodes, or of one. While it waits, virtual time passes."""
+        if name is not None:
+            self._host(name)
+        endpoints = (name,) if name is not None else tuple(self._hosts)
+        return Client(SimulatedChannel(self, endpoints, self._do("client")), timeout_s)
+
+    def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
+        """Ask without waiting; `operation(op_id)` tells what became of it."""
+        self._host(node)
+        return self._do("ask", client, node, request)
+
+    def operation(self, op_id: int) -> Operation:
+        """An operation as it stands now."""
+        return self._desk.operations[op_id]
+
+    def give_up(self, op_id: int) -> None:
+        """Wait no longer for an operation; if it was a write, nobody knows what will become of it."""
+        if not self.operation(op_id).done:
+            self._do("give_up", op_id)
+
+    # Other futures ----------------------------------------------------------------------------
+
+    def fork(self) -> Cluster:
+        """An independent copy, in mid-flight."""
+        twin = copy.deepcopy(self)
+        if twin._reader is not None:
+            twin._reader.attach(twin.trace)
+        return twin
+
+    def rewind(self, to_s: float) -> None:
+        """Go back to the virtual time `to_s`; what follows may differ, which is the point.
+
+        The trace is cut there. Clients stay usable; operations that were asked later are gone.
+        """
+        if not 0 <= to_s <= self._clock.now:
+            raise ValueError(f"rewind goes to a time between 0 and now, {self.now:g} s, not {to_s}")
+        done, made_with = self._done, self._made_with
+        twin = type(self)(*made_with)
+        for happened, now, verb, arguments in done:
+            if now > to_s:
+                break
+            while twin._clock.happened < happened:
+                twin._replay()
+            twin._clock.now = now
+            twin._done.append((happened, now, verb, arguments))
+            twin._carry_out(verb, arguments)
+        queue = twin._clock.queue
+        while queue and queue[0][0] <= to_s:
+            twin._replay()
+        twin._clock.now = to_s
+        twin.trace = self.trace.replaced_by(twin.trace)
+        twin._rewire()
+        self.__dict__.update(twin.__dict__)
+
+    def _replay(self) -> None:
+        """Let a thing happen again; whatever it broke was raised the first time."""
+        try:
+            self._happen()
+        except Violation:
+            pass
+
+    def _rewire(self) -> None:
+        for part in (self._network, self._desk, *self._hosts.values()):
+            part.trace = self.trace
+        if self._reader is not None:
+            self._reader.attach(self.trace)
+
+    # Showing ----------------------------------------------------------------------------------
+
+    def show(self, **options: Any):
+        """The live panel (in a notebook)."""
+        return door("panel")(self, **options)
+
+    def picture(self):
+        """The cluster as it stands, as a static picture."""
+        return door("picture")(self)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return self.picture()._repr_mimebundle_(include, exclude)
+
+    def __repr__(self) -> str:
+        term = max(host.node.raft.term if host.node else 0 for host in self._hosts.values())
+        who = f"{self.leader} leads term {term}" if self.leader else "no leader"
+        return f"<Cluster of {len(self._hosts)}, seed {self.seed}, at {self.now:.3f} s: {who}>"
+
+    # Names ------------------------------------------------------------------------------------
+
+    def _host(self, name: str) -> Host:
+        self._known((name,), self._hosts)
+        return self._hosts[name]
+
+    def _running(self, name: str) -> Host:
+        host = self._host(name)
+        if host.node is None:
+            raise ValueError(f"{name} is down; restart it first")
+        return host
+
+    @staticmethod
+    def _known(names: Iterable[str], all_names: Iterable[str]) -> None:
+        for name in names:
+            if name not in all_names:
+                raise ValueError(f"there is no node {name!r}; the nodes are {', '.join(all_names)}")
+
+
+def number_of(packet: Packet | int) -> int:
+    """A packet's number, given the packet or the number."""
+    return packet.number if isinstance(packet, Packet) else packet
+
+
+class SimulatedChannel:
+    """A channel to a simulated cluster: waiting for an answer lets virtual time pass."""
+
+    def __init__(self, cluster: Cluster, endpoints: tuple[str, ...], name: str):
+        self.cluster = cluster
+        self.endpoints = endpoints
+        self.name = name
+
+    def now(self) -> float:
+        """Virtual seconds."""
+        return self.cluster.now
+
+    def wait(self, seconds: float) -> None:
+        """Let virtual time pass."""
+        self.cluster.run(seconds)
+
+    def call(self, endpoint: str, request: Any, timeout_s: float) -> Answer:
+        """One try: ask, and run until the answer is there."""
+        cluster = self.cluster
+        op_id = cluster.submit(request, endpoint, self.name)
+        try:
+            cluster.run_until(lambda c: c.operation(op_id).done, timeout_s)
+        except TimedOut:
+            cluster.give_up(op_id)
+        operation = cluster.operation(op_id)
+        if operation.error is not None:
+            raise operation.error
+        return operation.answer

@@ -1,0 +1,65 @@
+"""A simulated disk: a write is safe when the fsync after it has ended, not before.
+
+What a Ready asks to keep is a sequence of records: first the hard state, then one record an entry.
+A crash during the fsync leaves some first part of them, perhaps none, and tears the next one; the
+torn record fails its checksum when the node starts again, and it and all behind it are dropped.
+
+Source: paper 5.1 (persistent state); etcd server/storage/wal/wal.go, repair.go.
+Differs: etcd writes entries before the hard state; here the commit index is cut to the log instead.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+from kvlearn.mvcc.backend import MemoryBackend
+from kvlearn.raft.types import Entry, HardState, Ready
+
+
+class Disk:
+    """Invariant: `entries` have consecutive indices from 1; `pending` was written, not forced."""
+
+    def __init__(self, fsync_s: tuple[float, float], rng: Random):
+        self.fsync_s = fsync_s  # (shortest, longest) time of an fsync, in virtual seconds
+        self.hard_state = HardState()
+        self.entries: list[Entry] = []
+        self.backend = MemoryBackend()
+        self.pending: list[HardState | Entry] = []
+        self._rng = rng
+
+    def write(self, ready: Ready) -> None:
+        """Write what `ready` wants kept; a crash may still lose it."""
+        if ready.hard_state is not None:
+            self.pending.append(ready.hard_state)
+        self.pending += ready.entries
+
+    def fsync_time(self) -> float:
+        """How long the next fsync takes, in virtual seconds."""
+        low, high = self.fsync_s
+        return low + (high - low) * self._rng.random()
+
+    def sync(self) -> None:
+        """The fsync has ended: all that was written is durable."""
+        self._keep(len(self.pending))
+
+    def crash(self) -> None:
+        """Lose what was not forced, but for a first part of it; the next record is torn."""
+        if self.pending:
+            self._keep(self._rng.randint(0, len(self.pending)))
+        self.backend.rollback()
+
+    def wipe(self) -> None:
+        """A new, empty disk."""
+        self.hard_state = HardState()
+        self.entries = []
+        self.backend = MemoryBackend()
+        self.pending = []
+
+    def _keep(self, count: int) -> None:
+        for record in self.pending[:count]:
+            if isinstance(record, HardState):
+                self.hard_state = record
+            else:
+                del self.entries[record.index - 1 :]  # a tail that was replaced
+                self.entries.append(record)
+        self.pending = []

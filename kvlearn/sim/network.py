@@ -1,0 +1,188 @@
+"""A simulated network: packets are data on their way, and can be lost, doubled, late or cut off.
+
+A link is a connection and keeps its order, as TCP does, unless `reorder` lets a packet be
+overtaken. Whether a packet will be lost is decided when it leaves, so that pictures can show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+
+from kvlearn.events import Delayed, Dropped, Healed, LinksCut, Sent, facts
+from kvlearn.raft.messages import Message
+from kvlearn.sim.clock import PACKET, VirtualClock
+from kvlearn.trace import Trace
+
+Link = tuple[str, str]
+
+
+class Links:
+    """The quality of all links. Probabilities are per packet, times in virtual seconds.
+
+    Raises: ValueError that says which setting does not fit.
+    """
+
+    def __init__(
+        self,
+        latency_s: tuple[float, float] = (0.002, 0.006),
+        loss: float = 0.0,
+        duplicate: float = 0.0,
+        reorder: float = 0.0,
+    ):
+        self.latency_s = latency_s  # (shortest, longest) way
+        self.loss = loss
+        self.duplicate = duplicate
+        self.reorder = reorder  # chance to be held up by up to ten more latencies, and overtaken
+
+    def __setattr__(self, setting: str, new) -> None:
+        if setting == "latency_s":
+            new = (new, new) if isinstance(new, (int, float)) else tuple(new)
+            if len(new) != 2 or not 0 <= new[0] <= new[1]:
+                raise ValueError(f"latency_s is (shortest, longest) in seconds, not {new}")
+        elif setting in ("loss", "duplicate", "reorder"):
+            if not 0 <= new <= 1:
+                raise ValueError(f"{setting} is a probability between 0 and 1, not {new}")
+        else:
+            raise AttributeError(
+                f"links have latency_s, loss, duplicate and reorder, but no {setting!r}"
+            )
+        super().__setattr__(setting, new)
+
+    def __repr__(self) -> str:
+        low, high = self.latency_s
+        return (
+            f"Links(latency_s=({low}, {high}), loss={self.loss}, "
+            f"duplicate={self.duplicate}, reorder={self.reorder})"
+        )
+
+
+class Packet:
+    """A message on its way. `number` names it in the trace; `fate` tells why it will not arrive."""
+
+    __slots__ = ("number", "message", "sent_s", "arrives_s", "fate", "cause", "over")
+
+    def __init__(self, number, message, sent_s, arrives_s, fate, cause):
+        self.number: int = number
+        self.message: Message = message
+        self.sent_s: float = sent_s
+        self.arrives_s: float = arrives_s
+        self.fate: str = fate
+        self.cause: int = cause  # the record of its Sent
+        self.over = False  # arrived, dropped, or put back into the queue for another time
+
+    def __repr__(self) -> str:
+        message = self.message
+        where = f"{message.source}→{message.target}"
+        return f"<packet {self.number}: {where} {message}, arrives at {self.arrives_s:.4f} s>"
+
+
+class Network:
+    """Invariant: a packet that is not `over` stands in the queue exactly once under its time."""
+
+    def __init__(self, clock: VirtualClock, trace: Trace, links: Links, rng: Random):
+        self.clock = clock
+        self.trace = trace
+        self.links = links
+        self.cuts: set[Link] = set()
+        self._rng = rng
+        self._packets = 0
+        self._last_arrival: dict[Link, float] = {}
+
+    def send(self, message: Message, cause: int | None) -> None:
+        """Put a message on its way."""
+        links, random = self.links, self._rng.random
+        fate = ""
+        if self.cuts and (message.source, message.target) in self.cuts:
+            fate = "CUT"
+        elif links.loss and random() < links.loss:
+            fate = "LOST"
+        self._put(message, cause, fate)
+        if links.duplicate and not message.at_most_once and random() < links.duplicate:
+            self._put(message, cause, fate)
+
+    def _put(self, message: Message, cause: int | None, fate: str) -> None:
+        clock, links = self.clock, self.links
+        now = clock.now
+        low, high = links.latency_s
+        way = low + (high - low) * self._rng.random()
+        if links.reorder and self._rng.random() < links.reorder:
+            arrives = now + way * (1 + 10 * self._rng.random())
+        else:
+            arrives = now + way
+            link = (message.source, message.target)
+            before = self._last_arrival.get(link, 0.0)
+            if arrives < before:
+                arrives = before
+            self._last_arrival[link] = arrives
+        self._packets = number = self._packets + 1
+        sent = Sent(message, number, arrives, fate)
+        seq = self.trace.add(now, message.source, sent, cause)
+        clock.push(arrives, PACKET, Packet(number, message, now, arrives, fate, seq))
+
+    def arrives(self, packet: Packet) -> bool:
+        """Whether a packet whose time has come gets through; if not, the trace says why."""
+        packet.over = True
+        message = packet.message
+        if packet.fate:
+            self._lose(packet, packet.fate)
+            return False
+        if self.cuts and (message.source, message.target) in self.cuts:
+            self._lose(packet, "CUT")
+            return False
+        return True
+
+    def _lose(self, packet: Packet, reason: str) -> None:
+        message = packet.message
+        known = facts(source=message.source, target=message.target)
+        dropped = Dropped(message, packet.number, reason, known)
+        self.trace.add(self.clock.now, message.target, dropped, packet.cause)
+
+    # By hand ----------------------------------------------------------------------------------
+
+    def in_flight(self) -> list[Packet]:
+        """The packets on the wire, soonest arrival first."""
+        packets = [item for item in self.clock.queue if item[2] == PACKET and not item[3].over]
+        return [item[3] for item in sorted(packets, key=lambda item: item[:2])]
+
+    def find(self, number: int) -> Packet:
+        """The packet on the wire with that number.
+
+        Raises: ValueError where there is none (any more).
+        """
+        for packet in self.in_flight():
+            if packet.number == number:
+                return packet
+        raise ValueError(f"packet {number} is not on the wire; cluster.in_flight lists those that are")
+
+    def drop(self, packet: Packet) -> None:
+        """Take it off the wire."""
+        packet.over = True
+        self._lose(packet, "BY_HAND")
+
+    def lost(self, packet: Packet) -> None:
+        """Nobody is there to take it."""
+        self._lose(packet, "DOWN")
+
+    def delay(self, packet: Packet, seconds: float) -> None:
+        """Let it arrive `seconds` later than it would (others may overtake it)."""
+        packet.over = True  # the item in the queue; a new one takes its place
+        arrives = max(packet.arrives_s + seconds, self.clock.now)
+        self.trace.add(
+            self.clock.now, packet.message.source, Delayed(packet.message, packet.number, arrives), packet.cause
+        )
+        late = Packet(
+            packet.number, packet.message, packet.sent_s, arrives, packet.fate, packet.cause
+        )
+        self.clock.push(arrives, PACKET, late)
+
+    def cut(self, links: Iterable[Link], why: str, anew: bool = False) -> None:
+        """Cut these one-way links too, or (`anew`) only these from now on."""
+        links = set(links)
+        self.cuts = links if anew else self.cuts | links
+        self.trace.add(self.clock.now, "", LinksCut(tuple(sorted(self.cuts)), why), None)
+
+    def heal(self) -> None:
+        """Let all links work again."""
+        self.cuts = set()
+        self.trace.add(self.clock.now, "", Healed(), None)
