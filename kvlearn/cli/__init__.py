@@ -28,7 +28,7 @@ COMMANDS = {
     "play": ("kvlearn.sim.script", "core", "play a transcript"),
     "bench": ("kvlearn.cli.bench", "core", "the measurements, as a table"),
     "doctor": ("kvlearn.cli.doctor", "", "what is installed, what is missing, how to mend it"),
-    "clean-notebooks": ("kvlearn.cli.notebooks", "", "take outputs and editors' marks out of notebooks"),
+    "clean-notebooks": ("kvlearn.cli.notebooks", "", "take what running leaves out of notebooks"),
 }
 
 

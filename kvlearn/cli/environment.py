@@ -63,12 +63,12 @@ def enter(need: str, argv: list[str]) -> None:
     again = os.environ.pop(_AGAIN, None)
     if not need or not (ROOT / "pyproject.toml").exists():
         return  # installed as a package: whoever installed it brought the dependencies
-    inside, lacking = _inside(), missing(requirements(need))
-    if not lacking and not (inside and _ours() and not _whole(need)):
+    inside, lacking = in_venv(), missing(requirements(need))
+    if not lacking and not (inside and made_here() and not _whole(need)):
         return _activate()
     if again:
         raise Stop(_still_lacking(lacking))
-    if _ours() or not VENV.exists():
+    if made_here() or not VENV.exists():
         if inside and lacking and _whole(need):
             STAMP.write_text("{}")  # it was whole once; the Python below it has changed
         build("test" if need == "test" else "lab")
@@ -77,9 +77,9 @@ def enter(need: str, argv: list[str]) -> None:
 
 def move_in(argv: list[str]) -> None:
     """Start again in `.venv` if that is where `lab` would go; for commands that only look."""
-    if os.environ.pop(_AGAIN, None) or _inside() or not PYTHON.exists():
+    if in_venv() or not PYTHON.exists():
         return
-    if missing(requirements("lab")) and (_whole("lab") or not _ours()):
+    if missing(requirements("lab")) and (_whole("lab") or not made_here()):
         _start_again(argv)
 
 
@@ -87,9 +87,17 @@ def requirements(need: str) -> list[str]:
     """The lines of pyproject.toml that `need` asks for, as `name >=1,<2`."""
     if need == "core":
         return CORE
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for extra in NEEDS[need] for line in project["optional-dependencies"][extra]]
-    return project["dependencies"] + extras
+    extras = [line for name in NEEDS[need] for line in extra(name)]
+    return _project()["dependencies"] + extras
+
+
+def extra(name: str) -> list[str]:
+    """The lines of one extra of pyproject.toml."""
+    return _project()["optional-dependencies"][name]
+
+
+def _project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
 def missing(lines: list[str]) -> list[str]:
@@ -184,11 +192,7 @@ def _make() -> None:
     if uv and _run([uv, "venv", "--allow-existing", "--seed", "--python", base, str(VENV)])[0] == 0:
         return
     if not all(importlib.util.find_spec(module) for module in ("venv", "ensurepip")):
-        raise Stop(
-            "this Python cannot make an environment, because it comes without ensurepip: on Debian "
-            "and Ubuntu run `sudo apt install python3-venv`, elsewhere install uv or a Python from "
-            "python.org; then run the same command again"
-        )
+        raise Stop(_NO_ENSUREPIP)
     status, output = _run([base, "-m", "venv", str(VENV)])
     if status:
         raise Stop(_why(output, "python -m venv"))
@@ -284,7 +288,7 @@ def _whole(need: str) -> bool:
     return stamp.get("hash") == _hash() and (needed in stamp["needs"] or "test" in stamp["needs"])
 
 
-def _ours() -> bool:
+def made_here() -> bool:
     """Whether `.venv` was made here, whole or not (a stamp tells); else it is the user's own."""
     return STAMP.exists()
 
@@ -293,7 +297,8 @@ def _hash() -> str:
     return hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
 
 
-def _inside() -> bool:
+def in_venv() -> bool:
+    """Whether this Python is the one of `.venv`."""
     return VENV.exists() and os.path.samefile(sys.prefix, VENV)
 
 
@@ -331,20 +336,29 @@ def _python_path() -> str:
 # Sentences ----------------------------------------------------------------------------------
 
 
+_NO_ENSUREPIP = (
+    "this Python cannot make an environment, because it comes without ensurepip: on Debian and "
+    "Ubuntu run `sudo apt install python3-venv`, elsewhere install uv or a Python from python.org; "
+    "then run the same command again"
+)
+
+
 def _say(text: str) -> None:
     print(f"kvlearn: {text}", file=sys.stderr, flush=True)
 
 
 def _why(output: str, who: str) -> str:
+    if "ensurepip is not available" in output:
+        return _NO_ENSUREPIP
     if "No space left" in output:
         return "the disk is full: make room (300 MB) and run the same command again"
     if _NO_NETWORK.search(output):
         return (
-            "the packages could not be downloaded: connect this machine to the network, or tell pip "
-            "of your proxy or mirror (`pip config`), and run the same command again"
+            "the packages could not be downloaded: connect this machine to the network, or tell "
+            "pip of your proxy or mirror (`pip config`), and run the same command again"
         )
     last = "\n  ".join(output.strip().splitlines()[-12:])
-    return f"{who} could not set up .venv; mend what it says and run the same command again:\n  {last}"
+    return f"{who} failed; mend what it says here and run the same command again:\n  {last}"
 
 
 def _cannot_write(error: OSError) -> str:
@@ -358,7 +372,7 @@ def _cannot_write(error: OSError) -> str:
 
 def _still_lacking(lacking: list[str]) -> str:
     names = ", ".join(split(line)[0] for line in lacking)
-    if _ours():
+    if made_here():
         return f".venv lacks {names} although it was just set up: remove .venv and run this again"
     return (
         f"the .venv in {ROOT} is your own and lacks {names}: run `{BIN / 'pip'} install -e "

@@ -96,6 +96,7 @@ def command(notebook: str, port: int, quiet: bool) -> list[str]:
         "--ServerApp.allow_remote_access=False",
         f"--ServerApp.root_dir={NOTEBOOKS}",
         "--log-level=WARN",
+        "--LabApp.log_level=WARN",
     ]
     if quiet:
         options.append("--no-browser")
