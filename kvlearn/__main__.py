@@ -9,8 +9,8 @@ def main(argv=None):
     """Run one command; the number is the exit status."""
     if sys.version_info < OLDEST:
         sys.stderr.write(
-            "kvlearn: this is Python %d.%d, and kvlearn needs %d.%d or newer: install one from your "
-            "system's packages, python.org or conda, and run `python%d.%d -m kvlearn` with it\n"
+            "kvlearn: this is Python %d.%d, and kvlearn needs %d.%d or newer: install one from "
+            "your system's packages, python.org or conda, and run `python%d.%d -m kvlearn`\n"
             % (tuple(sys.version_info[:2]) + OLDEST + OLDEST)
         )
         return 2
