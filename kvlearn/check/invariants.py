@@ -146,6 +146,11 @@ class Invariants:
             trace.subscribe(read, kind)
         return self
 
+    def detach(self, trace: Trace) -> None:
+        """Read no more records of the trace."""
+        for read in self._readers().values():
+            trace.unsubscribe(read)
+
     def read(self, trace: Trace) -> Invariants:
         """Read the records of the trace that were not read yet."""
         self.seed = trace.seed

@@ -38,6 +38,8 @@ from kvlearn.sim.network import Links, Network, Packet
 from kvlearn.sim.views import ClockView, LinksView, NodeView, Nodes
 from kvlearn.trace import Record, Trace
 
+HAND_S = 1e-6  # what one verb takes, in virtual seconds
+
 
 class Cluster:
     """A simulated cluster of 1 to 9 nodes, n1 … nN.
@@ -304,6 +306,8 @@ class Cluster:
 
     def _do(self, verb: str, *arguments: Any) -> Any:
         """Carry a verb out, and remember it for `rewind`."""
+        # A hand is not infinitely quick: so `rewind(cluster.now)`, read before, undoes the verb.
+        self._run_to(self._clock.now + HAND_S)
         self._done.append((self._clock.happened, self._clock.now, verb, arguments))
         outcome = self._carry_out(verb, arguments)
         if self._reader is not None and self._reader.broken is not None:
@@ -351,8 +355,6 @@ class Cluster:
                 hosts[packet.message.target].receive(packet)
             case "delay", number, seconds:
                 network.delay(network.find(number), seconds)
-            case "client",:
-                return self._desk.name_client()
             case "ask", client, node, request:
                 operation = self._desk.ask(client, node, request)
                 if hosts[node].node is None:
@@ -370,7 +372,7 @@ class Cluster:
         if name is not None:
             self._host(name)
         endpoints = (name,) if name is not None else tuple(self._hosts)
-        return Client(SimulatedChannel(self, endpoints, self._do("client")), timeout_s)
+        return Client(SimulatedChannel(self, endpoints, self._desk.name_client()), timeout_s)
 
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
@@ -395,30 +397,48 @@ class Cluster:
             twin._reader.attach(twin.trace)
         return twin
 
-    def rewind(self, to_s: float) -> None:
-        """Go back to the virtual time `to_s`; what follows may differ, which is the point.
+    def rewind(self, to_s: float | None = None, *, seq: int | None = None) -> None:
+        """Go back in time; what follows may differ, which is the point.
 
-        The trace is cut there. Clients stay usable; operations that were asked later are gone.
+        To the virtual time `to_s`; or, with `seq`, to the thing that made record number `seq`. The
+        trace is cut there. Clients stay usable; operations that were asked later are gone.
         """
-        if not 0 <= to_s <= self._clock.now:
+        if (to_s is None) == (seq is None):
+            raise ValueError("rewind takes a time (to_s) or a record number (seq=...)")
+        if to_s is not None and not 0 <= to_s <= self.now:
             raise ValueError(f"rewind goes to a time between 0 and now, {self.now:g} s, not {to_s}")
-        done, made_with = self._done, self._made_with
-        twin = type(self)(*made_with)
-        for happened, now, verb, arguments in done:
-            if now > to_s:
-                break
-            while twin._clock.happened < happened:
-                twin._replay()
-            twin._clock.now = now
-            twin._done.append((happened, now, verb, arguments))
-            twin._carry_out(verb, arguments)
-        queue = twin._clock.queue
-        while queue and queue[0][0] <= to_s:
-            twin._replay()
-        twin._clock.now = to_s
-        twin.trace = self.trace.replaced_by(twin.trace)
-        twin._rewire()
+        if seq is not None and not 0 <= seq < len(self.trace):
+            raise ValueError(f"the trace has records 0 to {len(self.trace) - 1}, but no {seq}")
+        twin = type(self)(*self._made_with)
+        if seq is not None:
+            twin._relive(self._done, lambda time: len(twin.trace) > seq)
+        else:
+            twin._relive(self._done, lambda time: time > to_s)
+            twin._clock.now = to_s
+        twin._desk.clients = self._desk.clients
+        if self._reader is not None:
+            self._reader.detach(self.trace)
+        twin._tell(self.trace.replaced_by(twin.trace))
         self.__dict__.update(twin.__dict__)
+
+    def _relive(self, done: list[tuple], enough: Callable[[float], bool]) -> None:
+        """Let the same happen, and do the same by hand, until it is `enough(next time)`."""
+        clock = self._clock
+        verbs = iter(done)
+        verb = next(verbs, None)
+        while True:
+            by_hand = verb is not None and verb[0] == clock.happened
+            if not by_hand and not clock.queue:
+                return
+            if enough(verb[1] if by_hand else clock.queue[0][0]):
+                return
+            if by_hand:
+                clock.now = verb[1]
+                self._done.append(verb)
+                self._carry_out(*verb[2:])
+                verb = next(verbs, None)
+            else:
+                self._replay()
 
     def _replay(self) -> None:
         """Let a thing happen again; whatever it broke was raised the first time."""
@@ -427,11 +447,13 @@ class Cluster:
         except Violation:
             pass
 
-    def _rewire(self) -> None:
+    def _tell(self, trace: Trace) -> None:
+        """Go on telling the story in `trace`."""
+        self.trace = trace
         for part in (self._network, self._desk, *self._hosts.values()):
-            part.trace = self.trace
+            part.trace = trace
         if self._reader is not None:
-            self._reader.attach(self.trace)
+            self._reader.attach(trace)
 
     # Showing ----------------------------------------------------------------------------------
 
