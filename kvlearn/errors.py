@@ -112,7 +112,7 @@ class Stopped(Unavailable):
 
 
 class TimedOut(RequestError):
-    """No answer in time. A write may or may not have been carried out: look before you repeat it."""
+    """No answer in time. A write may have been carried out or not: look before you repeat it."""
 
     code = "UNAVAILABLE"
     text = "etcdserver: request timed out"

@@ -1,0 +1,41 @@
+"""What can be asked of the store, and how the log carries it out.
+
+Raft agrees on a log of commands and does not look into them; the store keeps versions and knows
+nothing of nodes. This package stands between the two. `requests.py` has the words that clients,
+logs and traces share, with etcd's field names; `machine.py` takes committed commands, one by one,
+and does to the store what they say.
+
+Three rules keep all nodes equal. Commands are applied in the order of the log. The outcome of each,
+a refusal too, depends on the log alone: not on the time, not on who was asked. And how far the log
+was applied is stored together with what it wrote, so that no crash makes a node do a thing twice.
+
+Source: etcd api/etcdserverpb/rpc.proto, server/etcdserver/apply.
+"""
+
+from kvlearn.kv.machine import KVMachine
+from kvlearn.kv.requests import (
+    Answer,
+    Command,
+    DeleteRange,
+    DeleteResult,
+    Header,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+)
+from kvlearn.mvcc.revision import KeyValue
+
+__all__ = [
+    "Answer",
+    "Command",
+    "DeleteRange",
+    "DeleteResult",
+    "Header",
+    "KVMachine",
+    "KeyValue",
+    "Put",
+    "PutResult",
+    "Range",
+    "RangeResult",
+]

@@ -128,7 +128,7 @@ class DeleteRange:
 
 @value
 class Command:
-    """What a log entry holds: a request, and who waits for its answer (`op_id` at node `origin`)."""
+    """What a log entry holds: a request, and who waits for the answer (`op_id` at `origin`)."""
 
     origin: str
     op_id: int
@@ -143,7 +143,7 @@ class Command:
 
 @value
 class RangeResult:
-    """`more`: the limit cut pairs off; `count`: keys in the interval, whatever limit and filters."""
+    """`more`: the limit cut pairs off; `count`: keys in the interval, with all that was cut."""
 
     kvs: tuple[KeyValue, ...] = ()
     more: bool = False

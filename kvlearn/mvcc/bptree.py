@@ -103,7 +103,7 @@ class BPlusTree:
         place = 0 if start is None else bisect_left(page.keys, start)
         while page is not None:
             stop = len(page.keys) if end is None else bisect_left(page.keys, end, place)
-            yield from zip(page.keys[place:stop], page.values[place:stop])
+            yield from zip(page.keys[place:stop], page.values[place:stop], strict=True)
             if stop < len(page.keys):
                 return
             page, place = page.next, 0
@@ -246,7 +246,9 @@ class BPlusTree:
 
     # Pages ----------------------------------------------------------------------------------
 
-    def _new_page(self, keys: list, values: list | None = None, children: list | None = None) -> Page:
+    def _new_page(
+        self, keys: list, values: list | None = None, children: list | None = None
+    ) -> Page:
         self._pages_made += 1
         return Page(self._pages_made, keys, values, children)
 

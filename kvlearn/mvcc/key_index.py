@@ -30,9 +30,9 @@ not exist; at 4 it did, newly created:
 5 absent
 6 absent
 
-Generations are not stored: the tombstones cut the list into them. Revisions are kept as backend keys
-(`Revision.key`): their bytes order as revisions do, a tombstone is recognised by its mark, and the
-two trees share one object.
+Generations are not stored: the tombstones cut the list into them. Revisions are kept as backend
+keys (`Revision.key`): their bytes order as revisions do, a tombstone is recognised by its mark, and
+the two trees share one object.
 
 Source: etcd server/storage/mvcc/key_index.go. Differs: etcd keeps a list of lists; and here the
 newest record stays at hand, so that a read of the present need not descend the grey tree (etcd
@@ -64,8 +64,11 @@ class Generation:
 
 
 class KeyIndex:
-    """The history of `key`. Invariant: `revisions` rise; no tombstone comes first or follows another;
-    `record` is that of the last revision, and None if that is a tombstone."""
+    """The history of `key`.
+
+    Invariant: `revisions` rise, and no tombstone comes first or follows another; `record` is that
+    of the last revision, and None if that is a tombstone.
+    """
 
     __slots__ = ("key", "revisions", "record")
 
@@ -105,7 +108,7 @@ class KeyIndex:
     def since(self, at: int) -> list[bytes]:
         """The backend keys of all changes at main revision `at` or later, tombstones included.
 
-        Of several changes in one main revision only the last is given: nobody outside saw the others.
+        Of several changes in one main revision only the last is given: nobody saw the others.
         """
         later = self.revisions[bisect_left(self.revisions, after(at - 1)) :]
         return list({key[:8]: key for key in later}.values())  # 8 bytes: the main revision

@@ -28,8 +28,10 @@ hash covers the same facts, but its numbers are not etcd's.
 
 from __future__ import annotations
 
+import copy
 import struct
 import zlib
+
 from sortedcontainers import SortedDict
 
 from kvlearn.errors import FutureRevision
@@ -116,7 +118,8 @@ class Store:
 
     def history(self, key: bytes) -> list[KeyValue]:
         """Every record of `key`, oldest first; a tombstone has version 0."""
-        return [self.backend.get(at) for at in self.index[key].revisions] if key in self.index else []
+        revisions = self.index[key].revisions if key in self.index else ()
+        return [self.backend.get(at) for at in revisions]
 
     def hash(self, revision: int = 0) -> int:
         """A 32-bit sum of all records up to `revision`: equal on nodes that hold the same history.
@@ -149,9 +152,7 @@ class Store:
 
     def __deepcopy__(self, memo: dict) -> Store:
         """An independent store; its index is rebuilt, as after a restart."""
-        from copy import deepcopy
-
-        return type(self)(deepcopy(self.backend, memo))
+        return type(self)(copy.deepcopy(self.backend, memo))
 
     # Rules ----------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+"""The B+tree: its invariants and its content, against a sorted dictionary."""
+
+import copy
+import random
+
+import pytest
+from sortedcontainers import SortedDict
+
+from kvlearn.mvcc.bptree import BPlusTree
+
+
+def check_invariants(tree):
+    """Everything that the class promises of its pages."""
+    levels = tree.pages()
+    least = tree.order // 2
+    numbers = [page.number for level in levels for page in level]
+    assert len(set(numbers)) == len(numbers)
+    for level in levels:
+        for page in level:
+            assert page.is_leaf == (level is levels[-1]), "all leaves are at the same depth"
+            assert page.keys == sorted(set(page.keys))
+            assert len(page.keys) <= tree.order
+            assert page is tree.root or len(page.keys) >= least
+            if page.is_leaf:
+                assert len(page.values) == len(page.keys)
+            else:
+                assert len(page.children) == len(page.keys) + 1
+    check_signposts(tree.root, None, None)
+    leaves = levels[-1]
+    following = [*leaves[1:], None]
+    assert all(leaf.next is after for leaf, after in zip(leaves, following, strict=True))
+    assert len(tree) == sum(len(leaf.keys) for leaf in leaves)
+
+
+def check_signposts(page, low, high):
+    for key in page.keys:
+        assert (low is None or low <= key) and (high is None or key < high)
+    if not page.is_leaf:
+        bounds = [low, *page.keys, high]
+        for child, lower, upper in zip(page.children, bounds[:-1], bounds[1:], strict=True):
+            check_signposts(child, lower, upper)
+
+
+@pytest.mark.parametrize("order", [3, 4, 5, 6, 7, 16])
+@pytest.mark.parametrize("seed", range(12))
+def test_random_programs_agree_with_a_sorted_dictionary(order, seed):
+    rng = random.Random(f"{order} {seed}")
+    tree, model = BPlusTree(order), SortedDict()
+    space = rng.choice([10, 60, 400])
+    for phase in range(4):
+        growing = phase % 2 == 0
+        for _ in range(rng.randrange(120)):
+            key = rng.randrange(space)
+            if rng.random() < 0.1:
+                key = max(model, default=0) + 1  # as revisions come
+            if rng.random() < (0.8 if growing else 0.2):
+                assert tree.put(key, f"{key}!") == model.get(key)
+                model[key] = f"{key}!"
+            else:
+                assert tree.delete(key) == model.pop(key, None)
+            probe = rng.randrange(space)
+            assert tree.get(probe) == model.get(probe)
+        check_invariants(tree)
+        start, end = rng.randrange(space), rng.randrange(space)
+        inside = [(k, v) for k, v in model.items() if start <= k < end]
+        assert list(tree.range(start, end)) == inside
+        assert list(tree.range(start)) == [(k, v) for k, v in model.items() if start <= k]
+        assert list(tree.range(None, end)) == [(k, v) for k, v in model.items() if k < end]
+        assert list(tree.range()) == list(model.items())
+    for key in list(model):
+        tree.delete(key)
+    assert [len(level) for level in tree.pages()] == [1]
+    assert tree.root.is_leaf and len(tree) == 0
+
+
+def test_a_value_is_replaced_in_place():
+    tree = BPlusTree(order=3)
+    for key in range(10):
+        tree.put(key, "old")
+    pages = [page.number for level in tree.pages() for page in level]
+    assert tree.put(4, "new") == "old"
+    assert tree.get(4) == "new"
+    assert [page.number for level in tree.pages() for page in level] == pages
+    assert len(tree) == 10
+
+
+def test_the_root_splits_and_is_given_up_again():
+    tree = BPlusTree(order=3)
+    heights = []
+    for key in range(12):
+        tree.put(key, key)
+        heights.append(len(tree.pages()))
+    assert heights == [1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3, 3]
+    for key in range(12):
+        tree.delete(key)
+        heights.append(len(tree.pages()))
+        check_invariants(tree)
+    assert heights[-1] == 1
+
+
+def test_a_copy_has_pages_of_its_own():
+    tree = BPlusTree(order=3)
+    for key in range(20):
+        tree.put(key, str(key))
+    before = str(tree)
+    twin = copy.deepcopy(tree)
+    assert str(twin) == before
+    assert [p.number for level in twin.pages() for p in level] == [
+        p.number for level in tree.pages() for p in level
+    ]
+    check_invariants(twin)
+    for key in (20, 21, 3, 5):
+        twin.put(key, "twin")
+    twin.delete(7)
+    check_invariants(twin)
+    assert str(tree) == before and tree.get(3) == "3" and tree.get(20) is None
+    tree.put(20, "tree")
+    assert twin.get(20) == "twin"
+
+
+def test_an_order_below_three_is_refused():
+    with pytest.raises(AssertionError, match="fewer than three"):
+        BPlusTree(order=2)
