@@ -76,7 +76,8 @@ def test_every_rule_names_its_source():
 
 
 def test_silence_is_noticed():
-    code = "class A:\n    def f(self):\n" + "        x = 1\n" * SHORT + "def g(): pass\ndef _h(): pass"
+    long = "        x = 1\n" * SHORT
+    code = f"class A:\n    def f(self):\n{long}def g(): pass\ndef _h(): pass"
     assert list(undocumented(code)) == ["the module", "A", "A.f", "g"]
     rule = 'class R:\n    # Rules ---\n    def f(self):\n        """{}"""\n'
     assert sourceless(rule.format("It is so.")) == ["f"]

@@ -1,0 +1,33 @@
+"""What every test shares: in CI a test that cannot run has failed."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+STRICT = os.environ.get("KVLEARN_CI") == "1"  # set by .ci/run, where everything is installed
+
+
+def _convict(report) -> None:
+    """Turn a skip into a failure: CI must not be green because the browser was missing."""
+    if STRICT and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"KVLEARN_CI=1 allows no skips. {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A skipped test."""
+    report = yield
+    _convict(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """A module that skips itself while it is collected."""
+    report = yield
+    _convict(report)
+    return report
