@@ -110,6 +110,11 @@ class Cluster:
         return self._clock.now
 
     @property
+    def happened(self) -> int:
+        """How many things have happened: packets that came, timers, fsyncs."""
+        return self._clock.happened
+
+    @property
     def nodes(self) -> Nodes:
         """Views of the nodes by name; each shows what its node believes just now."""
         return Nodes({name: NodeView(host) for name, host in self._hosts.items()})

@@ -65,6 +65,7 @@ class Host:
         self._causes: list = []  # of the messages that wait in the outbox during a save
         self._armed_tick: int = NEVER  # the tick for which a timer stands in the queue
         self._armed_s = 0.0
+        self._next_tick_s = 0.0  # before this virtual time no tick is due
         self._inbox: list = []  # what came during a pause
 
     # Its life ---------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ class Host:
         """Let it go on: first its clock has jumped, then it finds its mail."""
         self.paused = False
         self.cause = self.trace.add(self.clock.now, self.name, Resumed(), None)
-        self.node.tick(self.own_clock.read(self.clock.now))
+        self._tick()
         inbox, self._inbox = self._inbox, []
         self._turn()
         for item, boot in inbox:
@@ -131,10 +132,12 @@ class Host:
         """Make its clock run at another speed."""
         self.own_clock.set_rate(rate, self.clock.now)
         self._armed_tick = NEVER
+        self._next_tick_s = 0.0
         if self.node is not None:
             self._arm()
 
     def _forget(self) -> None:
+        self._next_tick_s = 0.0
         self._saving = None
         self._causes = []
         self._armed_tick = NEVER
@@ -158,9 +161,9 @@ class Host:
         now, message = self.clock.now, packet.message
         received = Received(message, packet.number)
         self.cause = self.trace.add(now, self.name, received, packet.cause)
-        node = self.node
-        node.tick(self.own_clock.read(now))
-        node.step(message)
+        if now >= self._next_tick_s:
+            self._tick()
+        self.node.step(message)
         self._turn()
 
     def request(self, op_id: int, request: Any, cause: int) -> None:
@@ -170,14 +173,14 @@ class Host:
             self._inbox.append(((op_id, request, cause), self.boot))
             return
         self.cause = cause
-        self.node.tick(self.own_clock.read(self.clock.now))
+        self._tick()
         self.node.request(op_id, request)
         self._turn()
 
     def campaign(self) -> None:
         """Let its election timeout run out now."""
         self.cause = None
-        self.node.tick(self.own_clock.read(self.clock.now))
+        self._tick()
         self.node.raft.campaign()
         self._turn()
 
@@ -189,7 +192,7 @@ class Host:
         if self.paused:
             return  # resume will look at the clock
         self.cause = None
-        self.node.tick(self.own_clock.read(time))
+        self._tick()
         self._turn()
 
     def on_disk(self, boot: int) -> None:
@@ -211,6 +214,13 @@ class Host:
                 self.network.send(message, cause)
         self._finish(ready)
         self._turn()
+
+    def _tick(self) -> None:
+        """Bring the node's clock up to date, and note when its next tick is due: messages come
+        far more often than ticks."""
+        self.node.tick(self.own_clock.read(self.clock.now))
+        next_tick = (self.node.raft.now + 1) * self.config.tick_s
+        self._next_tick_s = self.own_clock.when(next_tick) - 1e-9
 
     # The four lines ---------------------------------------------------------------------------
 

@@ -1,0 +1,121 @@
+"""`kvlearn bench`: how fast it is, measured side by side with a peer in the same run.
+
+Machines differ and are busy, so every figure is taken several times, in turn with its peer, and
+the medians' ratio is what counts. Virtual seconds a wall second tell how long a student waits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import heapq
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from time import perf_counter
+
+VIRTUAL_S = 20.0  # of the idle cluster, a round
+WARM_S = 3.0  # until there is a leader and nothing is new
+
+
+def bare_heapq(events: int = 100_000) -> float:
+    """Events a second of the least that any simulator does: take one out, call, put one in."""
+    queue: list[tuple[float, int, None]] = [(float(k), k, None) for k in range(100)]
+    order = len(queue)
+
+    def happen(what) -> None:
+        pass
+
+    start = perf_counter()
+    for _ in range(events):
+        time, _, what = heapq.heappop(queue)
+        happen(what)
+        heapq.heappush(queue, (time + 100.0, order, None))
+        order += 1
+    return events / (perf_counter() - start)
+
+
+def idle_cluster(invariants: bool) -> tuple[float, float]:
+    """(virtual seconds, events) a wall second of five idle nodes with 50 ms heartbeats."""
+    from kvlearn import Cluster, RaftConfig
+
+    cluster = Cluster(5, seed=1, config=RaftConfig.etcd(tick_s=0.05), invariants=invariants)
+    cluster.run(WARM_S)
+    gc.collect()
+    before, start = cluster.happened, perf_counter()
+    cluster.run(VIRTUAL_S)
+    spent = perf_counter() - start
+    return VIRTUAL_S / spent, (cluster.happened - before) / spent
+
+
+def import_time() -> float:
+    """Seconds that `import kvlearn` takes in a fresh Python that has started already."""
+    code = "import time; t = time.perf_counter(); import kvlearn; print(time.perf_counter() - t)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def fork_and_rewind() -> tuple[float, float]:
+    """Seconds to copy a cluster that has run for a minute, and to take it back by half of it."""
+    from kvlearn import Cluster
+
+    cluster = Cluster(5, seed=1)
+    cluster.run(60)
+    start = perf_counter()
+    cluster.fork()
+    forked = perf_counter() - start
+    start = perf_counter()
+    cluster.rewind(30)
+    return forked, perf_counter() - start
+
+
+def bench_sim(rounds: int) -> list[tuple[str, float, str, str]]:
+    """Rows (what, median, unit, remark) on the simulator."""
+    heap, plain, checked, events, forks, rewinds = [], [], [], [], [], []
+    for _ in range(rounds):
+        heap.append(bare_heapq())
+        seconds, happened = idle_cluster(invariants=False)
+        plain.append(seconds)
+        events.append(happened)
+        checked.append(idle_cluster(invariants=True)[0])
+        forked, rewound = fork_and_rewind()
+        forks.append(forked * 1000)
+        rewinds.append(rewound * 1000)
+    median = statistics.median
+    ratio = median(happened / bare for happened, bare in zip(events, heap))
+    return [
+        ("bare heapq loop", median(heap), "events/s", "the peer"),
+        ("idle cluster of 5, trace on", median(plain), "virtual s/s", "goal: at least 1,000"),
+        ("  with invariants", median(checked), "virtual s/s", "goal: at least 300"),
+        ("  events handled, trace on", median(events), "events/s", ""),
+        ("  ratio to the bare loop", 100 * ratio, "%", "goal: at least 8 %"),
+        ("fork after 60 virtual s", median(forks), "ms", ""),
+        ("rewind from 60 s to 30 s", median(rewinds), "ms", ""),
+    ]
+
+
+def bench_import(rounds: int) -> list[tuple[str, float, str, str]]:
+    """Rows on starting up."""
+    times = [import_time() * 1000 for _ in range(rounds)]
+    return [("import kvlearn", statistics.median(times), "ms", "goal: under 300")]
+
+
+BENCHES: dict[str, Callable[[int], list]] = {"sim": bench_sim, "import": bench_import}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print a table; `argv` as on the command line."""
+    parser = argparse.ArgumentParser(prog="kvlearn bench", description=__doc__.splitlines()[0])
+    parser.add_argument("what", nargs="*", default=[], help=f"of {', '.join(BENCHES)}; all if none")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is taken (default 5)")
+    asked = parser.parse_args(argv)
+    if unknown := [what for what in asked.what if what not in BENCHES]:
+        parser.error(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}")
+    if asked.rounds < 1:
+        parser.error(f"--rounds is at least 1, not {asked.rounds}")
+    for name in asked.what or BENCHES:
+        print(f"{name} (medians of {asked.rounds} rounds, taken in turn)")
+        for what, figure, unit, remark in BENCHES[name](asked.rounds):
+            print(f"  {what:<32}{figure:>14,.1f} {unit:<12} {remark}".rstrip())
+    return 0
