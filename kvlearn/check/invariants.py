@@ -57,7 +57,7 @@ APPEND_ONLY = "Leader Append-Only"
 LOG_MATCHING = "Log Matching"
 COMPLETENESS = "Leader Completeness"
 MACHINE_SAFETY = "State Machine Safety"
-ACKNOWLEDGED = "Acknowledged writes are kept"
+DURABILITY = "Durability"  # of acknowledged writes
 
 SECTIONS = {  # promise -> where the paper makes it
     ELECTION_SAFETY: "5.2",
@@ -65,7 +65,7 @@ SECTIONS = {  # promise -> where the paper makes it
     LOG_MATCHING: "5.3",
     COMPLETENESS: "5.4",
     MACHINE_SAFETY: "5.4.3",
-    ACKNOWLEDGED: "5.3",  # "committed entries are durable"
+    DURABILITY: "5.3",  # "committed entries are durable"
 }
 
 WRITES = (Put, DeleteRange)  # requests that must go through the log
@@ -197,8 +197,7 @@ class Invariants:
             case "Election Safety":
                 return f"{count(len(self._leaders), 'term')} had a leader, and none had two"
             case "Leader Append-Only":
-                cuts = count(self._cuts, "tail")
-                return f"of {cuts} of logs that were thrown away none was a leader's"
+                return f"{count(self._cuts, 'tail')} of logs thrown away, and none of a leader's"
             case "Log Matching":
                 entries = count(len(self._entries), "entry", "entries")
                 return f"{entries} in {count(len(self._members), 'log')}, each everywhere the same"
@@ -298,7 +297,7 @@ class Invariants:
                 f"{record.node}, leader of term {term}, {has}, where {client}'s "
                 f"{shorten(command)} was acknowledged (record {seq})"
             )
-            self._break(ACKNOWLEDGED, record, why + self._lost_disks())
+            self._break(DURABILITY, record, why + self._lost_disks())
             return
 
     def _commit_term(self, index: int) -> int:
@@ -454,7 +453,7 @@ class Invariants:
                 f"{record.node} applies {mine} at index {index}, where {client}'s "
                 f"{shorten(command)} was acknowledged (record {seq})"
             )
-            self._break(ACKNOWLEDGED, record, why + self._lost_disks())
+            self._break(DURABILITY, record, why + self._lost_disks())
 
     # Clients ----------------------------------------------------------------------------------
 
@@ -474,13 +473,13 @@ class Invariants:
         index = self._places.get(key)
         if index is None:
             why = f"{record.node} was told by {event.node} that {shorten(request)} is done"
-            self._break(ACKNOWLEDGED, record, f"{why}, and no node has applied it")
+            self._break(DURABILITY, record, f"{why}, and no node has applied it")
             return
         first, node = self._applied[index]
         if operation(first.command) != key:
             why = f"{record.node} was told by {event.node} that {shorten(request)} is done"
             why += f" (index {index}), and {node} applied {applied_entry(first)} there"
-            self._break(ACKNOWLEDGED, record, why)
+            self._break(DURABILITY, record, why)
             return
         self._kept[index] = (first.command, record.node, record.seq)
 

@@ -10,9 +10,9 @@ import pytest
 
 from kvlearn import check
 from kvlearn.check.invariants import (
-    ACKNOWLEDGED,
     APPEND_ONLY,
     COMPLETENESS,
+    DURABILITY,
     ELECTION_SAFETY,
     LOG_MATCHING,
     MACHINE_SAFETY,
@@ -528,7 +528,7 @@ def test_commits_in_leaps_and_again_after_restart_are_accepted():
     assert "3 committed entries" in story.verdicts()[COMPLETENESS].why
 
 
-# Acknowledged writes ------------------------------------------------------------------------
+# Durability of acknowledged writes ----------------------------------------------------------
 
 
 def acknowledged():
@@ -548,7 +548,7 @@ def test_an_answer_before_anybody_applied_is_rejected():
     story.ask(put(1))
     story.append("n1", 1, 1, put(1))
     story.answer(put(1))
-    story.breaks(ACKNOWLEDGED, "c1 was told by n1 that put a=1 is done, and no node has applied it")
+    story.breaks(DURABILITY, "c1 was told by n1 that put a=1 is done, and no node has applied it")
 
 
 @pytest.mark.parametrize("outcome", [dict(error="TimedOut", unknown=True), dict(error="NoLeader")])
@@ -564,7 +564,7 @@ def test_a_read_needs_no_entry():
     story.tell("c1", Invoked(1, "n1", Range(b"a")))
     story.tell("c1", Returned(1, "n1", RangeResult(), 1))
     story.keeps_all()
-    assert story.verdicts()[ACKNOWLEDGED].why.startswith("0 acknowledged writes")
+    assert story.verdicts()[DURABILITY].why.startswith("0 acknowledged writes")
 
 
 def test_a_later_leader_without_the_write_is_rejected():
@@ -572,7 +572,7 @@ def test_a_later_leader_without_the_write_is_rejected():
     story.wipe("n2")
     story.lead("n2", 2, "n3")
     story.breaks(COMPLETENESS)
-    verdict = story.verdicts()[ACKNOWLEDGED]
+    verdict = story.verdicts()[DURABILITY]
     assert verdict.record == story.trace[-1]
     assert "n2, leader of term 2, has nothing at index 1, where c1's put a=1" in verdict.why
 
@@ -586,7 +586,7 @@ def test_a_later_leader_with_something_else_there_is_rejected():
     story.answer(put(1))
     story.append("n2", 1, 2, put(2, "2"))
     story.lead("n2", 3)
-    story.breaks(ACKNOWLEDGED, "n2, leader of term 3, has 1@2 (put a=2) at index 1")
+    story.breaks(DURABILITY, "n2, leader of term 3, has 1@2 (put a=2) at index 1")
 
 
 def test_a_leader_of_an_older_term_that_wins_late_need_not_have_it():
@@ -603,8 +603,8 @@ def test_another_command_applied_in_its_place_is_rejected():
     story = acknowledged()
     story.apply("n3", 1, 2, put(2, "2"), revision=2)
     verdicts = story.verdicts()
-    assert [verdict.promise for verdict in verdicts.broken] == [MACHINE_SAFETY, ACKNOWLEDGED]
-    assert "n3 applies 1@2 (put a=2) at index 1, where c1's put a=1" in verdicts[ACKNOWLEDGED].why
+    assert [verdict.promise for verdict in verdicts.broken] == [MACHINE_SAFETY, DURABILITY]
+    assert "n3 applies 1@2 (put a=2) at index 1, where c1's put a=1" in verdicts[DURABILITY].why
 
 
 def test_an_answer_for_what_others_hold_differently_is_rejected():
@@ -613,7 +613,7 @@ def test_an_answer_for_what_others_hold_differently_is_rejected():
     story.apply("n2", 1, 2, put(2, "2", "n2"), revision=2)
     story.apply("n1", 1, 1, put(1), revision=2)
     story.answer(put(1))
-    verdict = story.verdicts()[ACKNOWLEDGED]
+    verdict = story.verdicts()[DURABILITY]
     assert verdict.record == story.trace[-1]
     assert "is done (index 1), and n2 applied 1@2 (put a=2) there" in verdict.why
 
@@ -625,7 +625,7 @@ def test_a_write_that_lives_on_is_accepted():
     story.append("n3", 1, 1, put(1))
     story.apply("n2 n3 n1", 1, 1, put(1), revision=2)
     story.keeps_all()
-    assert story.verdicts()[ACKNOWLEDGED].why == "1 acknowledged write, each still in its place"
+    assert story.verdicts()[DURABILITY].why == "1 acknowledged write, each still in its place"
 
 
 def test_a_write_that_was_not_acknowledged_may_vanish():
@@ -647,7 +647,7 @@ def test_the_same_number_at_another_node_is_another_operation():
     story.ask(put(1, "1", "n2"))
     story.apply("n1", 1, 1, put(1, "1", "n1"), revision=2)
     story.answer(put(1, "1", "n2"))
-    story.breaks(ACKNOWLEDGED, "c1 was told by n2 that put a=1 is done, and no node has applied it")
+    story.breaks(DURABILITY, "c1 was told by n2 that put a=1 is done, and no node has applied it")
 
 
 def test_a_delete_is_a_write():
@@ -655,7 +655,7 @@ def test_a_delete_is_a_write():
     story = Story("n1")
     story.ask(delete)
     story.answer(delete)
-    story.breaks(ACKNOWLEDGED, "delete a")
+    story.breaks(DURABILITY, "delete a")
 
 
 # The checker itself -------------------------------------------------------------------------
