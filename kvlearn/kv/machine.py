@@ -142,16 +142,17 @@ class KVMachine:
         Raises: FutureRevision, and what `check` raises.
         """
         self.check(request)
-        plain = _is_plain(request)
         # One pair more than asked for tells whether there are more.
-        at_most = request.limit + 1 if plain and request.limit > 0 else 0
+        at_most = request.limit + 1 if request.limit > 0 and _may_cut_early(request) else 0
         kvs, count = self.store.range(
             request.key, request.range_end, request.revision, at_most, request.count_only
         )
         if request.count_only:
             return RangeResult(count=count)
-        if not plain:
-            kvs = _sorted(_filtered(kvs, request), request)
+        kvs = _filtered(kvs, request)
+        if request.sort_target != "key" or request.sort_order == "descend":
+            field = attrgetter(SORT_TARGETS[request.sort_target])
+            kvs = sorted(kvs, key=field, reverse=request.sort_order == "descend")
         more = 0 < request.limit < len(kvs)
         if more:
             kvs = kvs[: request.limit]
@@ -160,16 +161,20 @@ class KVMachine:
         return RangeResult(tuple(kvs), more, count)
 
 
-def _is_plain(request: Range) -> bool:
-    """Whether the answer is simply the first pairs in key order."""
-    return (
-        request.sort_target == "key"
-        and request.sort_order != "descend"
-        and not request.min_mod_revision
-        and not request.max_mod_revision
-        and not request.min_create_revision
-        and not request.max_create_revision
+def _may_cut_early(request: Range) -> bool:
+    """Whether the pairs that the limit keeps are among the first in key order.
+
+    A target without an order sorts too, but etcd takes it for unsorted here: it sorts the first
+    `limit` + 1 pairs in key order, and what lies behind them has no chance. So does kvlearn.
+    """
+    in_key_order = request.sort_target == "key" and request.sort_order == "ascend"
+    filters = (
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
     )
+    return (in_key_order or request.sort_order == "none") and not any(filters)
 
 
 def _filtered(kvs: list[KeyValue], request: Range) -> list[KeyValue]:
@@ -183,12 +188,6 @@ def _filtered(kvs: list[KeyValue], request: Range) -> list[KeyValue]:
     if high := request.max_create_revision:
         kvs = [kv for kv in kvs if kv.create_revision <= high]
     return kvs
-
-
-def _sorted(kvs: list[KeyValue], request: Range) -> list[KeyValue]:
-    """The pairs by the sort target, which means rising unless told otherwise."""
-    field = attrgetter(SORT_TARGETS[request.sort_target])
-    return sorted(kvs, key=field, reverse=request.sort_order == "descend")
 
 
 def _without_value(kv: KeyValue) -> KeyValue:
