@@ -36,8 +36,15 @@ SORT_ORDERS = ("none", "ascend", "descend")
 
 
 def as_bytes(text: str | bytes) -> bytes:
-    """Keys and values may be given as text; they travel as bytes (UTF-8)."""
-    return text.encode() if isinstance(text, str) else bytes(text)
+    """Keys and values may be given as text; they travel as bytes (UTF-8).
+
+    Raises: TypeError for anything else; bytes(5) would be five zero bytes.
+    """
+    if isinstance(text, str):
+        return text.encode()
+    if isinstance(text, (bytes, bytearray, memoryview)):
+        return bytes(text)
+    raise TypeError(f"keys and values are str or bytes, not {type(text).__name__}: {text!r}")
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -18,16 +18,16 @@ at the same depth, and a page stays between half full and full:
 30 50 70
 10 20 | 30 40 | 50 60 | 70 80 90
 
-Deleting goes the other way: a page that is less than half full borrows from a neighbour that has
-something to spare, or merges with it.
+Deleting goes the other way: a page that is less than half full is merged with a neighbour, and if
+the two are too much for one page, they are divided anew.
 
->>> for number in (60, 50, 10, 20):
+>>> for number in (60, 50):
 ...     gone = tree.delete(number)
 >>> print(tree)
-40 70
-30 | 40 | 70 80 90
->>> list(tree.range(35, 80))
-[(40, '40'), (70, '70')]
+30 70
+10 20 | 30 40 | 70 80 90
+>>> list(tree.range(20, 80))
+[(20, '20'), (30, '30'), (40, '40'), (70, '70')]
 
 Source: Comer, The Ubiquitous B-Tree (1979); bbolt node.go. Differs: bbolt copies a page before it
 changes it, links no leaves, and merges a page only when it is less than a quarter full.
@@ -168,17 +168,16 @@ class BPlusTree:
     def _split_up(self, path: list[tuple[Page, int]], page: Page) -> None:
         """Split `page` if it overflows, and then its parent, and so on."""
         while len(page.keys) > self.order:
-            right, separator = self._split(page)
             if not path:
-                self.root = self._new_page([separator], children=[page, right])
-                return
+                self.root = self._new_page([], children=[page])
+                path = [(self.root, 0)]
             parent, place = path.pop()
-            parent.keys.insert(place, separator)
-            parent.children.insert(place + 1, right)
+            self._split(parent, place)
             page = parent
 
-    def _split(self, page: Page) -> tuple[Page, Any]:
-        """Move the upper half of `page` to a new page; returns it and the key between the two."""
+    def _split(self, parent: Page, place: int) -> None:
+        """Move the upper half of a child to a new page on its right."""
+        page = parent.children[place]
         half = (len(page.keys) + 1) // 2
         if page.is_leaf:
             right = self._new_page(page.keys[half:], values=page.values[half:])
@@ -191,44 +190,20 @@ class BPlusTree:
             right = self._new_page(page.keys[half:], children=page.children[half:])
             separator = page.keys[half - 1]  # a branch's key moves up: signposts have no copies
             del page.keys[half - 1 :], page.children[half:]
-        return right, separator
+        parent.keys.insert(place, separator)
+        parent.children.insert(place + 1, right)
 
     def _mend_up(self, path: list[tuple[Page, int]], page: Page) -> None:
-        """Refill `page` if it is less than half full, or merge it; then its parent, and so on."""
-        least = self.order // 2
-        while path and len(page.keys) < least:
+        """Merge `page` with a neighbour if it is not half full; then its parent, and so on."""
+        while path and len(page.keys) < self.order // 2:
             parent, place = path.pop()
-            if place > 0 and len(parent.children[place - 1].keys) > least:
-                self._borrow_from_left(parent, place)
-            elif place < len(parent.keys) and len(parent.children[place + 1].keys) > least:
-                self._borrow_from_right(parent, place)
-            else:
-                self._merge(parent, max(place - 1, 0))
+            place = max(place - 1, 0)
+            self._merge(parent, place)
+            if len(parent.children[place].keys) > self.order:
+                self._split(parent, place)  # too much for one page: now both have their half
             page = parent
         if not self.root.is_leaf and not self.root.keys:
             self.root = self.root.children[0]
-
-    def _borrow_from_left(self, parent: Page, place: int) -> None:
-        left, page = parent.children[place - 1], parent.children[place]
-        if page.is_leaf:
-            page.keys.insert(0, left.keys.pop())
-            page.values.insert(0, left.values.pop())
-            parent.keys[place - 1] = page.keys[0]
-        else:
-            page.keys.insert(0, parent.keys[place - 1])
-            page.children.insert(0, left.children.pop())
-            parent.keys[place - 1] = left.keys.pop()
-
-    def _borrow_from_right(self, parent: Page, place: int) -> None:
-        page, right = parent.children[place], parent.children[place + 1]
-        if page.is_leaf:
-            page.keys.append(right.keys.pop(0))
-            page.values.append(right.values.pop(0))
-            parent.keys[place] = right.keys[0]
-        else:
-            page.keys.append(parent.keys[place])
-            page.children.append(right.children.pop(0))
-            parent.keys[place] = right.keys.pop(0)
 
     def _merge(self, parent: Page, place: int) -> None:
         """Empty the child right of separator `place` into the child left of it."""

@@ -96,6 +96,8 @@ def test_prefix_end(prefix, end):
 def test_keys_may_be_given_as_text():
     assert as_bytes("käse") == "käse".encode()
     assert as_bytes(b"\xff") == as_bytes(bytearray(b"\xff")) == b"\xff"
+    with pytest.raises(TypeError, match="keys and values are str or bytes, not int: 5"):
+        as_bytes(5)
 
 
 def test_a_result_gives_its_first_value():
