@@ -17,8 +17,10 @@ Same arguments and same verbs give the same trace, byte for byte. So a cluster c
 from __future__ import annotations
 
 import copy
+import gc
 from collections.abc import Callable, Iterable
 from heapq import heappop
+from math import inf
 from random import Random
 from typing import Any
 
@@ -26,15 +28,15 @@ from kvlearn.client import Client
 from kvlearn.doors import door
 from kvlearn.errors import TimedOut, Violation
 from kvlearn.events import LinksChanged
-from kvlearn.kv.requests import Answer
+from kvlearn.kv.requests import Answer, DeleteRange, Put, Range
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.types import ConfState
-from kvlearn.sim.clock import DISK, PACKET, TIMER, VirtualClock
+from kvlearn.sim.clock import DISK, PACKET, TIMER, VirtualClock, rate_of_clock
 from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
-from kvlearn.sim.network import Links, Network, Packet
+from kvlearn.sim.network import Links, Network, Packet, span_of_seconds
 from kvlearn.sim.views import ClockView, LinksView, NodeView, Nodes
 from kvlearn.trace import Record, Trace
 
@@ -68,6 +70,7 @@ class Cluster:
         special = raft if isinstance(raft, dict) else dict.fromkeys(names, raft)
         self._known(special, names)
         links = copy.copy(links) if links is not None else Links()
+        fsync_s = span_of_seconds("fsync_s", fsync_s)
         self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
         about = {"nodes": list(names)}
         self._build(Trace(seed, about), names, special, links, fsync_s, invariants)
@@ -86,7 +89,7 @@ class Cluster:
             self._reader.attach(trace)
         conf = ConfState(voters=names)
         for name in names:
-            disk = Disk(tuple(fsync_s), Random(f"{seed}/{name}/disk"))
+            disk = Disk(fsync_s, Random(f"{seed}/{name}/disk"))
             self._hosts[name] = Host(
                 name,
                 conf,
@@ -147,7 +150,7 @@ class Cluster:
     def clock(self, name: str) -> ClockView:
         """A node's own clock: `rate` 1.1 makes it run a tenth too fast."""
         host = self._host(name)
-        return ClockView(host, lambda rate: self._do("set_rate", name, rate))
+        return ClockView(host, lambda rate: self._do("set_rate", name, rate_of_clock(rate)))
 
     def status(self):
         """A pandas DataFrame, one row a node."""
@@ -159,19 +162,30 @@ class Cluster:
 
     def run(self, seconds: float) -> None:
         """Let virtual time pass."""
-        if not seconds >= 0:
-            raise ValueError(f"time goes forward: run({seconds}) makes no sense; see rewind(to_s)")
+        if not 0 <= seconds < inf:
+            raise ValueError(
+                f"run(seconds) takes a number from 0 on, not {seconds}; to go back see rewind(to_s)"
+            )
         self._run_to(self._clock.now + seconds)
 
     def _run_to(self, end: float) -> None:
         clock = self._clock
         queue, happen = clock.queue, self._happen
-        while queue and queue[0][0] <= end:
-            happen()
+        # All that a run makes is kept in the trace or freed at once: there are no cycles to find.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            while queue and queue[0][0] <= end:
+                happen()
+        finally:
+            if collects:
+                gc.enable()
         clock.now = end
 
     def run_until(self, condition: Callable[[Cluster], Any], timeout_s: float = 10.0) -> None:
         """Run until `condition(cluster)` is true. Raises: TimedOut."""
+        if not timeout_s >= 0:
+            raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s}")
         end = self._clock.now + timeout_s
         queue = self._clock.queue
         while not condition(self):
@@ -301,8 +315,11 @@ class Cluster:
 
     def delay(self, packet: Packet | int, seconds: float) -> None:
         """Let a packet arrive `seconds` later than it would."""
-        if not seconds > 0:
-            raise ValueError(f"a delay is above 0 seconds, not {seconds}; see deliver(packet)")
+        if not 0 < seconds < inf:
+            raise ValueError(
+                f"a delay is a number above 0 (seconds), not {seconds}; "
+                "see deliver(packet) and drop(packet)"
+            )
         self._do("delay", self._network.find(number_of(packet)).number, float(seconds))
 
     def _change_links(self, setting: str, new: Any) -> None:
@@ -312,7 +329,10 @@ class Cluster:
     def _do(self, verb: str, *arguments: Any) -> Any:
         """Carry a verb out, and remember it for `rewind`."""
         # A hand is not infinitely quick: so `rewind(cluster.now)`, read before, undoes the verb.
-        self._run_to(self._clock.now + HAND_S)
+        # But nothing happens meanwhile, or the packet that was to be dropped might arrive.
+        clock = self._clock
+        gap = clock.queue[0][0] - clock.now if clock.queue else inf
+        clock.now += min(HAND_S, gap / 2)
         self._done.append((self._clock.happened, self._clock.now, verb, arguments))
         outcome = self._carry_out(verb, arguments)
         if self._reader is not None and self._reader.broken is not None:
@@ -382,10 +402,15 @@ class Cluster:
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
         self._host(node)
+        if not isinstance(request, (Put, Range, DeleteRange)):
+            raise ValueError(f"a request is a Put, Range or DeleteRange, not {request!r}")
         return self._do("ask", client, node, request)
 
     def operation(self, op_id: int) -> Operation:
         """An operation as it stands now."""
+        if op_id not in self._desk.operations:
+            known = len(self._desk.operations)
+            raise ValueError(f"there is no operation {op_id!r}: 1 to {known} were asked so far")
         return self._desk.operations[op_id]
 
     def give_up(self, op_id: int) -> None:

@@ -7,6 +7,7 @@ overtaken. Whether a packet will be lost is decided when it leaves, so that pict
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from random import Random
 
 from kvlearn.events import Delayed, Dropped, Healed, LinksCut, Sent, facts
@@ -15,6 +16,18 @@ from kvlearn.sim.clock import PACKET, VirtualClock
 from kvlearn.trace import Trace
 
 Link = tuple[str, str]
+
+
+def span_of_seconds(setting: str, given) -> tuple[float, float]:
+    """(shortest, longest), given as a pair or as one number for both.
+
+    Raises: ValueError that names the setting.
+    """
+    pair = (given, given) if isinstance(given, (int, float)) else given
+    match pair:
+        case [int() | float() as low, int() | float() as high] if 0 <= low <= high < inf:
+            return low, high
+    raise ValueError(f"{setting} is (shortest, longest) in seconds from 0 on, not {given!r}")
 
 
 class Links:
@@ -37,11 +50,9 @@ class Links:
 
     def __setattr__(self, setting: str, new) -> None:
         if setting == "latency_s":
-            new = (new, new) if isinstance(new, (int, float)) else tuple(new)
-            if len(new) != 2 or not 0 <= new[0] <= new[1]:
-                raise ValueError(f"latency_s is (shortest, longest) in seconds, not {new}")
+            new = span_of_seconds(setting, new)
         elif setting in ("loss", "duplicate", "reorder"):
-            if not 0 <= new <= 1:
+            if not isinstance(new, (int, float)) or not 0 <= new <= 1:
                 raise ValueError(f"{setting} is a probability between 0 and 1, not {new}")
         else:
             raise AttributeError(
@@ -102,14 +113,13 @@ class Network:
             self._put(message, cause, fate)
 
     def _put(self, message: Message, cause: int | None, fate: str) -> None:
-        clock, links = self.clock, self.links
+        clock, links, random = self.clock, self.links, self._rng.random
         now = clock.now
         low, high = links.latency_s
-        way = low + (high - low) * self._rng.random()
-        if links.reorder and self._rng.random() < links.reorder:
-            arrives = now + way * (1 + 10 * self._rng.random())
+        arrives = now + low + (high - low) * random()
+        if links.reorder and random() < links.reorder:
+            arrives += 10 * (arrives - now) * random()
         else:
-            arrives = now + way
             link = (message.source, message.target)
             before = self._last_arrival.get(link, 0.0)
             if arrives < before:
