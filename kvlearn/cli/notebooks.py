@@ -37,9 +37,7 @@ def main(argv: list[str]) -> int:
         dirty += 1
         print(f"{path.name} {'is not clean' if arguments.check else 'cleaned'}")
         if not arguments.check:
-            # as Jupyter writes: a cleaned notebook that is opened and saved stays the same
-            text = json.dumps(after, indent=1, sort_keys=True, ensure_ascii=False)
-            path.write_text(text + "\n", encoding="utf-8")
+            path.write_text(_text(after), encoding="utf-8")
     return 1 if arguments.check and dirty else 0
 
 
@@ -53,6 +51,16 @@ def clean(notebook: dict) -> dict:
 'metadata': {'tags': ['x']}, 'outputs': []}]
     """
     return {**notebook, "metadata": KERNEL, "cells": [_clean(cell) for cell in notebook["cells"]]}
+
+
+def _text(notebook: dict) -> str:
+    """As Jupyter writes it: a cleaned notebook that is opened and saved stays as it is."""
+    cells = [
+        {**cell, "source": "".join(cell["source"]).splitlines(keepends=True)}
+        for cell in notebook["cells"]
+    ]
+    whole = {**notebook, "cells": cells}
+    return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _clean(cell: dict) -> dict:
