@@ -63,25 +63,32 @@ class MemoryBackend:
         self._undo_meta: dict[str, Any] = {}
 
     def get(self, key: bytes) -> Any:
+        """The record under `key`, or None; found by way of the pages."""
         return self.tree.get(key)
 
     def range(self, start: bytes | None = None, end: bytes | None = None) -> Iterator[tuple]:
+        """(key, record) for start <= key < end, leaf after leaf. Do not write meanwhile."""
         return self.tree.range(start, end)
 
     def put(self, key: bytes, record: Any) -> None:
+        """Store `record`, and remember what it replaced."""
         self._undo.setdefault(key, self.tree.put(key, record))
 
     def delete(self, key: bytes) -> None:
+        """Remove `key`, and remember what was there."""
         self._undo.setdefault(key, self.tree.delete(key))
 
     def get_meta(self, name: str, default: Any = 0) -> Any:
+        """The fact called `name`."""
         return self._meta.get(name, default)
 
     def set_meta(self, name: str, fact: Any) -> None:
+        """Store a fact other than None, and remember the old one."""
         self._undo_meta.setdefault(name, self._meta.get(name))
         self._meta[name] = fact
 
     def commit(self) -> None:
+        """The batch is durable: forget how to undo it."""
         self._undo.clear()
         self._undo_meta.clear()
 

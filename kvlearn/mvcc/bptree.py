@@ -58,6 +58,7 @@ class Page:
 
     @property
     def is_leaf(self) -> bool:
+        """Whether the page holds values, and no children."""
         return self.children is None
 
     def __repr__(self) -> str:
