@@ -233,6 +233,7 @@ class Client:
                     raise
             except TimedOut:
                 if not again or give_up - channel.now() <= RETRY_S:
+                    self._turn += 1  # the next call had better ask somebody else
                     raise
             else:
                 return Reply(answer.header, answer.result)

@@ -36,7 +36,6 @@ REASONS: dict[str, str] = {
     "CUT": "the link from {source} to {target} is cut",
     "DOWN": "{target} is down",
     "BY_HAND": "it was dropped by hand",
-    "STRANGER": "{target} is not a node of this cluster",
     # why a role changed
     "STARTED": "it just started",
     "HIGHER_TERM": "{source} speaks of term {theirs}, newer than {mine}",
@@ -157,7 +156,6 @@ class Refused(Event):
             "commit": "may not commit",
             "proposal": "cannot take a proposal",
             "read": "cannot serve a read",
-            "message": f"ignores a message of {self.peer}",
         }[self.action]
         return f"{what} in term {self.term}: {sentence(self.reason, self.facts)}"
 

@@ -139,7 +139,9 @@ class Trace:
 
         Raises: ValueError, naming the line, if it is not a trace.
         """
-        return cls.parse(Path(path).read_text(encoding="utf-8").splitlines(), str(path))
+        text = Path(path).read_text(encoding="utf-8")
+        # Not splitlines(): it also splits at characters that JSON leaves as they are (U+0085).
+        return cls.parse(text.removesuffix("\n").split("\n") if text else (), str(path))
 
     @classmethod
     def parse(cls, lines: Iterable[str], where: str = "trace") -> Trace:

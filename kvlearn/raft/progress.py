@@ -66,9 +66,9 @@ class Progress:
 
         `try_next` is the index after the last entry that both logs may share.
         """
+        if at <= self.match:
+            return False  # an answer that was overtaken by a later acknowledgement
         if self.state == REPLICATE:
-            if at <= self.match:
-                return False  # an answer that was overtaken by a later acknowledgement
             self.become_probe()
             return True
         if at != self.next - 1:

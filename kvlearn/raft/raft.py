@@ -97,7 +97,7 @@ class Raft:
         self.term: Term = hard_state.term
         self.vote: NodeId | None = hard_state.vote
         entries = list(entries)
-        # The commit index is written lazily and may be ahead of, or behind, what a crash left.
+        # The commit index is written lazily and may be behind what the state machine has.
         commit = min(max(hard_state.commit, applied), len(entries))
         self.log = RaftLog(entries, commit, applied)
 
@@ -151,8 +151,7 @@ class Raft:
             case ForwardProposal():
                 self._on_forward(message)
             case ReadIndex():
-                if self.role == LEADER:
-                    self._lead_read(message.source, message.context)
+                self._on_read_index(message)
             case ReadIndexResponse():
                 self.read_states.append(ReadState(message.context, message.index))
 
@@ -353,8 +352,10 @@ class Raft:
         if self.role == LEADER:
             return  # two leaders in a term: Election Safety is broken, and the checkers say so
         self._hear(message.source)
-        if message.commit > self.log.committed:
-            self._commit(message.commit)
+        # Beyond its end only if its disk was wiped since it acknowledged: the leader cannot know.
+        commit = min(message.commit, self.log.last_index)
+        if commit > self.log.committed:
+            self._commit(commit)
         self._send(HeartbeatResponse(self.id, message.source, self.term, message.context))
 
     def _on_append(self, message: AppendEntries) -> None:
@@ -484,6 +485,13 @@ class Raft:
             self._serve_reads(confirmed)
 
     # Reads (thesis 6.4) -----------------------------------------------------------------------
+
+    def _on_read_index(self, message: ReadIndex) -> None:
+        if self.role == LEADER:
+            self._lead_read(message.source, message.context)
+        else:  # whoever asked will ask again
+            known = facts(term=self.term)
+            self.emit(Refused("read", message.source, self.term, "NO_LEADER", known))
 
     def _lead_read(self, origin: NodeId, context: Any) -> None:
         if not self.may_read():

@@ -29,6 +29,16 @@ class VirtualClock:
         heappush(self.queue, (time, self._pushed, kind, what))
 
 
+def rate_of_clock(rate: float) -> float:
+    """The rate, if a clock can have it.
+
+    Raises: ValueError unless 0.01 <= rate <= 100.
+    """
+    if not isinstance(rate, (int, float)) or not 0.01 <= rate <= 100:
+        raise ValueError(f"a clock's rate is between 0.01 and 100 (1 is right), not {rate!r}")
+    return rate
+
+
 class NodeClock:
     """A node's own clock: seconds since the node started, at `rate` times the true speed.
 
@@ -55,10 +65,5 @@ class NodeClock:
         return self._rate
 
     def set_rate(self, rate: float, now: float) -> None:
-        """Go on from what it shows now, at another speed.
-
-        Raises: ValueError unless 0.01 <= rate <= 100.
-        """
-        if not 0.01 <= rate <= 100:
-            raise ValueError(f"a clock's rate is between 0.01 and 100 (1 is right), not {rate}")
-        self._shown, self._since, self._rate = self.read(now), now, rate
+        """Go on from what it shows now, at another speed."""
+        self._shown, self._since, self._rate = self.read(now), now, rate_of_clock(rate)

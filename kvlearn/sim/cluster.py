@@ -2,7 +2,7 @@
 
 >>> cluster = Cluster(3, seed=7)
 >>> cluster.wait_for_leader()
-'n1'
+'n3'
 >>> client = cluster.client()
 >>> client.put("k", "v").header.revision
 2

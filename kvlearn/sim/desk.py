@@ -70,15 +70,21 @@ class Desk:
     def broken(self, op_id: int, cause: int) -> None:
         """The node crashed with the request in its hands: nobody knows what became of it."""
         node = self.operations[op_id].node
-        error = TimedOut(hint=f"{node} crashed before it answered")
+        error = TimedOut(hint=f"{node} crashed before it answered{self._unknown(op_id)}")
         self._close(op_id, cause, None, error)
 
     def give_up(self, op_id: int) -> None:
         """The client waits no longer."""
         operation = self.operations[op_id]
         waited = self.clock.now - operation.call_s
-        error = TimedOut(hint=f"no answer from {operation.node} within {waited:g} s")
+        hint = f"no answer from {operation.node} within {waited:g} s{self._unknown(op_id)}"
+        error = TimedOut(hint=hint)
         self._close(op_id, operation.seq, None, error)
+
+    def _unknown(self, op_id: int) -> str:
+        """What a client without an answer has to know about a write."""
+        read = isinstance(self.operations[op_id].request, Range)
+        return "" if read else "; whether it was carried out is not known"
 
     def _close(self, op_id: int, cause, answer: Answer | None, error: RequestError | None) -> None:
         operation, now = self.operations[op_id], self.clock.now

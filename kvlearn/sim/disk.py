@@ -1,11 +1,11 @@
 """A simulated disk: a write is safe when the fsync after it has ended, not before.
 
-What a Ready asks to keep is a sequence of records: first the hard state, then one record an entry.
+What a Ready asks to keep is a sequence of records: one record an entry, then the hard state, whose
+commit index may speak of these very entries and would speak of the tail they replace without them.
 A crash during the fsync leaves some first part of them, perhaps none, and tears the next one; the
 torn record fails its checksum when the node starts again, and it and all behind it are dropped.
 
-Source: paper 5.1 (persistent state); etcd server/storage/wal/wal.go, repair.go.
-Differs: etcd writes entries before the hard state; here the commit index is cut to the log instead.
+Source: paper 5.1 (persistent state); etcd server/storage/wal/wal.go (Save), repair.go.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Disk:
 
     def write(self, ready: Ready) -> None:
         """Write what `ready` wants kept; a crash may still lose it."""
+        self.pending += ready.entries
         if ready.hard_state is not None:
             self.pending.append(ready.hard_state)
-        self.pending += ready.entries
 
     def fsync_time(self) -> float:
         """How long the next fsync takes, in virtual seconds."""

@@ -97,6 +97,9 @@ class Host:
         self.node = None
         self.paused = False
         seq = self.trace.add(self.clock.now, self.name, Crashed(len(self.disk.entries)), cause)
+        for item, _ in self._inbox:  # what came during a pause and was never looked at
+            if isinstance(item, Packet):
+                self.network.lost(item)
         for op_id in sorted(self.asked):
             self.desk.broken(op_id, seq)
         self._forget()
@@ -231,13 +234,16 @@ class Host:
             self._causes += [self.cause] * grown
         else:
             while (ready := node.ready()) is not None:
+                # What waited during a save has its own cause; the rest is due to this input.
+                waited, self._causes = self._causes, []
+                causes = waited + [self.cause] * (len(ready.messages) + 1 - len(waited))
                 if ready.must_sync:
-                    self._save(ready)
+                    self._save(ready, causes)
                     break
                 if ready.hard_state is not None:
                     self.disk.write(ready)
-                for message in ready.messages:
-                    self.network.send(message, self.cause)
+                for message, cause in zip(ready.messages, causes):
+                    self.network.send(message, cause)
                 self._finish(ready)
                 if not ready.committed:
                     break  # nothing was applied, so there is nothing new to do
@@ -246,9 +252,7 @@ class Host:
         if node.raft.deadline < self._armed_tick:
             self._arm()
 
-    def _save(self, ready: Ready) -> None:
-        causes = self._causes + [self.cause] * (len(ready.messages) + 1 - len(self._causes))
-        self._causes = []
+    def _save(self, ready: Ready, causes: list) -> None:
         self._saving = (ready, causes)
         self.disk.write(ready)
         done = self.clock.now + self.disk.fsync_time()
