@@ -1,0 +1,51 @@
+"""Pictures and panels: the story of a run, drawn.
+
+Every picture is a function of the trace and of a place in it, nothing else:
+
+    trace ──fold──▶ Moment ──draw──▶ Svg
+
+A `Moment` is everything that can be seen after one record: roles, terms, logs, timers, messages on
+their way. It is folded from the records alone, so the same function draws a simulated run, a run of
+real processes and a trace that was loaded from a file, and stepping back is drawing an earlier
+moment. An `Svg` shows itself in a page (where it follows the theme), in a file (on its own card),
+and as text, with the same facts.
+
+    picture(cluster)              ring and logs together: what a bare `cluster` shows
+    ring(cluster)                 the nodes, their roles and timers, and the messages between them
+    logs(cluster)                 what each node has in its log, and what of it is committed
+    spacetime(cluster)            who told whom what and when
+    states(cluster)               the role state machine, with the transitions that this run took
+    ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
+
+One language for all: a node is a disc whose ring tells its role, a term has a colour and a number,
+committed is a solid edge and not committed a dashed one, a message is a dot or an arrow, lost ones
+are dashed and end in a cross. `theme.py` holds colours and sizes, for the panels' JavaScript too.
+
+What to read: `moment.py` (the fold), then `ring.py` (a picture), then `svg.py` (what a picture is).
+"""
+
+from __future__ import annotations
+
+# Here and now, not when first asked for: modules and functions share their names, and the function
+# must win. The panels need a widget library and are loaded by whoever wants them.
+from kvlearn.viz.dot import Graph, render_dot
+from kvlearn.viz.logs import logs
+from kvlearn.viz.moment import Moment, Timeline
+from kvlearn.viz.picture import picture
+from kvlearn.viz.ring import ring
+from kvlearn.viz.spacetime import spacetime
+from kvlearn.viz.states import states
+from kvlearn.viz.svg import Svg
+
+__all__ = [
+    "Graph",
+    "Moment",
+    "Svg",
+    "Timeline",
+    "logs",
+    "picture",
+    "render_dot",
+    "ring",
+    "spacetime",
+    "states",
+]

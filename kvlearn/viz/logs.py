@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 from kvlearn.raft.types import Entry
 from kvlearn.viz.moment import Moment, NodeMoment, look
-from kvlearn.viz.ring import esc_control
-from kvlearn.viz.svg import Markup, Svg, cross, el, fit, group, label, num, path, width
+from kvlearn.viz.svg import Markup, Svg, cross, el, fit, group, label, num, one_line, path, width
 from kvlearn.viz.theme import CROWN, ROLES, SIZES, term_colour, text_on, tone
 
 GUTTER = 132.0  # the names, left of the strips
@@ -115,7 +114,7 @@ def _entries(moment: Moment, first: int, last: int) -> list[Entry]:
 
 
 def _command(entry: Entry) -> str:
-    return "no-op" if entry.data is None else esc_control(str(entry.data))
+    return "no-op" if entry.data is None else one_line(str(entry.data))
 
 
 # One strip ----------------------------------------------------------------------------------
@@ -218,8 +217,12 @@ def _fold(node: NodeMoment, left: float, right: float, words: str, dash: str, y:
     """A wide cell with folded corners."""
     top, bottom, notch = y, y + CELL_H, 7.0
     shape = path(
-        (left + notch, top), (right - notch, top), (right, y + CELL_H / 2),
-        (right - notch, bottom), (left + notch, bottom), (left, y + CELL_H / 2),
+        (left + notch, top),
+        (right - notch, top),
+        (right, y + CELL_H / 2),
+        (right - notch, bottom),
+        (left + notch, bottom),
+        (left, y + CELL_H / 2),
     )
     style = {"fill": tone("sunken"), "stroke": tone("dim"), "stroke_width": 1.4}
     if dash:
@@ -263,22 +266,7 @@ def _cell(node: NodeMoment, entry: Entry, window: Window, y: float) -> list[Mark
         label(middle, y + 30, f"term {entry.term}", size=9.5, **style),
     ]
     if entry.index <= node.applied:
-        tick = path(
-            (middle - 4.5, y + CELL_H + 6), (middle - 1.2, y + CELL_H + 9.5),
-            (middle + 5, y + CELL_H + 2.5),
-        )
-        parts.append(
-            el(
-                "path",
-                d=tick,
-                fill="none",
-                stroke=tone("good"),
-                stroke_width=2,
-                stroke_linecap="round",
-                stroke_linejoin="round",
-                data_kv_applied=entry.index,
-            )
-        )
+        parts.append(_tick(middle, y + CELL_H, entry.index))
     return [
         group(
             parts,
@@ -287,6 +275,20 @@ def _cell(node: NodeMoment, entry: Entry, window: Window, y: float) -> list[Mark
             data_kv_committed=str(committed).lower(),
         )
     ]
+
+
+def _tick(x: float, y: float, index: int) -> Markup:
+    """The state machine has applied the entry above."""
+    return el(
+        "path",
+        d=path((x - 4.5, y + 6), (x - 1.2, y + 9.5), (x + 5, y + 2.5)),
+        fill="none",
+        stroke=tone("good"),
+        stroke_width=2,
+        stroke_linecap="round",
+        stroke_linejoin="round",
+        data_kv_applied=index,
+    )
 
 
 def _cell_sentence(node: NodeMoment, entry: Entry) -> str:
@@ -347,18 +349,20 @@ def _track(window: Window, row: float, match: int, next_: int) -> list[Markup]:
     ink = tone("ink")
     parts = [el("path", d=path((left, row), (window.right - GAP, row)), stroke=tone("faint"))]
     if match:
-        parts.append(el("path", d=path((left, row), (end, row)), stroke=tone("dim"), stroke_width=3))
+        bar = path((left, row), (end, row))
+        parts.append(el("path", d=bar, stroke=tone("dim"), stroke_width=3))
     if start - end > 1:  # sent, not yet acknowledged
         way = path((end, row), (start, row))
         style = {"stroke": tone("dim"), "stroke_width": 2, "stroke_dasharray": "2 3"}
         parts.append(el("path", d=way, **style))
-    words = {"size": 10, "halo": True, "tone": "ink"}
-    flag = path((end, row + 6), (end, row - 7), (end - 11, row - 3.5), (end, row))
-    parts.append(el("path", d=flag, fill=ink, stroke=ink, stroke_width=1.4, stroke_linejoin="round"))
+    words = {"size": 10}
+    pen = {"stroke": ink, "stroke_width": 1.4, "stroke_linejoin": "round"}
+    full = path((end, row + 6), (end, row - 7), (end - 11, row - 3.5), (end, row))
+    parts.append(el("path", d=full, fill=ink, **pen))
     parts.append(label(end - 14, row + 4, str(match), anchor="end", **words))
-    flag = path((start + 2, row + 6), (start + 2, row - 7), (start + 13, row - 3.5), (start + 2, row))
-    look_ = {"fill": tone("surface"), "stroke": ink, "stroke_width": 1.4, "stroke_linejoin": "round"}
-    parts.append(el("path", d=flag, **look_))
+    pole = start + 2
+    empty = path((pole, row + 6), (pole, row - 7), (pole + 11, row - 3.5), (pole, row))
+    parts.append(el("path", d=empty, fill=tone("surface"), **pen))
     parts.append(label(start + 16, row + 4, str(next_), **words))
     return parts
 

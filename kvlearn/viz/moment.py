@@ -164,14 +164,14 @@ class NodeMoment:
     vote: str | None = None  # whom it voted for in `term`
     leader: str | None = None  # whom it takes for the leader of `term`
     members: tuple[str, ...] = ()
-    log: Entries = field(default_factory=Entries)  # what it holds in memory; while it is down, what its disk keeps
+    log: Entries = field(default_factory=Entries)  # in memory; while it is down, on its disk
     durable: int = 0  # entries up to this index are on its disk
     saved: tuple[int, str | None, int] = (0, None, 0)  # term, vote, commit on its disk
     commit: int = 0
     applied: int = 0
     revision: int = 0  # of its key-value store
     votes: dict[str, bool] = field(default_factory=dict)  # {peer: granted} of its candidacy
-    progress: dict[str, Peer] = field(default_factory=dict)  # per follower while it leads, else empty
+    progress: dict[str, Peer] = field(default_factory=dict)  # per follower while it leads
     timer_reset_s: float = 0.0  # when its election timer last began anew
     timeout_s: float = 0.0  # how long that timer runs; 0: nobody knows
     tick_s: float = 0.0
@@ -230,7 +230,7 @@ class Moment:
 
     @classmethod
     def at(cls, trace: Trace, seq: int | None = None) -> Moment:
-        """The moment after record number `seq` of `trace` (None: the last; -1: before the first)."""
+        """The moment after record `seq` of `trace` (None: the last; -1: before the first)."""
         moment = cls(trace)
         end = len(trace) - 1 if seq is None else max(-1, min(seq, len(trace) - 1))
         moment.fold(trace[: end + 1])
@@ -238,7 +238,7 @@ class Moment:
 
     @classmethod
     def at_time(cls, trace: Trace, time: float) -> Moment:
-        """The moment at `time` seconds: all records up to then, packets on their way at that time."""
+        """The moment at `time` seconds: all records up to then, packets where they are then."""
         moment = cls.at(trace, seq_at(trace, time))
         moment.time = time
         return moment

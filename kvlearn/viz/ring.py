@@ -23,10 +23,12 @@ from kvlearn.viz.svg import (
     Svg,
     cross,
     el,
+    first_free,
     fit,
     group,
     label,
     num,
+    one_line,
     path,
     text_box,
     width,
@@ -357,7 +359,7 @@ def _rim(a, b, from_a: float, from_b: float):
 
 def way_of(a, b) -> tuple[tuple[float, float], tuple[float, float]]:
     """Where a message from `a` to `b` begins and ends: right of the line, from rim to rim."""
-    (ax, ay), (bx, by) = _rim(a, b, TIMER_R + 8, TIMER_R + 8)
+    (ax, ay), (bx, by) = _rim(a, b, TIMER_R + 11, TIMER_R + 11)
     long = hypot(bx - ax, by - ay) or 1.0
     ox, oy = -(by - ay) / long * SIZES["lane"], (bx - ax) / long * SIZES["lane"]
     return (ax + ox, ay + oy), (bx + ox, by + oy)
@@ -389,12 +391,10 @@ def _packet_trails(moment: Moment, packets: Sequence[Packet], where: dict) -> li
     return parts
 
 
-def _packets(
-    moment: Moment, packets: Sequence[Packet], where: dict, room: Room
-) -> list[Markup]:
+def _packets(moment: Moment, packets: Sequence[Packet], where: dict, room: Room) -> list[Markup]:
     spots = {p.number: _spot(moment, p, where) for p in packets}
     r = SIZES["dot_r"]
-    room.taken += [Box(x - r, y - r, x + r, y + r) for x, y in spots.values()]
+    room.take(Box(x - r, y - r, x + r, y + r) for x, y in spots.values())
     parts = []
     for packet, same in _stacks(packets, spots):
         x, y = spots[packet.number]
@@ -451,8 +451,8 @@ def _dot_label(x: float, y: float, text: str, room: Room, lost: bool) -> list[Ma
         (x, y - 23, "middle"),
         (x, y + 30, "middle"),
     ]
-    boxes = [text_box(tx, ty, text, size, anchor) for tx, ty, anchor in tries]
-    free = room.first_free(boxes)
+    boxes = [[text_box(tx, ty, text, size, anchor)] for tx, ty, anchor in tries]
+    free = first_free(boxes, room)
     if free is None:
         return []  # the dot's own title and the text twin still say it
     tx, ty, anchor = tries[free]
@@ -462,8 +462,8 @@ def _dot_label(x: float, y: float, text: str, room: Room, lost: bool) -> list[Ma
 def _standing(moment: Moment, names: Sequence[str], where: dict) -> list[Box]:
     """What labels must keep clear of: the nodes and the words beside them."""
     wide, high = size(len(names))
-    boxes = [Box(-1e9, -1e9, 4, 1e9), Box(wide - 4, -1e9, 1e9, 1e9)]  # the picture's own edges
-    boxes += [Box(-1e9, -1e9, 1e9, 4), Box(-1e9, high, 1e9, 1e9)]
+    boxes = [Box(-200, -50, 4, high + 50), Box(wide - 4, -50, wide + 200, high + 50)]  # the edges
+    boxes += [Box(-200, -50, wide + 200, 4), Box(-200, high, wide + 200, high + 50)]
     for name in names:
         x, y = where[name]
         reach = TIMER_R * 0.86
@@ -560,12 +560,7 @@ def _text(moment: Moment) -> str:
         lines.append("cut: " + " ".join(f"{a}→{b}" for a, b in sorted(moment.cuts)))
     if moment.sentence:
         lines.append(f"last: {moment.sentence}")
-    return "\n".join(esc_control(line) for line in lines)
-
-
-def esc_control(text: str) -> str:
-    """Text for a terminal: control characters become pictures, and it stays one line."""
-    return "".join(chr(0x2400 + ord(c)) if c < " " else c for c in text)
+    return "\n".join(one_line(line) for line in lines)
 
 
 def _empty() -> Svg:

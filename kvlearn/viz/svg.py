@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +33,11 @@ def esc(text: object) -> str:
     told = _NOT_XML.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "�", str(text))
     told = told.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return told.replace('"', "&quot;").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
+
+
+def one_line(text: str) -> str:
+    """Text without control characters, which terminals obey and XML cannot hold."""
+    return "".join(chr(0x2400 + ord(char)) if char < " " else char for char in text)
 
 
 def num(number: float) -> str:
@@ -100,9 +105,7 @@ def fit(text: str, room: float, size: float = theme.SIZES["text"], mono: bool = 
     return "…"
 
 
-def wrap(
-    text: str, room: float, size: float = theme.SIZES["text"], lines: int = 2
-) -> list[str]:
+def wrap(text: str, room: float, size: float = theme.SIZES["text"], lines: int = 2) -> list[str]:
     """`text` in at most `lines` lines that fit into `room`; what is too much ends in …"""
     told: list[str] = []
     for word in text.split():
@@ -137,23 +140,76 @@ class Box(NamedTuple):
 
 
 class Room:
-    """Who already stands where: labels ask it for a free place."""
+    """Who already stands where: labels ask it for a free place.
+
+    It looks only at the rows that a rectangle touches, so that asking stays cheap.
+    """
+
+    ROW = 24.0
 
     def __init__(self, taken: Iterable[Box] = ()):
-        self.taken = list(taken)
+        self._rows: dict[int, list[Box]] = {}
+        self.take(taken)
 
-    def first_free(self, candidates: Iterable[Box]) -> int | None:
-        """The number of the first candidate that hits nothing, which it then takes; None if none."""
-        for number, box in enumerate(candidates):
-            if not any(box.hits(other) for other in self.taken):
-                self.taken.append(box)
-                return number
+    def take(self, boxes: Iterable[Box]) -> None:
+        """These rectangles are occupied from now on."""
+        for box in boxes:
+            for row in self._span(box):
+                self._rows.setdefault(row, []).append(box)
+
+    def free(self, boxes: Iterable[Box], but: Sequence[Box] = ()) -> bool:
+        """Whether none of the rectangles hits one that is occupied (`but` these do not count)."""
+        rows = self._rows
+        for box in boxes:
+            for row in self._span(box):
+                for other in rows.get(row, ()):
+                    if box.hits(other) and other not in but:
+                        return False
+        return True
+
+    def _span(self, box: Box) -> range:
+        return range(int(box.top // self.ROW), int(box.bottom // self.ROW) + 1)
+
+
+def first_free(
+    tries: Iterable[Sequence[Box]],
+    hard: Room,
+    soft: Room | None = None,
+    own: Sequence[Box] = (),
+) -> int | None:
+    """The number of the first try (rectangles) that hits nothing, which it then takes in `hard`.
+
+    What stands in `soft`, except `own`, is avoided if that is possible. None: there is no place.
+    """
+    second = None
+    for number, boxes in enumerate(tries):
+        if not hard.free(boxes):
+            continue
+        if soft is None or soft.free(boxes, own):
+            hard.take(boxes)
+            return number
+        second = (number, boxes) if second is None else second
+    if second is None:
         return None
+    hard.take(second[1])
+    return second[0]
 
 
-def text_box(x: float, y: float, text: str, size: float, anchor: str, mono: bool = False) -> Box:
+def line_boxes(a: tuple[float, float], b: tuple[float, float], half: float = 2.0) -> list[Box]:
+    """A straight line as a row of small rectangles, for `Room`."""
+    (ax, ay), (bx, by) = a, b
+    pieces = max(1, int(max(abs(bx - ax), abs(by - ay)) // 12))
+    boxes = []
+    for piece in range(pieces):
+        x0, x1 = ax + (bx - ax) * piece / pieces, ax + (bx - ax) * (piece + 1) / pieces
+        y0, y1 = ay + (by - ay) * piece / pieces, ay + (by - ay) * (piece + 1) / pieces
+        boxes.append(Box(min(x0, x1), min(y0, y1) - half, max(x0, x1), max(y0, y1) + half))
+    return boxes
+
+
+def text_box(x: float, y: float, text: str, size: float, anchor: str, bold: bool = False) -> Box:
     """The rectangle of a line of text whose baseline starts, is centred or ends at (x, y)."""
-    wide = width(text, size, mono)
+    wide = width(text, size) * (1.1 if bold else 1.0)
     left = {"start": x, "middle": x - wide / 2, "end": x - wide}[anchor]
     return Box(left - 1, y - 0.85 * size, left + wide + 1, y + 0.3 * size)
 

@@ -38,7 +38,9 @@ class Wire:
 
     def lose(self, flight, reason="LOST"):
         arrives, message, number, sent = flight
-        lost = ev.Dropped(message, number, reason, (("source", message.source), ("target", message.target)))
+        lost = ev.Dropped(
+            message, number, reason, (("source", message.source), ("target", message.target))
+        )
         return self.trace.add(arrives, message.target, lost, sent)
 
 
@@ -47,17 +49,28 @@ def elect(trace, name, peers, term, time, last=ZERO, silent=()):
     wire = Wire(trace)
     wire.packets = 100_000 * term
     began = trace.add(time, name, ev.BecameCandidate(term, last, 12, 10), None)
-    asks = [wire.send(time, m.RequestVote(name, p, term, last), began, 0.01 + k / 500)
-            for k, p in enumerate((*peers, *silent))]
+    asks = [
+        wire.send(time, m.RequestVote(name, p, term, last), began, 0.01 + k / 500)
+        for k, p in enumerate((*peers, *silent))
+    ]
     answers = []
     for ask, peer in zip(asks, peers):
         got = wire.arrive(ask)
-        trace.add(ask[0], peer, ev.BecameFollower(
-            term, None, 15, "HIGHER_TERM", (("source", name), ("theirs", term), ("mine", term - 1))
-        ), got)
+        trace.add(
+            ask[0],
+            peer,
+            ev.BecameFollower(
+                term,
+                None,
+                15,
+                "HIGHER_TERM",
+                (("source", name), ("theirs", term), ("mine", term - 1)),
+            ),
+            got,
+        )
         yes = trace.add(ask[0], peer, ev.VoteGranted(term, name), got)
         answers.append(wire.send(ask[0], m.VoteResponse(peer, name, term, True), yes, 0.02))
-    for flight, peer in zip(asks[len(peers):], silent):
+    for flight, peer in zip(asks[len(peers) :], silent):
         wire.lose(flight, "DOWN")
     for flight in answers:
         began = wire.arrive(flight)
@@ -73,8 +86,13 @@ def replicate(trace, wire, leader, peers, entries, time, prev, commit, lost=()):
     cause = trace.add(time, leader, ev.Appended(entries), None)
     last = entries[-1].index
     flights = [
-        wire.send(time, m.AppendEntries(leader, p, term, prev, entries, commit), cause,
-                  0.008 + k * 0.003, "LOST" if p in lost else "")
+        wire.send(
+            time,
+            m.AppendEntries(leader, p, term, prev, entries, commit),
+            cause,
+            0.008 + k * 0.003,
+            "LOST" if p in lost else "",
+        )
         for k, p in enumerate(peers)
     ]
     trace.add(time + 0.004, leader, ev.Saved(term, leader, commit, entries[0].index, last), cause)
@@ -94,7 +112,9 @@ def replicate(trace, wire, leader, peers, entries, time, prev, commit, lost=()):
         if number + 2 == (len(peers) + 1) // 2 + 1:
             trace.add(flight[0], leader, ev.Committed(last, term, entries[0].index - 1), got)
             for entry in entries:
-                trace.add(flight[0], leader, ev.Applied(entry.index, term, entry.data, entry.index), got)
+                trace.add(
+                    flight[0], leader, ev.Applied(entry.index, term, entry.data, entry.index), got
+                )
     return answers[-1][0]
 
 
@@ -119,7 +139,7 @@ def five(term=1):
     """Five nodes under a leader, entries on their way, one packet that will be lost."""
     trace = Trace(seed=1)
     start(trace, *FIVE, members=FIVE)
-    end = elect(trace, "n3", ("n1", "n2", "n4", "n5"), term, 1.0)
+    elect(trace, "n3", ("n1", "n2", "n4", "n5"), term, 1.0)
     wire = Wire(trace)
     others = ("n1", "n2", "n4", "n5")
     entries = (Entry(1, term), put(2, term, "a=1"), put(3, term, "b=2"))
@@ -129,7 +149,9 @@ def five(term=1):
     prev = EntryID(term, 3)
     for k, peer in enumerate(others):
         fate = "LOST" if peer == "n4" else ""
-        wire.send(1.4, m.AppendEntries("n3", peer, term, prev, more, 3), cause, 0.02 + k / 200, fate)
+        wire.send(
+            1.4, m.AppendEntries("n3", peer, term, prev, more, 3), cause, 0.02 + k / 200, fate
+        )
     got = wire.send(1.402, m.AppendResponse("n1", "n3", term, 3), None, 0.03)
     wire.send(1.402, m.ForwardProposal("n2", "n3", 0, "put y=2"), None, 0.02)
     trace.add(1.412, "n5", ev.Committed(3, term, 0), got[3])
@@ -143,7 +165,9 @@ def trouble():
     wire.packets = 500
     trace.add(1.5, "n2", ev.Crashed(3), None)
     minority, rest = ("n4", "n5"), ("n1", "n2", "n3")
-    links = tuple((a, b) for one, two in ((minority, rest), (rest, minority)) for a in one for b in two)
+    links = tuple(
+        (a, b) for one, two in ((minority, rest), (rest, minority)) for a in one for b in two
+    )
     trace.add(1.6, "", ev.LinksCut(links, "partition (n4 n5) (n1 n2 n3)"), None)
     trace.add(1.7, "n3", ev.Paused(), None)
     began = trace.add(2.0, "n4", ev.BecameCandidate(2, EntryID(1, 3), 12, 10), None)
@@ -161,7 +185,8 @@ def long_logs(entries=140, peers=("n2", "n3"), behind=None):
     """A leader of term 9 with a long log; n3 is far behind and its log differs at its end."""
     trace = Trace(seed=2)
     log = tuple(
-        Entry(k, 1 + k // 18, f"put key-{k:03d}={'long value ' * (k % 3)}{k}") for k in range(1, entries + 1)
+        Entry(k, 1 + k // 18, f"put key-{k:03d}={'long value ' * (k % 3)}{k}")
+        for k in range(1, entries + 1)
     )
     told = dict(term=8, vote="n1", commit=entries - 3, applied=entries - 4, members=("n1", *peers))
     start(trace, "n1", "n2", entries=log, **told)

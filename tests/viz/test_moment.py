@@ -12,6 +12,7 @@ from kvlearn.trace import Trace
 from kvlearn.viz.moment import Entries, Moment, Peer, Timeline, line, look, seq_at
 from tests.viz.scenes import THREE, elect, start
 
+
 @pytest.fixture
 def trace():
     told = Trace()
@@ -32,7 +33,9 @@ def test_the_election_is_seen_step_by_step(trace):
     assert moment.nodes["n1"].role == "candidate"
     assert moment.nodes["n1"].votes == {"n1": True}
     assert moment.leader is None
-    after = next(r.seq for r in trace.of(ev.Received) if isinstance(r.event.message, m.VoteResponse))
+    after = next(
+        r.seq for r in trace.of(ev.Received) if isinstance(r.event.message, m.VoteResponse)
+    )
     assert Moment.at(trace, after).nodes["n1"].votes == {"n1": True, "n2": True}
     end = Moment.at(trace)
     assert end.leader == "n1" and end.term == 1
@@ -54,7 +57,12 @@ def test_packets_are_in_flight_between_send_and_arrival(trace):
     sent = next(trace.of(ev.Sent))
     moment = Moment.at(trace, sent.seq)
     (packet,) = moment.packets.values()
-    assert (packet.source, packet.target, packet.sent_s, packet.arrives_s) == ("n1", "n2", 1.0, 1.01)
+    assert (packet.source, packet.target, packet.sent_s, packet.arrives_s) == (
+        "n1",
+        "n2",
+        1.0,
+        1.01,
+    )
     assert packet.way(1.0) == 0 and packet.way(1.005) == pytest.approx(0.5) and packet.way(9) == 1
     assert Moment.at(trace).packets == {}
 
