@@ -27,7 +27,7 @@ _WINDOW = {
     "Raft": "kvlearn.raft",
     "RaftConfig": "kvlearn.raft",
     "Trace": "kvlearn.trace",
-    "show": "kvlearn.viz",
+    "show": "kvlearn.course",
     "check": "kvlearn.check",
     "course": "kvlearn.course",
     "errors": "kvlearn.errors",

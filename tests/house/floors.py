@@ -102,8 +102,9 @@ def _import(name: str, room: str, table: Table):
     second = rest.partition(".")[0]
     other = next((r for r in (f"{second}.py", f"{second}/") if r in table.floor), None)
     if other is None:
-        if not re.fullmatch("__[a-z]+__", second):  # kvlearn.__version__
-            yield f"imports {name} through the shop window, which stands above all floors"
+        top = table.floor[room] == max(table.floor.values())
+        if not top and not re.fullmatch("__[a-z]+__", second):  # kvlearn.__version__
+            yield f"imports {name} through the shop window, which opens to the top floor only"
     elif not table.allows(room, other):
         upward = table.floor[other] > table.floor[room]
         yield f"{room} imports {'upward' if upward else 'sideways'}: {other}"

@@ -44,17 +44,18 @@ def test_raft_keeps_its_budget():
 def test_no_file_is_too_long():
     files = [p for kind in ("py", "js", "css") for p in PACKAGE.rglob(f"*.{kind}")]
     lines = {str(path.relative_to(ROOT)): len(path.read_bytes().splitlines()) for path in files}
-    assert {name: count for name, count in lines.items() if count > FILE_LINES} == {}
+    long = [f"{name} has {count} lines" for name, count in lines.items() if count > FILE_LINES]
+    assert not long, "\n".join(long)
 
 
 def test_no_function_is_too_long():
-    long = {
-        f"{path.relative_to(ROOT)} {name}": lines
+    long = [
+        f"{path.relative_to(ROOT)} {name} has {lines} lines of code"
         for path in modules()
         for name, lines in measure.functions(path.read_text(encoding="utf-8")).items()
         if lines > FUNCTION_LINES
-    }
-    assert long == {}
+    ]
+    assert not long, "\n".join(long)
 
 
 def test_no_line_is_too_wide():
@@ -64,7 +65,7 @@ def test_no_line_is_too_wide():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
         if len(line) > COLUMNS
     ]
-    assert wide == []
+    assert not wide, "\n".join(wide)
 
 
 def test_no_transcript_is_too_long():
