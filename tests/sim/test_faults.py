@@ -33,8 +33,9 @@ class Trouble:
         self.rng = rng = Random(f"trouble/{size}/{seed}")
         config = RaftConfig.paper() if rng.random() < 0.5 else RaftConfig.etcd()
         self.longest_s = config.tick_s * config.max_election_ticks
+        fsync_s = rng.choice(((0.0005, 0.002), (0.005, 0.05)))  # slow disks are caught in the act
         links = self.bad_links()
-        self.cluster = Cluster(size, seed, config, raft, links)
+        self.cluster = Cluster(size, seed, config, raft, links, fsync_s)
         self.names = list(self.cluster.nodes)
         self.asked = []
         self.values = 0
