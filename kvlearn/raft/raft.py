@@ -434,6 +434,7 @@ class Raft:
             return
         progress = self.progress[message.source]
         before = (progress.state, progress.match, progress.next)
+        paused = not progress.may_send()
         if message.rejected:
             # Entries newer than the hint's term cannot be in the follower's log: skip them all.
             shared = self.log.last_at_most(message.hint.index, message.hint.term)
@@ -444,7 +445,8 @@ class Raft:
                 self._maybe_commit()
             if progress.state == PROBE:
                 progress.become_replicate()
-            if progress.next <= self.log.last_index:
+            # While it could not be sent to, it may have missed how far the log is committed.
+            if paused or progress.next <= self.log.last_index:
                 self._due.add(message.source)
         if before != (progress.state, progress.match, progress.next):
             known = Progressed(message.source, progress.state, progress.match, progress.next)
@@ -500,8 +502,8 @@ class Raft:
             self.early_reads.append((origin, context))
         elif self.reads.ask(origin, context, self.log.committed, self.id):
             self._broadcast_heartbeat()
-            if not self.peers:
-                self._serve_reads(self.reads.ack(self.id, self.reads.number, self.read_quorum))
+            # Its own word counts too, and is enough where nobody else has a vote.
+            self._serve_reads(self.reads.ack(self.id, self.reads.number, self.read_quorum))
 
     def _serve_reads(self, rounds: list) -> None:
         for round in rounds:
