@@ -13,6 +13,7 @@ DOORS = {
     "panel": ("kvlearn.viz.panels", "show"),  # (cluster, **options) -> a widget
     "picture": ("kvlearn.viz", "picture"),  # (cluster) -> Svg, its static form
     "invariants": ("kvlearn.check.invariants", "Invariants"),  # () -> a reader of the trace
+    "mutants": ("kvlearn.course.mutants", "MUTANTS"),  # name -> a Raft with one broken rule
 }
 
 
