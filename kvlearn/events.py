@@ -258,6 +258,7 @@ class Crashed(Event):
     """The process is gone, and with it what was not durable: entries above `last` in the log."""
 
     last: int
+    kept: Any = None  # the HardState on the disk, if the host can tell
 
     def __str__(self) -> str:
         return f"crashes; its disk keeps the log up to {self.last}"

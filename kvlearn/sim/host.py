@@ -96,7 +96,8 @@ class Host:
         self.disk.crash()
         self.node = None
         self.paused = False
-        seq = self.trace.add(self.clock.now, self.name, Crashed(len(self.disk.entries)), cause)
+        crashed = Crashed(len(self.disk.entries), self.disk.hard_state)
+        seq = self.trace.add(self.clock.now, self.name, crashed, cause)
         for item, _ in self._inbox:  # what came during a pause and was never looked at
             if isinstance(item, Packet):
                 self.network.lost(item)

@@ -526,6 +526,8 @@ def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
     node = moment.node(record.node)
     node.alive, node.paused, node.raft_role = False, False, "follower"
     node.role_since_s = record.time
+    if event.kept is not None:  # a crash in the midst of a save keeps a part of it
+        node.saved = (event.kept.term, event.kept.vote, event.kept.commit)
     node.term, node.vote, node.commit = node.saved  # the rest was in memory only
     node.leader, node.votes, node.progress = None, {}, {}
     node.log.truncate(event.last)
