@@ -155,7 +155,7 @@ def _build(need: str) -> None:
     fresh = not before
     began = time.monotonic()
     _say(
-        "setting up in .venv (once; half a minute or so, by your network) …"
+        "setting up in .venv (once; a minute or so, by your network) …"
         if fresh
         else "bringing .venv up to date …"
     )
