@@ -84,6 +84,7 @@ class Member:
         self.applied = 0
 
     def copy(self) -> Member:
+        """A copy that shares the entries, which are values."""
         twin = Member()
         twin.log = list(self.log)
         twin.term, twin.leads, twin.applied = self.term, self.leads, self.applied
