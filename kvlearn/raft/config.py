@@ -24,7 +24,7 @@ class RaftConfig:
 
     def __post_init__(self) -> None:
         for name in ("tick_s", "heartbeat_ticks", "max_entries_per_message", "max_inflight"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.election_ticks <= self.heartbeat_ticks:
             raise ValueError(

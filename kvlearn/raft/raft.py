@@ -542,15 +542,14 @@ class Raft:
     def store_entries(self, entries: tuple[Entry, ...]) -> None:
         """Only an entry that differs removes what follows; a late message removes nothing (5.3)."""
         new = self.log.first_conflict(entries)
-        if new is None:
-            return
-        if new.index <= self.log.last_index:
+        if new is not None and new.index <= self.log.last_index:
             dropped = tuple(entry.id for entry in self.log.entries[new.index - 1 :])
             self.emit(Truncated(new.index - 1, dropped, new.id))
             self.log.cut_after(new.index - 1)
-        fresh = entries[new.index - entries[0].index :]
-        self.emit(Appended(fresh))
-        self.log.append(fresh)
+        if new is not None:
+            fresh = entries[new.index - entries[0].index :]
+            self.emit(Appended(fresh))
+            self.log.append(fresh)
 
     def quorum_index(self) -> Index:
         """The highest index that a majority of the members have (5.3, thesis 4.3)."""
