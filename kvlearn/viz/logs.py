@@ -85,8 +85,8 @@ def logs(
         "data_kv_leader": moment.leader or "",
         "data_kv_term": moment.term,
     }
-    text = _text(moment)
-    return Svg("logs", "".join(parts), wide, y + 2, _title(moment), text, text, hooks)
+    title, text = _title(moment), _text(moment)
+    return Svg("logs", "".join(parts), wide, y + 2, title, text.replace("\n", "; "), text, hooks)
 
 
 def _window(moment: Moment, first: int | None, last: int | None) -> Window:
@@ -115,6 +115,13 @@ def _entries(moment: Moment, first: int, last: int) -> list[Entry]:
 
 def _command(entry: Entry) -> str:
     return "no-op" if entry.data is None else one_line(str(entry.data))
+
+
+def _short(command: str, room: float) -> str:
+    """A command that fits into a cell; `put a=1` loses its verb first, `=` still tells it."""
+    if command.startswith("put ") and width(command, TEXT, True) > room:
+        command = command.removeprefix("put ")
+    return fit(command, room, TEXT, True)
 
 
 # One strip ----------------------------------------------------------------------------------
@@ -164,7 +171,7 @@ def _name(node: NodeMoment, y: float) -> list[Markup]:
     words = fit(f"{node.role} t{node.term}", GUTTER - 48, SIZES["small"])
     return [
         group(badge(node), transform=f"translate(26,{num(middle)})"),
-        label(43, middle - 2.5, fit(node.name, 80, 14), size=14, bold=True, halo=False),
+        label(43, middle - 2.5, fit(node.name, 74, 14), size=14, bold=True, halo=False),
         label(43, middle + 12, words, **small),
     ]
 
@@ -262,7 +269,7 @@ def _cell(node: NodeMoment, entry: Entry, window: Window, y: float) -> list[Mark
             stroke_width=2.0,
             stroke_dasharray=None if committed else "5 3.5",
         ),
-        label(middle, y + 16.5, fit(command, wide - 10, TEXT, True), size=TEXT, mono=True, **style),
+        label(middle, y + 16.5, _short(command, wide - 11), size=TEXT, mono=True, **style),
         label(middle, y + 30, f"term {entry.term}", size=9.5, **style),
     ]
     if entry.index <= node.applied:

@@ -405,13 +405,20 @@ def line(record: Record) -> str:
     """A record as one sentence; a message says from whom or to whom."""
     match record.event:
         case ev.Sent(message=message, fate=fate):
-            lost = f" ({fate.lower().replace('_', ' ')})" if fate else ""
-            return f"{record.node} sends {message} to {message.target}{lost}"
+            told = f"{record.node} sends {message} to {message.target}"
+            if fate:
+                told += f" in vain: {fate_in_words(fate, message.source, message.target)}"
+            return told
         case ev.Received(message=message):
             return f"{record.node} receives {message} from {message.source}"
         case ev.Dropped(message=message):
             return f"{message.source}→{message.target}: {record.event}"
     return str(record)
+
+
+def fate_in_words(reason: str, source: str, target: str) -> str:
+    """Why a message does not arrive, as a sentence."""
+    return ev.sentence(reason, (("source", source), ("target", target)))
 
 
 def why(trace: Trace, seq: int, steps: int = 4) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from math import cos, hypot, pi, sin
 from typing import Any
 
-from kvlearn.viz.moment import Moment, NodeMoment, Packet, look
+from kvlearn.viz.moment import Moment, NodeMoment, Packet, fate_in_words, look
 from kvlearn.viz.svg import (
     Box,
     Markup,
@@ -85,7 +85,9 @@ def ring(subject: Any, at: float | None = None, seq: int | None = None) -> Svg:
 
 def radius(count: int) -> float:
     """How far `count` nodes stand from the middle."""
-    return {1: 0.0, 2: 110.0, 3: 118.0, 4: 132.0, 5: 146.0}.get(count, 146.0 + 22 * (count - 5))
+    small = {1: 0.0, 2: 110.0, 3: 118.0, 4: 132.0}
+    # Many nodes also need room for the words between two of them on top.
+    return small.get(count, 146.0 + (22 if count < 8 else 34) * (count - 5))
 
 
 def size(count: int) -> tuple[float, float]:
@@ -227,7 +229,7 @@ def _names(node: NodeMoment) -> list[Markup]:
     if role in ("down", "paused"):
         style["halo"] = True
     return [
-        label(0, -1, fit(node.name, 2 * R - 10, name), size=name, bold=True, **style),
+        label(0, -1, fit(node.name, 2 * R - 16, name), size=name, bold=True, **style),
         label(0, 12.5, f"term {node.term}", size=term, **style),
     ]
 
@@ -518,7 +520,7 @@ def _sentence(node: NodeMoment) -> str:
         yes = " ".join(peer for peer, granted in node.votes.items() if granted)
         no = " ".join(peer for peer, granted in node.votes.items() if not granted)
         told.append(f"votes {yes or 'none'}" + (f", refused by {no}" if no else ""))
-    elif node.vote:
+    elif node.vote and node.vote != node.name:
         told.append(f"voted for {node.vote}")
     if node.leader and node.leader != node.name:
         told.append(f"leader {node.leader}")
@@ -530,12 +532,12 @@ def _sentence(node: NodeMoment) -> str:
 
 
 def _packet_sentence(packet: Packet) -> str:
-    lost = f", will be lost ({packet.fate.lower().replace('_', ' ')})" if packet.fate else ""
-    if packet.arrives_s is None:
-        due = ""
-    else:
-        due = f", due at {packet.arrives_s:.4f} s"
-    return f"{packet.source}→{packet.target} {packet.message}{due}{lost}"
+    told = f"{packet.source}→{packet.target} {packet.message}"
+    if packet.arrives_s is not None:
+        told += f", due at {packet.arrives_s:.4f} s"
+    if packet.fate:
+        told += f", will not arrive: {fate_in_words(packet.fate, packet.source, packet.target)}"
+    return told
 
 
 def _title(moment: Moment) -> str:

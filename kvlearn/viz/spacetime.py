@@ -20,7 +20,7 @@ from statistics import median
 from typing import Any
 
 from kvlearn.viz.logs import badge
-from kvlearn.viz.moment import NodeMoment, natural, trace_of
+from kvlearn.viz.moment import NodeMoment, fate_in_words, natural, trace_of
 from kvlearn.viz.story import Arrow, Mark, Story, Stretch, tell
 from kvlearn.viz.svg import (
     Box,
@@ -221,7 +221,7 @@ def _life_line(page: Page, name: str) -> Markup:
         bottom = axis.bottom if last else axis.y(stretch.end_s)
         parts += _stretch(stretch, x, top, bottom)
     bold = {"size": 14, "bold": True, "halo": False}
-    shown = fit(name, page.column - 40, 14)
+    shown = fit(name, page.column - 52, 14)
     parts += [
         label(x + 16, TOP - 22, shown, **bold),
         group(badge(before or NodeMoment(name)), transform=f"translate({num(x)},{num(TOP - 26)})"),
@@ -518,7 +518,7 @@ def _arrow_sentence(arrow: Arrow) -> str:
     message = arrow.message
     told = f"{message.source}→{message.target} {message}, sent {arrow.sent_s:.4f} s"
     if arrow.lost:
-        return f"{told}, lost ({arrow.lost.lower().replace('_', ' ')})"
+        return f"{told}, lost: {fate_in_words(arrow.lost, message.source, message.target)}"
     if arrow.end_s is None:
         return f"{told}, on its way"
     return f"{told}, received {arrow.end_s:.4f} s"
