@@ -43,6 +43,7 @@ from kvlearn.viz.svg import (
 from kvlearn.viz.theme import CROWN, SIZES, term_colour, tone
 
 COLUMN = 150.0  # between two life lines; less where there are many
+Point = tuple[float, float]
 LANES = 3  # so many clients have a line each; more share one
 CLIENTS = "clients"
 LEFT = 86.0  # the time axis
@@ -195,6 +196,7 @@ class Page:
         self.arrows = [
             a for a in story.arrows.values() if {a.message.source, a.message.target} <= known
         ]
+        self.ends: dict[int, tuple[Point, Point]] = {}  # of the arrows, by packet
         self.calls = [call for call in story.calls if call.node in known]
 
     def lane(self, client: str) -> float:
@@ -290,13 +292,13 @@ def _stretch(stretch: Stretch, x: float, top: float, bottom: float) -> list[Mark
 def _arrows(page: Page) -> list[Markup]:
     drawn = []
     for arrow in page.arrows:
-        start, end = _ends(page, arrow)
+        start, end = page.ends[arrow.number] = _ends(page, arrow)
         page.soft.take(line_boxes(start, end))
         drawn.append(_arrow(arrow, start, end))
     return drawn
 
 
-def _ends(page: Page, arrow: Arrow) -> tuple[tuple[float, float], tuple[float, float]]:
+def _ends(page: Page, arrow: Arrow) -> tuple[Point, Point]:
     """Both ends of an arrow in the picture, cut off at the window's edges."""
     story, where, axis = page.story, page.where, page.axis
     ax, bx = where[arrow.message.source], where[arrow.message.target]
@@ -323,7 +325,7 @@ def _ends(page: Page, arrow: Arrow) -> tuple[tuple[float, float], tuple[float, f
     return (ax, from_y), (bx, to_y)
 
 
-def _arrow(arrow: Arrow, start: tuple[float, float], end: tuple[float, float]) -> Markup:
+def _arrow(arrow: Arrow, start: Point, end: Point) -> Markup:
     (ax, ay), (bx, by) = start, end
     colour = term_colour(arrow.message.term)
     angle = atan2(by - ay, bx - ax)
@@ -369,11 +371,11 @@ def _arrow_labels(page: Page) -> list[Markup]:
     for arrow in sorted(page.arrows, key=lambda arrow: not arrow.lost):
         if arrow.lost or not arrow.beat:
             text = fit(str(arrow.message), page.column - 34, SMALL)
-            parts += _along(page, *_ends(page, arrow), text, "fault" if arrow.lost else "ink")
+            parts += _along(page, *page.ends[arrow.number], text, "fault" if arrow.lost else "ink")
     return parts
 
 
-def _along(page: Page, start, end, text: str, named: str) -> list[Markup]:
+def _along(page: Page, start: Point, end: Point, text: str, named: str) -> list[Markup]:
     """A label along the line from `start` to `end`, between two life lines, where there is room."""
     (ax, ay), (bx, by) = start, end
     low, high = min(ax, bx), max(ax, bx)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,11 +26,15 @@ from kvlearn.viz import theme
 
 # What XML 1.0 cannot hold (C0 controls but tab, newline, return; surrogates; two non-characters).
 _NOT_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_PLAIN = re.compile('[^&<>"\x00-\x1f\ud800-\udfff\ufffe\uffff]*')
 
 
 def esc(text: object) -> str:
     """Text made safe for markup; characters that XML cannot hold become control pictures or �."""
-    told = _NOT_XML.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "�", str(text))
+    told = str(text)
+    if _PLAIN.fullmatch(told):  # nearly always
+        return told
+    told = _NOT_XML.sub(lambda m: chr(0x2400 + ord(m[0])) if m[0] < " " else "�", told)
     told = told.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return told.replace('"', "&quot;").replace("\n", "↵").replace("\t", "⇥").replace("\r", "␍")
 
@@ -40,10 +44,16 @@ def one_line(text: str) -> str:
     return "".join(chr(0x2400 + ord(char)) if char < " " else char for char in text)
 
 
+@lru_cache(8192)
 def num(number: float) -> str:
     """A coordinate: at most two decimals, no trailing zeros, no minus zero."""
     text = f"{number:.2f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+@cache
+def _attribute(name: str) -> str:
+    return name.rstrip("_").replace("_", "-")
 
 
 class Markup(str):
@@ -57,7 +67,7 @@ def el(tag: str, *inside: object, **attributes: object) -> Markup:
         if given is None:
             continue
         text = num(given) if isinstance(given, float) else esc(given)
-        told.append(f' {name.rstrip("_").replace("_", "-")}="{text}"')
+        told.append(f' {_attribute(name)}="{text}"')
     body = "".join(part if isinstance(part, Markup) else esc(part) for part in inside)
     return Markup(f"<{tag}{''.join(told)}>{body}</{tag}>" if body else f"<{tag}{''.join(told)}/>")
 

@@ -17,6 +17,8 @@ Source: M. Okabe, K. Ito, Color Universal Design (2008); WCAG 2.2, 1.4.3 (contra
 
 from __future__ import annotations
 
+from functools import cache
+
 # By term modulo 7. Black, the eighth colour of the palette, is left out: it is the text's.
 PALETTE = (
     "#D55E00",  # vermillion: terms 7, 14, ...
@@ -109,6 +111,7 @@ def term_colour(term: int) -> str:
     return NEUTRAL if term <= 0 else PALETTE[term % len(PALETTE)]
 
 
+@cache
 def text_on(colour: str) -> str:
     """Black or white, whichever reads better on `colour` (contrast at least 4.5)."""
     on_dark, on_light = contrast(colour, "#FFFFFF"), contrast(colour, "#101418")
