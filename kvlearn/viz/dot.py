@@ -116,6 +116,9 @@ def _inside(drawn: str) -> tuple[Markup, float, float]:
     body = re.sub(r"<title>.*?</title>", "", body, flags=re.DOTALL)
     body = re.sub(r'(<g) id="[^"]*"', r"\1", body)
     body = re.sub(r' font-family="[^"]*"', "", body)
+    halo = f'<text stroke="{theme.tone("surface")}" stroke-width="3.5" paint-order="stroke"'
+    edges = re.compile('<g class="edge">.*?</g>', re.DOTALL)  # words may lie on their own arrow
+    body = edges.sub(lambda m: m[0].replace("<text", halo), body)
     for name, mark in _MARKS.items():
         body = body.replace(mark, theme.tone(name))
     return Markup(body.replace("\n", "")), float(box[1]), float(box[2])

@@ -183,7 +183,7 @@ def _pie(node: NodeMoment) -> list[Markup]:
         vote = node.votes.get(member)
         gap = 0.012 if len(members) > 1 else 0.0
         start, end = number / len(members) + gap, (number + 1) / len(members) - gap
-        shape = _slice(start, end, R - 3, R - 13)
+        shape = _slice(start, end, R - 2, R - 11)
         said = "no answer yet" if vote is None else "granted" if vote else "refused"
         parts.append(
             el(
@@ -199,7 +199,7 @@ def _pie(node: NodeMoment) -> list[Markup]:
         )
         if vote is False:
             angle = FULL * (number + 0.5) / len(members)
-            x, y = (R - 8) * sin(angle), -(R - 8) * cos(angle)
+            x, y = (R - 6.5) * sin(angle), -(R - 6.5) * cos(angle)
             parts.append(cross(x, y, 3.2, stroke=tone("fault"), stroke_width=1.8))
     return parts
 
@@ -230,7 +230,7 @@ def _names(node: NodeMoment) -> list[Markup]:
         style["halo"] = True
     return [
         label(0, -1, fit(node.name, 2 * R - 16, name), size=name, bold=True, **style),
-        label(0, 12.5, f"term {node.term}", size=term, **style),
+        label(0, 10.5 if role == "candidate" else 12.5, f"term {node.term}", size=term, **style),
     ]
 
 

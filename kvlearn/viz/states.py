@@ -127,13 +127,11 @@ def _some(names: list[str]) -> str:
 def _edge(step: tuple[str, str], who: Counter[str] | None) -> str:
     here, there = step
     words = _words(step)
-    if BELOW.get(there) == here or BELOW.get(here) == there:
-        words = "   " + words.replace("\n", "\n   ")  # an upright arrow runs through its words
     if not who:
         look = 'color="tone:line" fontcolor="tone:dim" penwidth=1'
     else:
         names = sorted(who, key=natural)
-        words += f"\n{words[: len(words) - len(words.lstrip())]}{sum(who.values())}× {_some(names)}"
+        words += f"\n{sum(who.values())}× {_some(names)}"
         wide = min(4.0, 1.6 + 0.4 * (sum(who.values()) - 1))
         look = f'color="tone:ink" fontcolor="tone:ink" penwidth={wide:.1f}'
     back = (here, there) in (("candidate", "follower"), ("leader", "follower"))
