@@ -23,13 +23,14 @@ PROBE, REPLICATE = "probe", "replicate"
 class Progress:
     """Invariant: 0 <= match < next. In state replicate, `inflight` holds the last index of each
     message that was sent and not acknowledged, ascending; in state probe at most one message is
-    on its way, and `waiting` says so."""
+    on its way, and `waiting` says so. `told` is the commit index that was sent last."""
 
-    __slots__ = ("match", "next", "state", "inflight", "waiting", "max_inflight")
+    __slots__ = ("match", "next", "told", "state", "inflight", "waiting", "max_inflight")
 
     def __init__(self, next: Index, max_inflight: int):
         self.match: Index = 0
         self.next: Index = next
+        self.told: Index = 0
         self.state = PROBE
         self.inflight: deque[Index] = deque()
         self.waiting = False

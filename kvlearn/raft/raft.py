@@ -194,9 +194,7 @@ class Raft:
         state = (self.term, self.vote, log.committed)
         changed = state != self._told
         fresh = len(log.entries) > log.stable
-        if not (
-            self.outbox or changed or fresh or log.applied < log.committed or self.read_states
-        ):
+        if not (self.outbox or changed or fresh or log.applied < log.committed or self.read_states):
             return None
         ready = Ready(
             self.hard_state() if changed else None,
@@ -427,6 +425,7 @@ class Raft:
         entries = log.slice(progress.next, log.last_index, limit)
         if entries or progress.state == PROBE:
             progress.sent(prev.index + len(entries))
+        progress.told = log.committed
         self._send(AppendEntries(self.id, peer, self.term, prev, entries, log.committed))
 
     def _on_append_response(self, message: AppendResponse) -> None:
@@ -434,7 +433,6 @@ class Raft:
             return
         progress = self.progress[message.source]
         before = (progress.state, progress.match, progress.next)
-        paused = not progress.may_send()
         if message.rejected:
             # Entries newer than the hint's term cannot be in the follower's log: skip them all.
             shared = self.log.last_at_most(message.hint.index, message.hint.term)
@@ -445,8 +443,8 @@ class Raft:
                 self._maybe_commit()
             if progress.state == PROBE:
                 progress.become_replicate()
-            # While it could not be sent to, it may have missed how far the log is committed.
-            if paused or progress.next <= self.log.last_index:
+            # While nothing could be sent to it, it may also have missed a commit.
+            if progress.next <= self.log.last_index or progress.told < self.log.committed:
                 self._due.add(message.source)
         if before != (progress.state, progress.match, progress.next):
             known = Progressed(message.source, progress.state, progress.match, progress.next)
