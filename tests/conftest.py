@@ -9,6 +9,14 @@ import pytest
 STRICT = os.environ.get("KVLEARN_CI") == "1"  # set by .ci/run, where everything is installed
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--rewrite",
+        action="store_true",
+        help="write what happened into tests/transcripts/*.txt; review the diff",
+    )
+
+
 def _convict(report) -> None:
     """Turn a skip into a failure: CI must not be green because the browser was missing."""
     if STRICT and report.skipped and not hasattr(report, "wasxfail"):

@@ -76,7 +76,8 @@ def memory(
     """
     terms = tuple(terms)
     if any(a > b for a, b in zip((1, *terms), terms)):
-        raise ValueError(f"the terms of a log start at 1 and never fall: {' '.join(map(str, terms))}")
+        given = " ".join(map(str, terms))
+        raise ValueError(f"the terms of a log start at 1 and never fall: {given}")
     last = terms[-1] if terms else 0
     term = last if term is None else term
     if term < last:
@@ -154,7 +155,7 @@ class HandHost:
         """End the process; of what was written and not forced the disk keeps `kept` records."""
         pending = self.disk.pending
         if kept > len(pending):
-            raise ValueError(f"{self.name} is writing {len(pending)} records; it cannot keep {kept}")
+            raise ValueError(f"{self.name} writes {len(pending)} records; it cannot keep {kept}")
         del pending[kept:]
         self.disk.sync()
         self.disk.backend.rollback()
@@ -237,11 +238,12 @@ class HandHost:
         self.write()
         if self._open is None or self._forced:
             return False
-        ready, hard = self._open, self._open.hard_state or self.disk.hard_state
+        ready, entries = self._open, self._open.entries
         self.disk.sync()
         self._forced = True
         if ready.must_sync:
-            first, last = (ready.entries[0].index, ready.entries[-1].index) if ready.entries else (0, 0)
+            hard = self.disk.hard_state
+            first, last = (entries[0].index, entries[-1].index) if entries else (0, 0)
             saved = Saved(hard.term, hard.vote, hard.commit, first, last)
             self._cause = self._bench.note(self.name, saved, self._cause)
         return True
@@ -252,11 +254,8 @@ class HandHost:
         if self._open is None:
             return False
         ready, self._open = self._open, None
-        messages, self._causes = (
-            zip(ready.messages, self._causes),
-            self._causes[len(ready.messages) :],
-        )
-        for message, cause in messages:
+        causes, self._causes = self._causes, self._causes[len(ready.messages) :]
+        for message, cause in zip(ready.messages, causes):
             if message.after_save:
                 self._bench.send(message, cause)
         self.node.advance(ready, self._now)
@@ -456,7 +455,7 @@ class Bench:
     def duplicate(self, parcel: Parcel) -> None:
         """Double a message; the copy is held back."""
         if parcel.message.at_most_once:
-            raise ValueError(f"the transport never doubles '{parcel}': doing it twice would do harm")
+            raise ValueError(f"the transport never doubles `{parcel}`: that would do it twice")
         self._move()
         cause = self.trace[parcel.cause].cause
         self.send(parcel.message, cause)
