@@ -218,10 +218,13 @@ def _life_line(page: Page, name: str) -> Markup:
     parts = []
     stretches = story.lines.get(name, [])
     for number, stretch in enumerate(stretches):
-        top = axis.top if number == 0 and before is not None else axis.y(stretch.start_s)
+        earlier = number == 0 and before is not None  # it began before the window
+        top = axis.top if earlier else axis.y(stretch.start_s)
         last = number == len(stretches) - 1
         bottom = axis.bottom if last else axis.y(stretch.end_s)
         parts += _stretch(stretch, x, top, bottom)
+        if not earlier:
+            parts += _sign(stretch.role, x, top, bottom - top)
     bold = {"size": 14, "bold": True, "halo": False}
     shown = fit(name, page.column - 52, 14)
     parts += [
@@ -254,8 +257,7 @@ def _stretch(stretch: Stretch, x: float, top: float, bottom: float) -> list[Mark
     high = max(bottom - top, 0.5)
     if stretch.role == "down":
         dots = {"stroke": tone("line"), "stroke_width": 1.4, "stroke_dasharray": "1.5 6"}
-        parts = [el("path", d=path((x, top + 10), (x, bottom)), **dots)] if high > 12 else []
-        return [*parts, cross(x, top + 1, 5, stroke=tone("fault"), stroke_width=2.4)]
+        return [el("path", d=path((x, min(top + 10, bottom)), (x, bottom)), **dots)]
     wide = WIDTHS[stretch.role]
     paused = stretch.role == "paused"
     look = {
@@ -276,14 +278,20 @@ def _stretch(stretch: Stretch, x: float, top: float, bottom: float) -> list[Mark
         for side in (-wide / 2 - 3, wide / 2 + 3):
             edge = path((x + side, top), (x + side, bottom))
             parts.append(el("path", d=edge, stroke=tone("ink"), stroke_width=1.0))
-        gold = {"fill": "#E8A400", "stroke": "#6B4A00"}
-        if high > 12:
-            crown = f"translate({num(x)},{num(top - 1)}) scale(0.8)"
-            parts.append(el("path", d=CROWN, transform=crown, **gold))
-    if paused:
-        bars = " ".join(path((x + side, top), (x + side, top + 11)) for side in (-3.5, 3.5))
-        parts.append(el("path", d=bars, stroke=tone("dim"), stroke_width=3))
     return parts
+
+
+def _sign(role: str, x: float, top: float, high: float) -> list[Markup]:
+    """What stands where a stretch begins: a crash's cross, a leader's crown, a pause's bars."""
+    if role == "down":
+        return [cross(x, top + 1, 5, stroke=tone("fault"), stroke_width=2.4)]
+    if role == "leader" and high > 12:
+        place = f"translate({num(x)},{num(top - 1)}) scale(0.8)"
+        return [el("path", d=CROWN, transform=place, fill="#E8A400", stroke="#6B4A00")]
+    if role == "paused":
+        bars = " ".join(path((x + side, top), (x + side, top + 11)) for side in (-3.5, 3.5))
+        return [el("path", d=bars, stroke=tone("dim"), stroke_width=3)]
+    return []
 
 
 # Messages -----------------------------------------------------------------------------------

@@ -398,6 +398,19 @@ def test_a_restart_shows_a_gap():
     assert "2.0000 s  n2 down" in text and "3.0000 s  n2 restarts, term 1" in text
 
 
+def test_a_window_that_begins_after_a_crash_shows_no_crash():
+    trace = scenes.three()
+    trace.add(2.0, "n2", ev.Crashed(2), None)
+    for second in (3.0, 4.0):
+        trace.add(second, "n1", ev.Committed(2, 1, 1), None)
+    crosses = {}
+    for start in (1.9, 2.5):
+        (line,) = hooked(spacetime(trace, start), "node", node="n2")
+        fault = "var(--kv-fault)"
+        crosses[start] = [e for e in line if e.get("stroke") == fault]
+    assert len(crosses[1.9]) == 1 and not crosses[2.5]
+
+
 def test_many_clients_share_a_line():
     trace = scenes.three()
     for k in range(5):
