@@ -21,13 +21,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from kvlearn.errors import NoLeader, ProposalDropped, RequestError
+from kvlearn.errors import NoLeader, ProposalDropped, RequestError, Unavailable
 from kvlearn.events import Applied, Event, Started
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import Answer, Command, Header, Range
 from kvlearn.mvcc.backend import Backend
 from kvlearn.raft.config import RaftConfig
-from kvlearn.raft.messages import Message
+from kvlearn.raft.messages import ForwardProposal, Message, ReadIndex
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import ConfState, Entry, HardState, Index, NodeId, Ready
 
@@ -61,7 +61,11 @@ class Node:
         applied, revision = self.machine.applied, self.machine.revision
         commit = min(max(hard_state.commit, applied), len(entries))
         start = (boot, config.tick_s, conf.learners, revision)
-        emit(Started(hard_state.term, hard_state.vote, entries, commit, applied, conf.members, *start))
+        emit(
+            Started(
+                hard_state.term, hard_state.vote, entries, commit, applied, conf.members, *start
+            )
+        )
         self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied)
         self.responses: list[Answer] = []
         self._tick_s = config.tick_s
@@ -87,6 +91,18 @@ class Node:
     def step(self, message: Message) -> None:
         """Take a message that arrived."""
         self.raft.step(message)
+
+    def undelivered(self, message: Message) -> None:
+        """The target's address refused the connection, so nothing came of the message: a client
+        whose request it carried may ask again without danger."""
+        match message:
+            case ForwardProposal(data=Command(origin=origin, op_id=op_id)):
+                if origin == self.name and op_id in self._writes:
+                    self._writes.discard(op_id)
+                    self._refuse(op_id, Unavailable(hint=f"{message.target} led, and is down"))
+            case ReadIndex(context=op_id):
+                if self._reads.pop(op_id, None) is not None:
+                    self._refuse(op_id, Unavailable(hint=f"{message.target} led, and is down"))
 
     def request(self, op_id: int, request: Any) -> None:
         """Take a client's request; `responses` will have the answer under `op_id`.

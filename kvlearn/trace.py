@@ -158,7 +158,9 @@ class Trace:
                     event = from_json(row["event"])
                     trace._rows.append((row["time"], row["node"], event, row["cause"]))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{where}, line {number}: not a line of a trace: {error}") from None
+                raise ValueError(
+                    f"{where}, line {number}: not a line of a trace: {error}"
+                ) from None
         if trace is None:
             raise ValueError(f"{where} is empty: a trace has at least a header line")
         return trace
@@ -180,7 +182,11 @@ class Trace:
 
         from kvlearn import events
 
-        kinds = [k for k in vars(events).values() if isinstance(k, type) and k.__module__ == events.__name__]
+        kinds = [
+            k
+            for k in vars(events).values()
+            if isinstance(k, type) and k.__module__ == events.__name__
+        ]
         self.subscribe(tell, *kinds)
 
     def __repr__(self) -> str:
@@ -194,5 +200,7 @@ class Trace:
             f"<tr><td>{r.seq}</td><td>{r.time:.3f}</td><td style='text-align:left'>{escape(str(r))}</td></tr>"
             for r in self[-12:]
         )
-        head = "<tr><th>seq</th><th>time (s)</th><th style='text-align:left'>what happened</th></tr>"
+        head = (
+            "<tr><th>seq</th><th>time (s)</th><th style='text-align:left'>what happened</th></tr>"
+        )
         return f"<p>{escape(repr(self)[1:-1])}; the last ones:</p><table>{head}{rows}</table>"

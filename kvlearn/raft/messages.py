@@ -82,7 +82,7 @@ class AppendResponse(Message):
 
 @value
 class Heartbeat(Message):
-    """"I lead"; `context` asks for a confirmation that reads wait for. etcd: MsgHeartbeat."""
+    """ "I lead"; `context` asks for a confirmation that reads wait for. etcd: MsgHeartbeat."""
 
     commit: Index
     context: int = 0

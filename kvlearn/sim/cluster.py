@@ -32,7 +32,7 @@ from kvlearn.kv.requests import Answer, DeleteRange, Put, Range
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.types import ConfState
-from kvlearn.sim.clock import DISK, PACKET, TIMER, VirtualClock, rate_of_clock
+from kvlearn.sim.clock import DISK, PACKET, REFUSAL, TIMER, VirtualClock, rate_of_clock
 from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
@@ -63,7 +63,9 @@ class Cluster:
         invariants: bool = True,
     ):
         if not isinstance(size, int) or not 1 <= size <= 9:
-            raise ValueError(f"a cluster has 1 to 9 nodes, not {size}: 3 or 5 are the usual numbers")
+            raise ValueError(
+                f"a cluster has 1 to 9 nodes, not {size}: 3 or 5 are the usual numbers"
+            )
         self.seed = seed
         self.config = config or RaftConfig.etcd()
         names = tuple(f"n{k}" for k in range(1, size + 1))
@@ -207,7 +209,8 @@ class Cluster:
             self.run_until(lambda cluster: cluster.leader is not None, timeout_s)
         except TimedOut:
             alive = [name for name, host in self._hosts.items() if host.node and not host.paused]
-            hint = f"running: {' '.join(alive) or 'none'} of {len(self._hosts)}; a leader needs a majority"
+            running = f"{' '.join(alive) or 'none'} of {len(self._hosts)}"
+            hint = f"running: {running}; a leader needs a majority"
             raise TimedOut(f"no leader within {timeout_s:g} virtual seconds", hint) from None
         return self.leader
 
@@ -224,6 +227,8 @@ class Cluster:
                 self._hosts[what[0]].on_timer(what[1])
             elif kind == DISK:
                 self._hosts[what[0]].on_disk(what[1])
+            elif kind == REFUSAL:
+                self._hosts[what[0].source].refused(*what)
         except AssertionError:
             self._look()  # a broken promise explains a broken assertion
             raise
@@ -340,23 +345,31 @@ class Cluster:
         return outcome
 
     def _carry_out(self, verb: str, arguments: tuple) -> Any:
+        if verb in ("ask", "give_up"):
+            return self._serve(verb, arguments)
+        if verb in ("partition", "isolate", "cut", "heal", "links", "drop", "deliver", "delay"):
+            return self._rewire(verb, arguments)
+        host = self._hosts[arguments[0]]
+        match verb:
+            case "crash":
+                host.crash()
+            case "restart":
+                host.start(None)
+            case "pause":
+                host.pause()
+            case "resume":
+                host.resume()
+            case "wipe":
+                host.wipe()
+            case "campaign":
+                host.campaign()
+            case "set_rate":
+                host.set_rate(arguments[1])
+                self.trace.add(self.now, host.name, LinksChanged("clock rate", arguments[1]), None)
+
+    def _rewire(self, verb: str, arguments: tuple) -> None:
         network, hosts = self._network, self._hosts
         match verb, *arguments:
-            case "crash", name:
-                hosts[name].crash()
-            case "restart", name:
-                hosts[name].start(None)
-            case "pause", name:
-                hosts[name].pause()
-            case "resume", name:
-                hosts[name].resume()
-            case "wipe", name:
-                hosts[name].wipe()
-            case "campaign", name:
-                hosts[name].campaign()
-            case "set_rate", name, rate:
-                hosts[name].set_rate(rate)
-                self.trace.add(self.now, name, LinksChanged("clock rate", rate), None)
             case "partition", groups:
                 across = [(a, b) for g in groups for a in g for b in hosts if b not in g]
                 why = "partition " + " ".join(f"({' '.join(group)})" for group in groups)
@@ -367,11 +380,12 @@ class Cluster:
             case "cut", source, target, one_way:
                 links = [(source, target)] + ([] if one_way else [(target, source)])
                 network.cut(links, f"{source}{'→' if one_way else '↔'}{target} is cut")
-            case "heal",:
+            case ("heal",):
                 network.heal()
             case "links", setting, new:
                 setattr(network.links, setting, new)
-                self.trace.add(self.now, "", LinksChanged(setting, getattr(network.links, setting)), None)
+                changed = LinksChanged(setting, getattr(network.links, setting))
+                self.trace.add(self.now, "", changed, None)
             case "drop", number:
                 network.drop(network.find(number))
             case "deliver", number:
@@ -380,15 +394,17 @@ class Cluster:
                 hosts[packet.message.target].receive(packet)
             case "delay", number, seconds:
                 network.delay(network.find(number), seconds)
-            case "ask", client, node, request:
-                operation = self._desk.ask(client, node, request)
-                if hosts[node].node is None:
-                    self._desk.refused(operation.op_id)
-                else:
-                    hosts[node].request(operation.op_id, request, operation.seq)
-                return operation.op_id
-            case "give_up", op_id:
-                self._desk.give_up(op_id)
+
+    def _serve(self, verb: str, arguments: tuple) -> int | None:
+        if verb == "give_up":
+            return self._desk.give_up(arguments[0])
+        client, node, request = arguments
+        operation = self._desk.ask(client, node, request)
+        if self._hosts[node].node is None:
+            self._desk.refused(operation.op_id)
+        else:
+            self._hosts[node].request(operation.op_id, request, operation.seq)
+        return operation.op_id
 
     # Clients ----------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from typing import Any
 from kvlearn.events import Crashed, Paused, Received, Resumed, Saved, Wiped
 from kvlearn.node import Node
 from kvlearn.raft.config import RaftConfig
+from kvlearn.raft.messages import Message
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import ConfState, Ready
 from kvlearn.sim.clock import DISK, TIMER, NodeClock, VirtualClock
@@ -157,7 +158,7 @@ class Host:
     def receive(self, packet: Packet) -> None:
         """A packet is there."""
         if self.node is None:
-            self.network.lost(packet)
+            self.network.refuse(packet)
             return
         if self.paused:
             self._inbox.append((packet, self.boot))
@@ -169,6 +170,13 @@ class Host:
             self._tick()
         self.node.step(message)
         self._turn()
+
+    def refused(self, message: Message, cause: int) -> None:
+        """The target's address refused the connection: this message was never delivered."""
+        if self.node is not None and not self.paused:
+            self.cause = cause
+            self.node.undelivered(message)
+            self._turn()
 
     def request(self, op_id: int, request: Any, cause: int) -> None:
         """A client asks; its desk will get the answer."""

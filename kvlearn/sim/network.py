@@ -12,7 +12,7 @@ from random import Random
 
 from kvlearn.events import Delayed, Dropped, Healed, LinksCut, Sent, facts
 from kvlearn.raft.messages import Message
-from kvlearn.sim.clock import PACKET, VirtualClock
+from kvlearn.sim.clock import PACKET, REFUSAL, VirtualClock
 from kvlearn.trace import Trace
 
 Link = tuple[str, str]
@@ -142,11 +142,22 @@ class Network:
             return False
         return True
 
-    def _lose(self, packet: Packet, reason: str) -> None:
+    def refuse(self, packet: Packet) -> None:
+        """Nobody listens at its target. Whoever passed a client's request on (such messages have
+        term 0) learns that its connection was refused, unless the link back is cut."""
+        seq = self._lose(packet, "DOWN")
+        message = packet.message
+        back = (message.target, message.source)
+        if message.term == 0 and back not in self.cuts:
+            low, high = self.links.latency_s
+            time = self.clock.now + low + (high - low) * self._rng.random()
+            self.clock.push(time, REFUSAL, (message, seq))
+
+    def _lose(self, packet: Packet, reason: str) -> int:
         message = packet.message
         known = facts(source=message.source, target=message.target)
         dropped = Dropped(message, packet.number, reason, known)
-        self.trace.add(self.clock.now, message.target, dropped, packet.cause)
+        return self.trace.add(self.clock.now, message.target, dropped, packet.cause)
 
     # By hand ----------------------------------------------------------------------------------
 
@@ -163,7 +174,9 @@ class Network:
         for packet in self.in_flight():
             if packet.number == number:
                 return packet
-        raise ValueError(f"packet {number} is not on the wire; cluster.in_flight lists those that are")
+        raise ValueError(
+            f"packet {number} is not on the wire; cluster.in_flight lists those that are"
+        )
 
     def drop(self, packet: Packet) -> None:
         """Take it off the wire."""
@@ -171,7 +184,7 @@ class Network:
         self._lose(packet, "BY_HAND")
 
     def lost(self, packet: Packet) -> None:
-        """Nobody is there to take it."""
+        """It had arrived, and its target died before it looked at it."""
         self._lose(packet, "DOWN")
 
     def delay(self, packet: Packet, seconds: float) -> None:
@@ -179,7 +192,10 @@ class Network:
         packet.over = True  # the item in the queue; a new one takes its place
         arrives = max(packet.arrives_s + seconds, self.clock.now)
         self.trace.add(
-            self.clock.now, packet.message.source, Delayed(packet.message, packet.number, arrives), packet.cause
+            self.clock.now,
+            packet.message.source,
+            Delayed(packet.message, packet.number, arrives),
+            packet.cause,
         )
         late = Packet(
             packet.number, packet.message, packet.sent_s, arrives, packet.fate, packet.cause
