@@ -287,7 +287,7 @@ class Resumed(Event):
 
 @value
 class Sent(Event):
-    """A message left. `packet` is its number; it arrives at `arrives_s`, unless `fate` says else."""
+    """A message left. `packet` is its number; it arrives at `arrives_s`, unless `fate` is set."""
 
     message: Any
     packet: int

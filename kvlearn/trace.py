@@ -197,7 +197,8 @@ class Trace:
         from html import escape
 
         rows = "".join(
-            f"<tr><td>{r.seq}</td><td>{r.time:.3f}</td><td style='text-align:left'>{escape(str(r))}</td></tr>"
+            f"<tr><td>{r.seq}</td><td>{r.time:.3f}</td>"
+            f"<td style='text-align:left'>{escape(str(r))}</td></tr>"
             for r in self[-12:]
         )
         head = (

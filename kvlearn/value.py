@@ -66,7 +66,7 @@ def _quick_init(cls: type):
 
 
 def to_json(thing: Any) -> Any:
-    """Plain JSON data for a value, and for what values are made of (tuples, bytes, numbers, text)."""
+    """Plain JSON data for a value and for what values are made of: tuples, bytes, numbers, text."""
     if thing is None or isinstance(thing, (bool, int, float, str)):
         return thing
     if isinstance(thing, bytes):

@@ -26,7 +26,8 @@ and then does what `raft.ready()` says, in this order:
 A cluster of one, turned by hand:
 
 >>> from random import Random
->>> raft = Raft("n1", ConfState(voters=("n1",)), RaftConfig.etcd(), Random(7), emit=lambda event: None)
+>>> story = []
+>>> raft = Raft("n1", ConfState(voters=("n1",)), RaftConfig.etcd(), Random(7), emit=story.append)
 >>> raft.tick(20)                     # no leader is heard: it votes for itself, and that is all
 >>> raft.role, raft.term
 ('leader', 1)

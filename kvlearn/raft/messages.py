@@ -6,7 +6,8 @@ save. A leader's `AppendEntries` promises nothing and may leave while its disk s
 `at_most_once`: delivering it twice would do it twice. The simulated network, which may duplicate
 everything else, keeps such a message single, as the connection below a real transport does.
 
->>> print(AppendEntries("n1", "n2", 3, prev=EntryID(1, 3), entries=(Entry(4, 1), Entry(5, 2)), commit=2))
+>>> two = (Entry(4, 1), Entry(5, 2))
+>>> print(AppendEntries("n1", "n2", 3, prev=EntryID(1, 3), entries=two, commit=2))
 App 3@1→5@2
 """
 

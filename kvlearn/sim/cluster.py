@@ -430,7 +430,7 @@ class Cluster:
         return self._desk.operations[op_id]
 
     def give_up(self, op_id: int) -> None:
-        """Wait no longer for an operation; if it was a write, nobody knows what will become of it."""
+        """Wait no longer for an operation; if it was a write, it may still be carried out."""
         if not self.operation(op_id).done:
             self._do("give_up", op_id)
 

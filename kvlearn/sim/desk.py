@@ -18,7 +18,7 @@ from kvlearn.trace import Trace
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One request of one client to one node. Times in virtual seconds; `answer` when it is there."""
+    """One request of one client to one node; times in virtual seconds, `answer` once it came."""
 
     op_id: int
     client: str

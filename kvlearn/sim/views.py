@@ -77,7 +77,7 @@ class NodeView:
 
     @property
     def store(self):
-        """Its multi-version store (`kvlearn.mvcc.store.Store`), to look at; None while it is down."""
+        """Its multi-version store (`kvlearn.mvcc.store.Store`); None while it is down."""
         return self._host.node.machine.store if self.alive else None
 
     @property
@@ -147,7 +147,7 @@ def _html_table(rows: list[dict[str, Any]]) -> str:
 
 
 class LinksView:
-    """The links' settings; setting one is a verb of the cluster (the trace tells, rewind repeats)."""
+    """The links' settings; setting one is a verb of the cluster, which rewind repeats."""
 
     __slots__ = ("_links", "_change")
 
