@@ -16,7 +16,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable
 from math import atan2, cos, degrees, sin
-from statistics import median
 from typing import Any
 
 from kvlearn.viz.logs import badge
@@ -115,7 +114,7 @@ class Axis:
                 flights.append(arrow.end_s - arrow.sent_s)
         instants |= {mark.time for mark in story.marks} | {call.time for call in story.calls}
         self.times = sorted(instants)
-        scale = _height(story, flights) / median(flights) if flights else 60.0
+        scale = _height(story, flights) / sorted(flights)[len(flights) // 2] if flights else 60.0
         self.ys = [TOP + 14]
         self.folds: list[tuple[float, float, float]] = []  # (top, bottom, seconds)
         for before, after in zip(self.times, self.times[1:]):
