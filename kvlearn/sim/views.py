@@ -60,9 +60,11 @@ class NodeView:
 
     @property
     def commit(self) -> int:
-        """Its commit index."""
+        """Its commit index; while it is down, as far as its disk can tell."""
         host = self._host
-        return host.node.raft.log.committed if host.node else host.disk.hard_state.commit
+        if host.node is not None:
+            return host.node.raft.log.committed
+        return max(host.disk.hard_state.commit, self.applied)
 
     @property
     def applied(self) -> int:

@@ -535,7 +535,8 @@ def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
     node.role_since_s = record.time
     if event.kept is not None:  # a crash in the midst of a save keeps a part of it
         node.saved = (event.kept.term, event.kept.vote, event.kept.commit)
-    node.term, node.vote, node.commit = node.saved  # the rest was in memory only
+    node.term, node.vote, commit = node.saved  # the rest was in memory only
+    node.commit = max(commit, node.applied)  # the store on the disk: what is applied is committed
     node.leader, node.votes, node.progress = None, {}, {}
     node.log.truncate(event.last)
     node.durable = node.log.last
