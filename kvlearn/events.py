@@ -40,7 +40,7 @@ REASONS: dict[str, str] = {
     "STARTED": "it just started",
     "HIGHER_TERM": "{source} speaks of term {theirs}, newer than {mine}",
     "LEADER_HEARD": "{source} leads term {term}",
-    "ELECTION_LOST": "a majority refused",
+    "ELECTION_LOST": "too many refused for a majority",
 }
 
 Facts = tuple[tuple[str, Any], ...]
@@ -116,8 +116,9 @@ class BecameCandidate(Event):
     waited_ticks: int
 
     def __str__(self) -> str:
-        heard = f"heard no leader for {self.waited_ticks} ticks"
-        return f"becomes candidate in term {self.term}: {heard}, its log ends at {self.last}"
+        waited = self.waited_ticks
+        why = f"heard no leader for {waited} ticks" if waited else "told to stand"
+        return f"becomes candidate in term {self.term}: {why}, its log ends at {self.last}"
 
 
 @value

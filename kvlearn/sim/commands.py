@@ -376,7 +376,7 @@ class Command:
 COMMANDS: dict[str, Command] = {
     "cluster": Command(_cluster, (1, MANY), "size [raft=X] [n1=X] [setting=n]", "a new cluster"),
     "log": Command(_log, (0, MANY), "[node [term ...] [term=t] [vote=n] [commit=i]]",
-                   "what a disk holds at the start; with no terms: look at the logs"),
+                   "what a disk holds; or look: logs"),
     "campaign": Command(_each(Bench.campaign), (1, MANY), "node ...", "its timeout runs out"),
     "tick": Command(_tick, (0, MANY), "[node ...] [ticks]", "own clocks go on, all or these"),
     "write": Command(_each(Bench.write), (1, MANY), "node ...", "write its Ready, not forced"),

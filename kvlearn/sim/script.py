@@ -7,7 +7,7 @@ A transcript is a text. It tells what to do, a line `----`, and what came of it:
     campaign n1
     ready n1
     ----
-    n1 becomes candidate in term 1: heard no leader for 0 ticks, its log ends at 0@0
+    n1 becomes candidate in term 1: told to stand, its log ends at 0@0
     n1 saved term 1, vote n1
     n1→n2 Vote? t1 0@0 …
     n1→n3 Vote? t1 0@0 …

@@ -22,12 +22,14 @@ from kvlearn.events import (
     Dropped,
     Progressed,
     Received,
+    Returned,
     Saved,
     Sent,
 )
 from kvlearn.sim.bench import HandHost
 from kvlearn.trace import Record
 
+APART = (Saved, Sent, Returned)  # not indented below the message that led to them
 FATES = {"CUT": "cut", "BY_HAND": "dropped"}  # reason code -> the word behind ✗
 
 
@@ -42,7 +44,7 @@ def tell(records: Iterable[Record], hidden: Iterable[type] = (Progressed,)) -> l
         line = "" if type(record.event) in hidden else _line(record, ended)
         if isinstance(record.event, Received):
             arrival = record.seq
-        elif arrival is None or record.cause != arrival or isinstance(record.event, (Saved, Sent)):
+        elif arrival is None or record.cause != arrival or isinstance(record.event, APART):
             arrival = None
         elif line:
             line = f"  {line}"

@@ -1,0 +1,185 @@
+"""Broken Rafts: each overrides one rule, and each breaks a promise.
+
+What a rule is for is best seen where it is missing. So every rule of `kvlearn/raft/raft.py` has a
+subclass here that gets it wrong in the way in which people do, and a *witness*: a transcript in
+which nothing but that one rule decides whether a promise is kept. `Cluster(raft=CommitsOldTerms)`,
+`Cluster(raft={"n1": VotesTwice})`, or `cluster 5 raft=CommitsOldTerms` in a transcript.
+
+>>> print(MUTANTS["VotesTwice"].rule, "|", MUTANTS["VotesTwice"].promise)
+may_vote_for | Election Safety
+
+Tests convict each mutant by its witness, and acquit the reference by all of them.
+
+Source: the idea is that of dslabs' incorrect implementations.
+"""
+
+from __future__ import annotations
+
+from kvlearn.events import Appended, Truncated
+from kvlearn.raft import quorum
+from kvlearn.raft.raft import Raft
+from kvlearn.raft.types import Entry, EntryID, HardState, Index, NodeId
+
+NO_STALE_READ = "No stale read"
+
+
+class VotesTwice(Raft):
+    """Grants every request of its term: two candidates get a majority each (5.2)."""
+
+    rule = "may_vote_for"
+    promise = "Election Safety"
+    witness = "votes_twice"
+
+    def may_vote_for(self, candidate: NodeId) -> bool:
+        return True
+
+
+class ForgetsVote(Raft):
+    """Keeps its vote in memory only: after a restart it votes again in the same term (5.1)."""
+
+    rule = "hard_state"
+    promise = "Election Safety"
+    witness = "vote_survives_restart"
+
+    def hard_state(self) -> HardState:
+        return HardState(self.term, None, self.log.committed)
+
+
+class VotesForStaleLogs(Raft):
+    """Does not compare logs: who lacks committed entries may lead, and overwrites them (5.4.1)."""
+
+    rule = "is_up_to_date"
+    promise = "Leader Completeness"
+    witness = "votes_for_stale_logs"
+
+    def is_up_to_date(self, last: EntryID) -> bool:
+        return True
+
+
+class WinsWithoutMajority(Raft):
+    """Leads when half of the nodes have voted for it, so two halves elect two leaders (5.2)."""
+
+    rule = "election_result"
+    promise = "Election Safety"
+    witness = "wins_without_majority"
+
+    def election_result(self) -> str:
+        granted = sum(self.votes.values())
+        return quorum.WON if 2 * granted >= len(self.conf.voters) else quorum.PENDING
+
+
+class TrustsAnyPrev(Raft):
+    """Takes entries wherever they fit by number, whatever precedes them in its log (5.3)."""
+
+    rule = "log_matches"
+    promise = "Log Matching"
+    witness = "trusts_any_prev"
+
+    def log_matches(self, prev: EntryID) -> bool:
+        return prev.index <= self.log.last_index
+
+
+class TruncatesAlways(Raft):
+    """Replaces all that follows `prev` by what the message holds: a late one removes entries that
+    the node has promised to keep (5.3)."""
+
+    rule = "store_entries"
+    promise = "Leader Completeness"
+    witness = "late_append"
+
+    def store_entries(self, entries: tuple[Entry, ...]) -> None:
+        """Cuts, whether or not an entry differs."""
+        if not entries:
+            return
+        after = entries[0].index - 1
+        if dropped := tuple(entry.id for entry in self.log.entries[after:]):
+            self.emit(Truncated(after, dropped, entries[0].id))
+            self.log.cut_after(after)
+        self.emit(Appended(entries))
+        self.log.append(entries)
+
+
+class CountsMinority(Raft):
+    """Commits with one node less than a majority: the others may elect who lacks it (5.3)."""
+
+    rule = "quorum_index"
+    promise = "Leader Completeness"
+    witness = "counts_minority"
+
+    def quorum_index(self) -> Index:
+        match = [self.own_match()] + [progress.match for progress in self.progress.values()]
+        return sorted(match, reverse=True)[len(match) // 2 - 1] if len(match) > 1 else match[0]
+
+
+class CommitsOldTerms(Raft):
+    """Commits an entry of an old term because a majority has it: figure 8 (5.4.2)."""
+
+    rule = "may_commit"
+    promise = "Leader Completeness"
+    witness = "figure_8"
+
+    def may_commit(self, index: Index) -> bool:
+        return True
+
+
+class CommitsBlindly(Raft):
+    """Tells its commit index to followers whose log may still be another one (5.3)."""
+
+    rule = "commit_for"
+    promise = "State Machine Safety"
+    witness = "commits_blindly"
+
+    def commit_for(self, peer: NodeId) -> Index:
+        return self.log.committed
+
+
+class CountsUnsaved(Raft):
+    """Counts itself before its disk has answered: a crash takes a committed entry (10.2.1)."""
+
+    rule = "own_match"
+    promise = "Leader Completeness"
+    witness = "slow_disk"
+
+    def own_match(self) -> Index:
+        return self.log.last_index
+
+
+class ReadsTooEarly(Raft):
+    """Serves reads before it has committed in its term: it may not know yet what is (6.4)."""
+
+    rule = "may_read"
+    promise = NO_STALE_READ
+    witness = "read_on_new_leader"
+
+    def may_read(self) -> bool:
+        return True
+
+
+class ReadsWithoutAsking(Raft):
+    """Serves reads without asking whether it still leads: a deposed leader does not know (6.4)."""
+
+    rule = "read_quorum"
+    promise = NO_STALE_READ
+    witness = "read_index"
+
+    def read_quorum(self, acks: set[NodeId]) -> bool:
+        return True
+
+
+MUTANTS: dict[str, type[Raft]] = {
+    mutant.__name__: mutant
+    for mutant in (
+        VotesTwice,
+        ForgetsVote,
+        VotesForStaleLogs,
+        WinsWithoutMajority,
+        TrustsAnyPrev,
+        TruncatesAlways,
+        CountsMinority,
+        CommitsOldTerms,
+        CommitsBlindly,
+        CountsUnsaved,
+        ReadsTooEarly,
+        ReadsWithoutAsking,
+    )
+}
