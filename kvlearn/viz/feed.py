@@ -1,0 +1,206 @@
+"""What a panel is told of a trace: rows in updates of at most 4 KB, the newest first.
+
+A panel opens with the state as it is and the last few rows; the older ones follow when there is
+time. New records go out as they come. Where they come faster than updates may carry them,
+heartbeats are merged away first, then all messages; what they changed is kept (`thin`).
+
+The feed knows neither widgets nor clocks: it hands out payloads, and `panels.py` sends them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from kvlearn.trace import Trace
+from kvlearn.viz.moment import Moment
+from kvlearn.viz.timeline_rows import Row, RowCompiler, micros, thin
+
+LIMIT_BYTES = 3900  # of a payload; an update is 4,096 bytes with its envelope
+OPENING_ROWS = 60  # told with the first state, so that one can step back at once
+HISTORY_ROWS = 20_000  # kept for panels that open later; the trace itself has all
+CROWD_ROWS = 300  # more than this at once: heartbeats lose their dots (about six updates' worth)
+THRONG_ROWS = 600  # still more than this: all messages do
+
+
+class Feed:
+    """One panel's view of one trace.
+
+    Invariant: rows `0 .. read - 1` of the trace are compiled; each is in `history` (or forgotten),
+    and either told or in `pending`.
+    """
+
+    def __init__(self, trace: Trace):
+        self.trace = trace
+        self.era = trace.era
+        self.read = 0
+        self.compiler = RowCompiler()
+        self.history: list[Row] = []
+        self.pending: list[Row] = []
+        self.backlog: Iterator[dict] = iter(())  # older rows for a panel that has just opened
+        self.thinned = 0  # records that were told without their dots since the last payload
+        self._facts: list[tuple] = []  # (time, event) of what was read: to compare after a rewind
+        self._told_entries = 0
+        self._cut: int | None = None
+        self._merged: list[tuple[int, int]] = []  # (first, last) of the rows that stand for several
+        self.sync()
+        self.pending = []  # whoever opens is told the state, not how it came about
+
+    def sync(self) -> list[Row]:
+        """Compile what is new in the trace; returns the new rows."""
+        trace = self.trace
+        if trace.era != self.era:
+            self._go_back()
+        rows = []
+        for record in trace[self.read :]:
+            rows.append(self.compiler.row(record))
+            self._facts.append((record.time, record.event))
+        self.read += len(rows)
+        self.history += rows
+        self.pending += rows
+        if len(self.history) > HISTORY_ROWS * 1.2:
+            del self.history[:-HISTORY_ROWS]
+        return rows
+
+    def _go_back(self) -> None:
+        """The trace was rewound: take back all that no longer stands in it."""
+        trace, facts = self.trace, self._facts
+        self.era = trace.era
+        same = 0
+        for record in islice(trace, min(len(trace), len(facts))):
+            if facts[same] != (record.time, record.event):
+                break
+            same += 1
+        # A row that stands for several records goes as a whole.
+        same = min([first for first, last in self._merged if first <= same <= last] + [same])
+        moment = Moment(trace)
+        moment.fold(trace[:same])
+        self.compiler.begin(moment)
+        self.read = same
+        del facts[same:]
+        self._merged = [span for span in self._merged if span[1] < same]
+        self.history = [row for row in self.history if row.seq < same]
+        self.pending = [row for row in self.pending if row.seq < same]
+        self._cut = same if self._cut is None else min(self._cut, same)
+
+    # Opening ----------------------------------------------------------------------------------
+
+    def opening(self, now_s: float) -> dict:
+        """The state as it stands, with the last few rows: what a widget is made with."""
+        rows = self.history[-OPENING_ROWS:]
+        told = self._reset(now_s)
+        told["state"] = self.compiler.state()
+        told["entries"] = self._entries(max(0, len(self.compiler.entries) - 200))
+        told["older"] = [row.wire() for row in rows]
+        told["complete"] = len(rows) == self.read
+        return told
+
+    def hello(self, epoch: int, first: int, last: int, now_s: float) -> None:
+        """A front end opened that has rows `first` to `last` of era `epoch`: tell it the rest."""
+        behind = epoch != self.era or last < self.read - 1 - len(self.pending)
+        parts: list[dict] = []
+        if behind:
+            self.pending, self._cut, self._told_entries = [], None, 0
+            parts = self._state_parts(now_s)
+            first = self.read
+        older = [row for row in self.history if row.seq < first]
+        keep = older[-OPENING_ROWS:]
+        older = self._thin(older[:-OPENING_ROWS]) + keep
+        whole = not older or len(self.history) == self.read
+        self.backlog = iter([*parts, *self._older(older), {"complete": whole}])
+
+    def _reset(self, now_s: float) -> dict:
+        self._told_entries = len(self.compiler.entries)
+        return {"reset": self.era, "seq": self.read - 1, "now": micros(now_s)}
+
+    def _state_parts(self, now_s: float) -> list[dict]:
+        parts = [self._reset(now_s)]
+        parts += [{"state": part} for part in packed(self.compiler.state())]
+        entries = self.compiler.entries
+        for part in reversed(list(packed(list(enumerate(entries))))):
+            parts.append({"entries": [[part[0][0], [entry for _, entry in part]]]})
+        return parts
+
+    def _older(self, rows: list[Row]) -> list[dict]:
+        wires = [row.wire() for row in rows]
+        return [{"older": part} for part in packed(wires, from_end=True)]
+
+    # Going on ---------------------------------------------------------------------------------
+
+    def next_payload(self, now_s: float, flags: dict[str, Any]) -> dict | None:
+        """The next update, or None if there is nothing to tell.
+
+        `flags` go with the payload after which nothing is pending, and are emptied then.
+        """
+        if not self.pending and self._cut is None and not flags:
+            return next(self.backlog, None)
+        if len(self.pending) > CROWD_ROWS:
+            self.pending = self._thin(self.pending)
+        if len(self.pending) > THRONG_ROWS:
+            self.pending = self._thin(self.pending, all_messages=True)
+        told: dict[str, Any] = {"epoch": self.era}
+        if self._cut is not None:
+            told["cut"], self._cut = self._cut, None
+        fresh = [[k, list(self.compiler.entries[k])] for k in self._fresh()]
+        room = LIMIT_BYTES - size(told) - size(flags) - 60
+        part = next(packed(fresh, room // 2), [])
+        if part:
+            told["entries"] = [[part[0][0], [entry for _, entry in part]]]
+            self._told_entries += len(part)
+            room -= size(told["entries"])
+        if len(part) == len(fresh):
+            rows = next(packed([row.wire() for row in self.pending[:200]], room), [])
+            told["rows"] = rows
+            del self.pending[: len(rows)]
+        if not self.pending:
+            told |= flags
+            told["now"] = micros(now_s)
+            flags.clear()
+        return told
+
+    def _fresh(self) -> range:
+        return range(self._told_entries, len(self.compiler.entries))
+
+    def _entries(self, first: int) -> list:
+        return [[first, [list(entry) for entry in self.compiler.entries[first:]]]]
+
+    def _thin(self, rows: list[Row], all_messages: bool = False) -> list[Row]:
+        thinner, begins = [], rows[0].seq if rows else 0
+        for row in thin(rows, all_messages):
+            if row.merged > 1:
+                self._merged.append((begins, row.seq))
+                self.thinned += row.merged
+            thinner.append(row)
+            begins = row.seq + 1
+        return thinner
+
+
+def encode(payload: dict) -> bytes:
+    """A payload as it travels."""
+    return json.dumps(payload, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def size(payload: Any) -> int:
+    """How many bytes that takes."""
+    return len(encode(payload))
+
+
+def packed(items: list, limit: int = LIMIT_BYTES - 40, from_end: bool = False) -> Iterator[list]:
+    """Split items into lists that take at most `limit` bytes each; one item is never split.
+
+    >>> list(packed([10, 20, 30], limit=7)), list(packed([10, 20, 30], limit=7, from_end=True))
+    ([[10, 20], [30]], [[20, 30], [10]])
+    """
+    part: list = []
+    used = 0
+    for item in reversed(items) if from_end else items:
+        takes = size(item) + 1
+        if part and used + takes > limit:
+            yield part[::-1] if from_end else part
+            part, used = [], 0
+        part.append(item)
+        used += takes
+    if part:
+        yield part[::-1] if from_end else part

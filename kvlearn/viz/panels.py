@@ -1,0 +1,326 @@
+"""Live panels: a cluster that one can see, play, stop, break and mend with mouse and keyboard.
+
+A panel is a widget (anywidget): one Python class, one JavaScript module without dependencies. The
+browser holds the rows it was told and draws any moment by itself; Python is asked for more time
+while it plays, and for what changes the cluster. Call-backs only queue a command; a beat on the
+kernel's event loop carries it out, compiles what the trace has new, and sends at most ten updates
+a second of at most 4 KB.
+
+The cursor is the place where things happen: a command that comes while the cursor stands in the
+past takes the cluster back there first, and the panel says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import traceback
+from collections import deque
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import anywidget
+import traitlets
+
+from kvlearn.doors import door
+from kvlearn.errors import KVLearnError
+from kvlearn.kv.requests import DeleteRange, Put, Range
+from kvlearn.viz.feed import Feed, encode
+from kvlearn.viz.theme import THEME
+from kvlearn.viz.timeline_rows import TURN
+
+UPDATES_A_SECOND = 10
+BEAT_S = 0.1  # between updates while much is to be told
+POLL_S = 0.2  # how often an idle panel looks whether a cell has moved the cluster
+CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the student
+FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
+NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
+ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
+CLIENT = "panel"  # the name under which the panel asks
+
+
+def show(cluster: Any, speed: float | str = "follow") -> Bench:
+    """The lab bench of a cluster: ring and logs on one cursor.
+
+    `speed` is in virtual seconds a second, or "follow": slow while messages fly, real time between.
+    """
+    return Bench(cluster, speed)
+
+
+def _squeeze(*names: str) -> str:
+    """Source files as one text, without indentation and comment lines: each widget sends it."""
+    here = Path(__file__).parent
+    text = "\n".join((here / name).read_text(encoding="utf-8") for name in names)
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+class Bench(anywidget.AnyWidget):
+    """The panel of one cluster. Any number of panels may show the same cluster.
+
+    `errors` keeps the full text of everything that went wrong in a call-back; the panel shows the
+    first line of each.
+    """
+
+    _esm = _squeeze("player.js", "bench.js")
+    _css = _squeeze("bench.css")
+    theme = traitlets.Dict().tag(sync=True)
+    opening = traitlets.Dict().tag(sync=True)
+    speed = traitlets.Any("follow").tag(sync=True)
+
+    def __init__(self, cluster: Any, speed: float | str = "follow"):
+        self.cluster = cluster
+        self.feed = Feed(cluster.trace)
+        self.errors: list[str] = []
+        self._inbox: deque[dict] = deque()
+        self._flags: dict[str, Any] = {}  # go out with the update after which all is told
+        self._sent = deque(maxlen=UPDATES_A_SECOND)  # when the last updates left
+        self._open = False  # whether a front end shows it
+        self._timer: asyncio.TimerHandle | None = None
+        self._asked: list[int] = []  # requests of this panel that wait for their answer
+        opening = {**self.feed.opening(cluster.now), "client": CLIENT}
+        super().__init__(theme=THEME, opening=opening, speed=speed)
+        self.on_msg(self._hear)
+
+    def refresh(self) -> None:
+        """Tell the front end at once what the cluster did since the last update."""
+        self._beat()
+
+    def close(self) -> None:
+        """End the panel; the cluster stays as it is."""
+        self._open = False
+        if self._timer is not None:
+            self._timer.cancel()
+        super().close()
+
+    # The beat ---------------------------------------------------------------------------------
+
+    def _hear(self, _: Any, command: dict, buffers: Any) -> None:
+        self._inbox.append(command)
+        self._wake(0)
+
+    def _wake(self, after_s: float) -> None:
+        """Beat soon. Where no event loop runs (a script, a test), beat now."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            if after_s == 0:
+                self._beat()
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(after_s, self._beat)
+
+    def _beat(self) -> None:
+        while self._inbox:
+            command = self._inbox.popleft()
+            try:
+                self._carry_out(command)
+            except Exception as error:  # whatever it is, it is shown: nobody reads a kernel's log
+                self._report(error)
+            if "id" in command:
+                self._flags["done"] = command["id"]
+        try:
+            self._give_up_late()
+            self.feed.sync()
+        except Exception as error:
+            self._report(error)
+        if self._open:
+            self._wake(self._tell())
+
+    def _tell(self) -> float:
+        """Send what may be sent; returns after how many seconds to look again."""
+        while True:
+            now = monotonic()
+            if len(self._sent) == UPDATES_A_SECOND and now - self._sent[0] < 1 and self._looped():
+                return 1 - (now - self._sent[0])
+            told = self.feed.next_payload(self.cluster.now, self._flags)
+            if told is None:
+                return POLL_S
+            if self.feed.thinned and "rows" in told:
+                self.feed.thinned = 0
+                told["thinned"] = True
+            self._sent.append(now)
+            self.send({"op": "rows"}, buffers=[encode(told)])
+            if self._looped():
+                return BEAT_S
+
+    @staticmethod
+    def _looped() -> bool:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return False
+        return True
+
+    def _report(self, error: Exception) -> None:
+        self.errors.append("".join(traceback.format_exception(error)))
+        expected = isinstance(error, (KVLearnError, ValueError))
+        text = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._flags["error"] = text[:600]
+
+    # Commands ---------------------------------------------------------------------------------
+
+    def _carry_out(self, command: dict) -> None:
+        match command.get("op"):
+            case "hello":
+                self._open = True
+                now = self.cluster.now
+                self.feed.hello(command["epoch"], command["first"], command["last"], now)
+            case "bye":
+                self._open = False
+            case "more":
+                self._flags["fed"] = True
+                self._advance(float(command["wall_s"]), command["speed"])
+            case "step":
+                self._step()
+            case "next":
+                self._next_decision()
+            case _:
+                self._act(command)
+
+    def _advance(self, wall_s: float, speed: float | str) -> None:
+        """Let virtual time pass, as much as the front end shows in `wall_s` seconds."""
+        cluster, end = self.cluster, monotonic() + CHUNK_S
+        left = wall_s
+        while left > 1e-9 and monotonic() < end:
+            rate, slice_s = self._rate(speed)
+            slice_s = min(left, slice_s)
+            cluster.run(slice_s * rate)
+            left -= slice_s
+            self.feed.sync()
+        if left > wall_s / 2 and speed != "follow":
+            speed_now = (1 - left / wall_s) * speed
+            self._flags["notice"] = f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
+
+    def _rate(self, speed: float | str) -> tuple[float, float]:
+        """Virtual seconds a second now, and how many seconds of the screen to do at a time."""
+        if speed != "follow":
+            return float(speed), max(0.01, 0.05 / max(1.0, speed))
+        flights: dict[bool, list[float]] = {True: [], False: []}
+        for packet in self.feed.compiler.moment.packets.values():
+            if packet.arrives_s is not None:
+                beat = type(packet.message).__name__.startswith("Heartbeat")
+                flights[beat].append(packet.arrives_s - packet.sent_s)
+        beats = not flights[False]
+        ways = flights[beats]
+        if not ways:
+            return 1.0, 0.0025
+        rate = sum(ways) / len(ways) / (BEAT_FLIGHT_S if beats else FLIGHT_S)
+        return min(1.0, max(0.0005, rate)), 0.01
+
+    def _step(self) -> None:
+        records = self.cluster.step()
+        if records:
+            self._flags["goal"] = records[0].seq
+        else:
+            self._flags["notice"] = "Nothing is left that could happen: no node runs."
+
+    def _next_decision(self) -> None:
+        cluster, end = self.cluster, self.cluster.now + NEXT_S
+        self.feed.sync()
+        before = self.feed.read
+        while cluster.now < end and cluster.step():
+            for row in self.feed.sync():
+                if row.weight >= TURN:
+                    self._flags["goal"] = row.seq
+                    return
+        if self.feed.read == before:
+            self._flags["notice"] = "Nothing is left that could happen: no node runs."
+            return
+        self._flags["goal"] = self.feed.read - 1
+        self._flags["notice"] = f"Nothing was decided in {NEXT_S:g} s: all is quiet."
+
+    def _act(self, command: dict) -> None:
+        """Change the cluster, where the cursor stands."""
+        self._flags["notice"] = self._go_to_cursor(command)
+        self._flags["snap"] = True
+        cluster, node = self.cluster, command.get("node")
+        match command["op"]:
+            case "crash":
+                cluster.crash(node)
+            case "restart":
+                cluster.restart(node)
+            case "pause":
+                cluster.pause(node)
+            case "resume":
+                cluster.resume(node)
+            case "isolate":
+                cluster.isolate(node)
+            case "campaign":
+                cluster.campaign(node)
+            case "partition":
+                side = command["side"]
+                cluster.partition(side, [name for name in cluster.nodes if name not in side])
+            case "heal":
+                cluster.heal()
+            case "drop":
+                cluster.drop(command["packet"])
+            case "deliver":
+                cluster.deliver(command["packet"])
+            case "delay":
+                cluster.delay(command["packet"], 10 * cluster.links.latency_s[1])
+            case "put" | "get" | "delete":
+                self._ask(command)
+            case other:
+                raise ValueError(f"this panel knows no command {other!r}")
+
+    def _ask(self, command: dict) -> None:
+        key, cluster = command["key"].encode(), self.cluster
+        request = {
+            "put": lambda: Put(key, command["value"].encode()),
+            "get": lambda: Range(key),
+            "delete": lambda: DeleteRange(key),
+        }[command["op"]]()
+        running = [name for name, view in cluster.nodes.items() if view.alive]
+        anyone = cluster.leader or (running or list(cluster.nodes))[0]
+        op_id = cluster.submit(request, command["node"] or anyone, CLIENT)
+        self._asked.append(op_id)
+
+    def _give_up_late(self) -> None:
+        """Requests that got no answer in time end, as a client's do."""
+        cluster = self.cluster
+        waiting = []
+        for op_id in self._asked:
+            try:
+                operation = cluster.operation(op_id)
+            except KeyError:
+                continue  # it was asked in a future that has been rewound
+            if not operation.done and cluster.now - operation.call_s >= ANSWER_S:
+                cluster.give_up(op_id)
+            elif not operation.done:
+                waiting.append(op_id)
+        self._asked = waiting
+
+    def _go_to_cursor(self, command: dict) -> str:
+        """Take the cluster back to the moment that the front end shows; what to say about it."""
+        trace, seq = self.cluster.trace, command["seq"]
+        self.feed.sync()
+        if command["epoch"] != self.feed.era:
+            return "The cluster had gone back in time meanwhile; this happened at its present."
+        if command["live"] or seq >= len(trace) - 1:
+            return ""
+        here = trace[seq].time if seq >= 0 else 0.0
+        following = trace[seq + 1].time
+        # Verbs at the very time of the cursor would be repeated, so go just below it.
+        to_s = math.nextafter(here, 0.0) if following == here else max(here, command["us"] / 1e6)
+        to_s = min(to_s, math.nextafter(following, 0.0))
+        undone = len(trace)
+        self.cluster.rewind(max(0.0, to_s))
+        if command["us"] >= command["seen"]:
+            return ""  # what lay ahead had not been seen: nothing is lost
+        return (
+            f"Time went back from {command['seen'] / 1e6:.3f} s to {to_s:.3f} s first: what was "
+            f"recorded there ({undone - len(self.cluster.trace)} records) has not happened."
+        )
+
+    # The static form --------------------------------------------------------------------------
+
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict, dict]:
+        bundle = dict(door("picture")(self.cluster)._repr_mimebundle_())
+        if os.environ.get("KVLEARN_STATIC") == "1":
+            return bundle, {}
+        data, metadata = super()._repr_mimebundle_(**options)
+        return {**bundle, **data, "text/plain": bundle["text/plain"]}, metadata

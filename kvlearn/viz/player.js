@@ -1,0 +1,539 @@
+// What all panels share: a timeline with a cursor, and the strip of controls that moves it.
+// There is no Raft in here. Python sends rows of reversible patches on a flat state (see
+// timeline_rows.py); this file keeps them and moves a cursor over them, with or without a kernel.
+// panels.py puts a panel's own drawing behind it; the two together are one module.
+
+const SVG = "http://www.w3.org/2000/svg";
+const still = matchMedia("(prefers-reduced-motion: reduce)");
+const FLIGHT_S = 0.75, BEAT_S = 0.3; // "follow": how long a message, a heartbeat travels on screen
+const SPEEDS = [["follow", "follow the messages"], [0.001, "1/1000 ×"], [0.005, "1/200 ×"],
+  [0.02, "1/50 ×"], [0.1, "1/10 ×"], [1, "1 × real time"], [10, "10 ×"], [100, "100 ×"]];
+const LOW_S = 0.15, MORE_S = 0.25; // with less than this ahead, ask Python for this much more
+const MOST_ROWS = 60000; // older ones are forgotten, not those of the trace in Python
+
+// Elements ------------------------------------------------------------------------------------
+
+function make(tag, attributes = {}, ...inside) {
+  const drawn = /^(svg|g|circle|path|line|text|tspan|rect|title)$/.test(tag);
+  const element = drawn ? document.createElementNS(SVG, tag) : document.createElement(tag);
+  for (const [name, given] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), given);
+    else if (given !== null && (given !== false || name.startsWith("aria"))) {
+      element.setAttribute(name, given === true && !name.startsWith("aria") ? "" : given);
+    }
+  }
+  element.append(...inside);
+  return element;
+}
+
+function set(element, name, given) { // writes only what changed: nothing flickers
+  const text = String(given);
+  if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+}
+
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+const natural = (a, b) => a.localeCompare(b, "en", { numeric: true });
+
+function pressed(act) { // Enter and Space press whatever has the focus
+  return (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    event.stopPropagation();
+    act();
+  };
+}
+
+// The timeline: rows, and the state where the cursor stands -------------------------------------
+
+class Timeline {
+  constructor() {
+    this.watchers = new Set();
+    this.clear();
+  }
+
+  clear() {
+    Object.assign(this, { rows: [], place: 0, us: 0, head: 0, state: {}, packets: new Map(),
+      flying: new Set(), entries: [], story: [], epoch: -1, seq0: -1, complete: false });
+  }
+
+  take(told) { // one update from Python
+    if (told.reset !== undefined) {
+      this.clear();
+      this.epoch = told.reset;
+      this.us = this.head = told.now;
+      this.seq0 = told.seq;
+    }
+    for (const [first, list] of told.entries || []) list.forEach((e, k) => (this.entries[first + k] = e));
+    for (const pair of told.state || []) this.remember(pair);
+    if (told.older) this.prepend(told.older);
+    if (told.cut !== undefined) this.cut(told.cut);
+    if (told.rows) this.append(told.rows);
+    this.head = Math.max(told.now ?? this.head, this.lastUs());
+    this.epoch = told.epoch ?? this.epoch;
+    if (told.complete !== undefined) this.complete = told.complete;
+    for (const watcher of this.watchers) watcher(told);
+  }
+
+  remember([key, given]) {
+    if (key === "packet") {
+      const [id] = given;
+      this.packets.set(id, packetOf(given, given[8]));
+      this.flying.add(id);
+    } else if (key.endsWith(".log")) {
+      this.state[key] = numbers(given);
+    } else this.state[key] = given;
+  }
+
+  learn(row) { // what a row says of messages, wherever the cursor is
+    if (row.packet) {
+      const known = this.packets.get(row.packet[0]);
+      this.packets.set(row.packet[0], Object.assign(packetOf(row.packet, row.us), known && known.end
+        ? { end: known.end, lost: known.lost } : {}));
+    }
+    for (const id of row.ended) {
+      const packet = this.packets.get(id) || { id };
+      packet.end = row.us;
+      packet.lost = row.text !== "" && !row.merged;
+      this.packets.set(id, packet);
+    }
+  }
+
+  append(rows) {
+    for (const told of rows) {
+      const row = rowOf(told);
+      if (row.seq <= this.lastSeq()) continue;
+      this.learn(row);
+      this.rows.push(row);
+      if (isStory(row)) this.story.push(row);
+    }
+    if (this.rows.length > MOST_ROWS && this.place > MOST_ROWS / 4) this.forget(MOST_ROWS / 6);
+  }
+
+  prepend(rows) {
+    const older = rows.map(rowOf).filter((row) => !this.rows.length || row.seq < this.rows[0].seq);
+    older.forEach((row) => this.learn(row));
+    this.rows = older.concat(this.rows);
+    this.story = older.filter(isStory).concat(this.story);
+    this.place += older.length;
+  }
+
+  forget(count) {
+    const gone = this.rows.splice(0, count);
+    this.place -= count;
+    for (const row of gone) for (const id of row.ended) this.packets.delete(id);
+  }
+
+  cut(seq) { // what lies behind was rewound: it has not happened
+    while (this.place && this.rows[this.place - 1].seq >= seq) this.back();
+    const gone = this.rows.splice(this.firstAfter((row) => row.seq >= seq));
+    for (const row of gone) {
+      if (row.packet) this.packets.delete(row.packet[0]);
+      for (const id of row.ended) if (this.packets.has(id)) this.packets.get(id).end = undefined;
+    }
+    this.story = this.story.filter((row) => row.seq < seq);
+    this.head = this.lastUs();
+    this.us = Math.min(this.us, this.head);
+  }
+
+  forward() {
+    const row = this.rows[this.place++];
+    for (const patch of row.patches) this.patch(patch, true);
+    for (const id of row.ended) this.flying.delete(id);
+    if (row.packet) this.flying.add(row.packet[0]);
+    this.us = Math.max(this.us, row.us);
+    return row;
+  }
+
+  back() {
+    const row = this.rows[--this.place];
+    for (let k = row.patches.length - 1; k >= 0; k--) this.patch(row.patches[k], false);
+    if (row.packet) this.flying.delete(row.packet[0]);
+    for (const id of row.ended) this.flying.add(id);
+    this.us = this.place ? this.rows[this.place - 1].us : Math.min(this.us, row.us);
+    return row;
+  }
+
+  patch([key, a, b, c], forwards) {
+    if (c !== undefined) { // a log: at place a, entries b went and c came
+      const log = this.state[key] || (this.state[key] = []);
+      const [gone, come] = [numbers(b), numbers(c)];
+      log.splice(a, (forwards ? gone : come).length, ...(forwards ? come : gone));
+    } else this.state[key] = forwards ? b : a;
+  }
+
+  seek(us) { // the moment at this time
+    while (this.place && this.rows[this.place - 1].us > us) this.back();
+    while (this.place < this.rows.length && this.rows[this.place].us <= us) this.forward();
+    this.us = Math.max(this.firstUs(), Math.min(us, this.head));
+  }
+
+  toRow(place) { // the moment just after a number of rows
+    while (this.place > place) this.back();
+    while (this.place < place) this.forward();
+  }
+
+  firstAfter(test) { // binary search: the first row for which `test` holds
+    let low = 0, high = this.rows.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (test(this.rows[middle])) high = middle; else low = middle + 1;
+    }
+    return low;
+  }
+
+  row() { return this.place ? this.rows[this.place - 1] : null; }
+  bySeq(seq) {
+    const row = this.rows[this.firstAfter((other) => other.seq >= seq)];
+    return row && row.seq === seq ? row : null;
+  }
+  lastSeq() { return this.rows.length ? this.rows[this.rows.length - 1].seq : this.seq0; }
+  lastUs() { return this.rows.length ? this.rows[this.rows.length - 1].us : this.us; }
+  firstUs() { return this.complete ? 0 : this.rows.length ? this.rows[0].us : this.us; }
+  get(node, field) { return this.state[`${node}.${field}`]; }
+
+  rate(speed, flying = this.flying) { // virtual microseconds in a microsecond of the screen
+    if (speed !== "follow") return speed;
+    let count = 0, sum = 0, beats = true;
+    for (const id of flying) {
+      const packet = this.packets.get(id);
+      if (!packet || !packet.arrives) continue;
+      const beat = packet.kind.startsWith("beat");
+      if (beats && !beat) [beats, count, sum] = [false, 0, 0];
+      if (beat === beats) { count++; sum += packet.arrives - packet.us; }
+    }
+    return count ? Math.min(1, Math.max(0.0005, sum / count / 1e6 / (beats ? BEAT_S : FLIGHT_S))) : 1;
+  }
+
+  ahead(speed, enough_s) { // how many seconds of the screen are there before the known end
+    const flying = new Set(this.flying);
+    let us = this.us, wall = 0;
+    for (let k = this.place; k < this.rows.length && wall < enough_s; k++) {
+      const row = this.rows[k];
+      wall += (row.us - us) / 1e6 / this.rate(speed, flying);
+      us = row.us;
+      row.ended.forEach((id) => flying.delete(id));
+      if (row.packet) flying.add(row.packet[0]);
+    }
+    return wall < enough_s ? wall + (this.head - us) / 1e6 / this.rate(speed, flying) : wall;
+  }
+
+  play(dt_s, speed, pass) { // go on by a time of the screen, until the known end or `pass` says stop
+    while (dt_s > 0) {
+      const next = this.rows[this.place];
+      const goal = next ? next.us : this.head;
+      const rate = this.rate(speed) * 1e6;
+      const need = (goal - this.us) / rate;
+      if (need > dt_s) {
+        this.us += dt_s * rate;
+        return;
+      }
+      this.us = Math.max(goal, this.us);
+      dt_s -= need;
+      if (!next || pass(this.forward())) return;
+    }
+  }
+
+  text(row) {
+    if (!row) return "Nothing has happened yet.";
+    if (row.text) return row.text;
+    if (row.packet) {
+      const [, from, to, label, , , , fate] = row.packet;
+      return `${from} sends ${label} to ${to}${fate ? ` (${fate})` : ""}`;
+    }
+    const packet = this.packets.get(row.ended[0]);
+    return packet && packet.from ? `${packet.to} receives ${packet.label} from ${packet.from}` : "";
+  }
+
+  why(row) {
+    const told = [];
+    for (let cause = row && row.cause; cause !== null && told.length < 3;) {
+      const led = this.bySeq(cause);
+      if (!led) break;
+      told.push(this.text(led));
+      cause = led.cause;
+    }
+    return told.length ? `because ${told.join(" ← ")}` : "";
+  }
+}
+
+function rowOf([seq, us, text = "", patches = [], cause = null, weight = 0, packet = null, ended = [],
+  merged = 0]) {
+  return { seq, us, text, patches, cause, weight, packet, ended, merged };
+}
+
+function numbers(runs) { // (first, count), ... -> the numbers themselves
+  return runs.flatMap(([first, count]) => Array.from({ length: count }, (_, k) => first + k));
+}
+
+function isStory(row) { // worth a place on the time band: news, and new terms
+  return row.weight > 1 || row.patches.some(([key]) => key.endsWith(".term"));
+}
+
+function packetOf([id, from, to, label, kind, term, arrives, fate], us) {
+  return { id, from, to, label, kind, term, arrives, fate, us };
+}
+
+// The player: plays, steps, glides; owns the strip of controls ----------------------------------
+
+const ICONS = { play: "M4 2.2v11.6L13.4 8z", stop: "M3.6 2.6h3.2v10.8H3.6zM9.2 2.6h3.2v10.8H9.2z",
+  back: "M3 3h1.9v10H3zM13 3v10L5.6 8z", step: "M3 3v10l7.4-5zM11.1 3H13v10h-1.9z",
+  next: "M1.6 3v10L8 8zM8 3v10l6.4-5z" };
+
+function icon(name) {
+  return make("svg", { viewBox: "0 0 16 16", "aria-hidden": true }, make("path", { d: ICONS[name] }));
+}
+
+function clockText(us) { return (us / 1e6).toFixed(6).replace(/(\d{3})$/, "\u2009$1"); }
+
+class Player {
+  constructor(line, send, colour) {
+    Object.assign(this, { line, send, colour, views: [], playing: false, speed: "follow", asked: false,
+      glide: null, until: null, goal: null, shown: line.us, last: 0, number: 0, waiting: null });
+    const button = (action, label, act) => make("button", { type: "button", "data-kv-action": action,
+      "aria-label": label, title: label, onclick: act }, icon(action));
+    this.buttons = {
+      back: button("back", "Back by one record (←)", () => this.back()),
+      play: button("play", "Play (P)", () => this.toggle()),
+      step: button("step", "Step to the next record (→)", () => this.step()),
+      next: button("next", "On to the next decision (N)", () => this.next()) };
+    this.slider = make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, class: "kv-slider",
+      "aria-label": "Time", oninput: () => this.scrub(+this.slider.value) });
+    this.band = make("svg", { class: "kv-band", preserveAspectRatio: "none", "aria-hidden": true });
+    this.clock = make("output", { class: "kv-clock", title: "virtual time at the cursor" });
+    this.pace = make("select", { "aria-label": "Speed", title: "Speed", onchange: () => {
+      this.speed = this.pace.value === "follow" ? "follow" : +this.pace.value;
+      this.asked = false;
+    } }, ...SPEEDS.map(([value, label]) => make("option", { value }, label)));
+    this.edge = make("button", { type: "button", class: "kv-edge", "data-kv-action": "now",
+      title: "To the newest moment (End)", onclick: () => this.toEdge() }, "now");
+    this.strip = make("div", { class: "kv-strip-controls", role: "group", "aria-label": "Time controls" },
+      make("div", { class: "kv-buttons" }, ...Object.values(this.buttons)), this.clock,
+      make("div", { class: "kv-track-box" }, this.band, this.slider), this.edge, this.pace);
+    this.heard = (told) => this.take(told);
+    line.watchers.add(this.heard);
+    this.frame = requestAnimationFrame((t) => this.tick(t));
+  }
+
+  close() {
+    this.line.watchers.delete(this.heard);
+    cancelAnimationFrame(this.frame);
+  }
+
+  // Asking Python: a command is answered by an update with its number
+
+  ask(op, more = {}) {
+    const { line } = this;
+    const command = { op, id: ++this.number, seq: line.row() ? line.row().seq : line.seq0, us: Math.round(line.us),
+      live: this.isLive(), seen: Math.round(this.shown), speed: this.speed, epoch: line.epoch, ...more };
+    if (op !== "more") this.waiting = { id: command.id, since: performance.now() };
+    this.send(command);
+    return command.id;
+  }
+
+  isLive() { return this.playing && this.line.us >= this.shown - 0.5 && this.line.ahead(this.speed, 1) < 1; }
+
+  take(told) {
+    const { line } = this;
+    if (told.fed) this.asked = false;
+    if (told.error) this.stop();
+    if (told.done && this.waiting && told.done >= this.waiting.id) this.waiting = null;
+    if (told.reset !== undefined || told.cut !== undefined) this.shown = Math.min(this.shown, line.head);
+    if (told.reset !== undefined) this.shown = line.us;
+    if (told.goal !== undefined) this.goal = told.goal;
+    const following = line.us >= this.shown - 0.5;
+    if (told.snap) this.jump(line.head);
+    else if (this.goal !== null && line.lastSeq() >= this.goal) this.reach();
+    else if (this.goal === null && told.rows && !told.fed && following && !this.playing) this.toEdge(350);
+    this.dirty = this.remark = true;
+    if (told.snap) this.draw(); // the answer to a click: not a frame later than need be
+  }
+
+  reach() { // the record that was asked for has come
+    const place = this.line.firstAfter((row) => row.seq >= this.goal) + 1;
+    this.goal = null;
+    this.glideTo(Math.min(place, this.line.rows.length), 450);
+  }
+
+  // Moving the cursor
+
+  toggle() { if (this.playing) this.stop(); else this.play(); }
+
+  play(until = null) {
+    Object.assign(this, { playing: true, until, glide: null });
+    this.showPlaying();
+  }
+
+  stop() {
+    Object.assign(this, { playing: false, until: null, glide: null });
+    this.showPlaying();
+  }
+
+  showPlaying() {
+    const { play } = this.buttons, action = this.playing ? "stop" : "play";
+    set(play, "data-kv-action", action);
+    set(play, "aria-label", this.playing ? "Pause (P)" : "Play (P)");
+    set(play, "title", play.getAttribute("aria-label"));
+    play.replaceChildren(icon(action));
+    this.dirty = true;
+  }
+
+  back() {
+    this.stop();
+    if (this.line.place) this.line.toRow(this.line.place - 1);
+    this.dirty = true;
+  }
+
+  step() {
+    this.stop();
+    if (this.line.place < this.line.rows.length) this.pass(this.line.forward());
+    else this.ask("step");
+    this.dirty = true;
+  }
+
+  next() { // glide to the next record that decides something
+    this.stop();
+    const { line } = this;
+    let place = line.place;
+    while (place < line.rows.length && !line.rows[place].weight) place++;
+    if (place < line.rows.length) this.glideTo(place + 1, 450);
+    else this.ask("next");
+  }
+
+  previous() {
+    this.stop();
+    let place = this.line.place - 1;
+    while (place > 0 && !this.line.rows[place - 1].weight) place--;
+    this.line.toRow(Math.max(0, place));
+    this.dirty = true;
+  }
+
+  scrub(us) {
+    this.stop();
+    this.line.seek(us);
+    this.dirty = true;
+  }
+
+  jump(us) {
+    this.glide = null;
+    while (this.line.place < this.line.rows.length && this.line.rows[this.line.place].us <= us) {
+      this.pass(this.line.forward());
+    }
+    this.line.seek(us);
+    this.dirty = true;
+  }
+
+  toEdge(within_ms = 0) {
+    if (within_ms) this.glideTo(this.line.rows.length, within_ms);
+    else this.jump(this.line.head);
+  }
+
+  glideTo(place, within_ms) { // time runs there quickly, so that one sees what happens on the way
+    const { line } = this;
+    const end = place === line.rows.length && place ? Math.max(line.head, line.us)
+      : place ? line.rows[place - 1].us : 0;
+    if (still.matches || end <= line.us) {
+      while (line.place < place) this.pass(line.forward());
+      line.us = Math.max(line.us, Math.min(end, line.head));
+      this.dirty = true;
+      return;
+    }
+    this.glide = { from: line.us, to: end, place, start: performance.now(), within_ms };
+  }
+
+  // Frames
+
+  tick(now) {
+    this.frame = requestAnimationFrame((t) => this.tick(t));
+    const dt = Math.min(0.1, (now - (this.last || now)) / 1000);
+    this.last = now;
+    const before = this.line.us, place = this.line.place;
+    if (this.glide) this.slide(now);
+    else if (this.playing) this.run(dt);
+    if (this.waiting && now - this.waiting.since > 500) this.dirty = true;
+    if (place !== this.line.place || this.dirty) this.draw();
+    else if (before !== this.line.us) this.drawTime();
+  }
+
+  run(dt) {
+    const { line } = this;
+    line.play(dt, this.speed, (row) => {
+      this.pass(row);
+      if (this.until && this.until(row)) this.stop();
+      return !this.playing;
+    });
+    if (!this.asked && this.playing && line.ahead(this.speed, LOW_S) < LOW_S) {
+      this.asked = true;
+      this.ask("more", { wall_s: MORE_S });
+    }
+  }
+
+  slide(now) {
+    const { from, to, place, start, within_ms } = this.glide;
+    const part = Math.min(1, (now - start) / within_ms);
+    const us = from + (to - from) * (1 - (1 - part) ** 2);
+    const { line } = this;
+    while (line.place < place && line.rows[line.place].us <= us) this.pass(line.forward());
+    line.us = Math.max(line.us, Math.min(us, to));
+    if (part < 1) return;
+    while (line.place < place) this.pass(line.forward());
+    this.glide = null;
+  }
+
+  pass(row) {
+    for (const view of this.views) view.pass(this.line, row);
+    if (row.weight > 1) this.spoken = row;
+  }
+
+  draw() {
+    const { line } = this;
+    this.dirty = false;
+    for (const view of this.views) view.drawState(line);
+    if (this.remark) this.drawBand();
+    this.remark = false;
+    this.buttons.back.disabled = !line.place;
+    const busy = this.waiting && performance.now() - this.waiting.since > 500;
+    this.strip.classList.toggle("kv-busy", Boolean(busy));
+    this.drawTime();
+  }
+
+  drawTime() {
+    const { line } = this;
+    this.shown = Math.max(this.shown, line.us);
+    say(this.clock, `${clockText(line.us)} s`);
+    set(this.slider, "min", Math.floor(line.firstUs()));
+    set(this.slider, "max", Math.ceil(Math.max(this.shown, line.firstUs() + 1)));
+    this.slider.value = line.us;
+    set(this.slider, "aria-valuetext", `${(line.us / 1e6).toFixed(3)} seconds`);
+    const past = line.us < this.shown - 0.5;
+    this.edge.classList.toggle("kv-past", past);
+    set(this.edge, "aria-pressed", !past);
+    set(this.band, "viewBox", `${line.firstUs()} 0 ${Math.max(1, this.shown - line.firstUs())} 10`);
+    for (const view of this.views) view.drawTime(line);
+  }
+
+  drawBand() { // the stretch of each term in its colour, with a mark for what is worth telling
+    const { line } = this;
+    const parts = [], marks = [];
+    let term = null, since = line.firstUs();
+    const stretch = (to) => term && parts.push(make("rect", { x: since, y: 2, width: Math.max(0, to - since),
+      height: 6, fill: this.colour(term) }));
+    for (const row of line.story) {
+      for (const [key, old, now] of row.patches) {
+        if (!key.endsWith(".term") || now === null || now <= (term ?? old ?? 0)) continue;
+        term ??= old ?? 0;
+        stretch(row.us);
+        [term, since] = [now, row.us];
+      }
+      if (row.weight > 1) marks.push(make("line", { x1: row.us, x2: row.us, y1: 0, y2: 10 }));
+    }
+    term ??= Math.max(0, ...Object.keys(line.state).filter((k) => k.endsWith(".term")).map((k) => line.state[k]));
+    stretch(Math.max(line.head, since));
+    const key = `${parts.length} ${marks.length} ${line.rows.length && line.rows[0].seq} ${line.lastSeq()}`;
+    if (this.bandKey === key) return;
+    this.bandKey = key;
+    this.band.replaceChildren(...parts, ...marks);
+  }
+}

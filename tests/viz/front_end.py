@@ -1,0 +1,131 @@
+"""A front end in Python: a comm that records what a widget sends, and a mirror of player.js.
+
+The mirror keeps rows and state exactly as the browser does, so a test can say that what the
+browser would draw is what the trace tells.
+"""
+
+from __future__ import annotations
+
+import json
+
+import comm
+
+
+class FakeComm(comm.base_comm.BaseComm):
+    """Records (data, bytes) of every message; `hear` plays the front end."""
+
+    def __init__(self, *args, **keys):
+        self.log: list[tuple[dict, list, int]] = []
+        super().__init__(*args, **keys)
+
+    def publish_msg(self, msg_type, data=None, metadata=None, buffers=None, **keys):
+        size = len(json.dumps(data or {})) + sum(len(b) for b in buffers or [])
+        self.log.append((data or {}, list(buffers or []), size))
+
+    def hear(self, **content):
+        data = {"method": "custom", "content": content}
+        self.handle_msg({"content": {"data": data}, "buffers": []})
+
+
+class Browser:
+    """Opens a panel, and follows it as the JavaScript does."""
+
+    def __init__(self, panel):
+        self.panel, self.comm = panel, panel.comm
+        self.read = len(self.comm.log)
+        self.number = 0
+        self.notices: list[str] = []
+        self.errors: list[str] = []
+        self.last_flags: dict = {}
+        self.take(json.loads(json.dumps(panel.opening)))
+        first = self.rows[0][0] if self.rows else self.seq0 + 1
+        self.send("hello", epoch=self.epoch, first=first, last=self.last_seq)
+
+    @property
+    def last_seq(self) -> int:
+        return self.rows[-1][0] if self.rows else self.seq0
+
+    def send(self, op: str, **more) -> None:
+        self.comm.hear(op=op, **more)
+        self.listen()
+
+    def command(self, op: str, at: int | None = None, **more) -> int:
+        """A command with the cursor after record `at` (default: the newest)."""
+        self.number += 1
+        rows = [row for row in self.rows if at is None or row[0] <= at]
+        seq, us = (rows[-1][0], rows[-1][1]) if rows else (self.seq0, self.now)
+        if at is None:
+            us = self.now
+        where = {"seq": seq, "us": us, "seen": self.now, "live": False, "epoch": self.epoch}
+        self.send(op, id=self.number, speed="follow", **where, **more)
+        return self.number
+
+    def listen(self) -> None:
+        """Take what has been sent since."""
+        for data, buffers, _ in self.comm.log[self.read :]:
+            if data.get("method") == "custom":
+                self.take(json.loads(bytes(buffers[0])))
+        self.read = len(self.comm.log)
+
+    def take(self, told: dict) -> None:
+        if "reset" in told:
+            self.rows, self.state, self.entries, self.packets = [], {}, {}, {}
+            self.epoch, self.seq0, self.now = told["reset"], told["seq"], told["now"]
+            self.complete = False
+        for first, entries in told.get("entries", []):
+            self.entries.update(enumerate(map(tuple, entries), start=first))
+        for key, given in told.get("state", []):
+            self.state[key] = numbers(given) if key.endswith(".log") else given
+        if "older" in told:
+            first = self.rows[0][0] if self.rows else self.seq0 + 1
+            self.rows = [padded(row) for row in told["older"] if row[0] < first] + self.rows
+        if "cut" in told:
+            while self.rows and self.rows[-1][0] >= told["cut"]:
+                for patch in reversed(self.rows.pop()[3]):
+                    self.patch(patch, forwards=False)
+        for row in map(padded, told.get("rows", [])):
+            assert row[0] > self.last_seq, "a row came twice, or late"
+            self.rows.append(row)
+            for patch in row[3]:
+                self.patch(patch, forwards=True)
+        self.epoch = told.get("epoch", self.epoch)
+        self.now = told.get("now", self.now)
+        self.complete = told.get("complete", self.complete)
+        if told.get("notice"):
+            self.notices.append(told["notice"])
+        if told.get("error"):
+            self.errors.append(told["error"])
+        self.last_flags = told
+
+    def patch(self, patch: list, forwards: bool) -> None:
+        key, *rest = patch
+        if len(rest) == 3:
+            at, gone, come = rest[0], numbers(rest[1]), numbers(rest[2])
+            old, new = (gone, come) if forwards else (come, gone)
+            log = self.state.setdefault(key, [])
+            assert log[at : at + len(old)] == old, f"{key}: a patch does not fit"
+            log[at : at + len(old)] = new
+        else:
+            old, new = rest if forwards else rest[::-1]
+            was = self.state.get(key)
+            held_up = key[0] == "p" and key[1:].isdigit()  # the packet itself knew when it was due
+            assert was == old or held_up, f"{key}: {was} is not {old}"
+            self.state[key] = new
+
+    def shown(self) -> dict:
+        """The state without what is empty, logs as their entries."""
+        told = {}
+        for key, given in self.state.items():
+            if key.endswith(".log"):
+                given = [self.entries[number] for number in given]
+            if given not in (None, []) and key != "packet":
+                told[key] = given
+        return told
+
+
+def numbers(runs: list) -> list[int]:
+    return [first + k for first, count in runs for k in range(count)]
+
+
+def padded(row: list) -> list:
+    return row + [0, 0, "", [], None, 0, None, [], 0][len(row) :]

@@ -1,0 +1,376 @@
+"""The bench without a browser: what every control does, what it costs, what it says.
+
+A fake comm records each message with its size and plays the front end (`front_end.py`).
+"""
+
+import asyncio
+import json
+
+import comm
+import pytest
+
+from kvlearn import Cluster
+from kvlearn.viz import panels
+from kvlearn.viz.feed import LIMIT_BYTES
+from kvlearn.viz.timeline_rows import RowCompiler
+from tests.viz.front_end import Browser, FakeComm
+
+UPDATE_BYTES = 4096
+
+
+@pytest.fixture(autouse=True)
+def wire(monkeypatch):
+    monkeypatch.setattr(comm, "create_comm", lambda *a, **k: FakeComm(*a, **k))
+
+
+@pytest.fixture
+def cluster():
+    cluster = Cluster(5, seed=7)
+    cluster.wait_for_leader()
+    return cluster
+
+
+@pytest.fixture
+def bench(cluster):
+    return cluster.show()
+
+
+@pytest.fixture
+def browser(bench):
+    return Browser(bench)
+
+
+def truth(cluster):
+    """What a fresh fold of the trace says, in the form of `Browser.shown`."""
+    compiler = RowCompiler()
+    for record in cluster.trace:
+        compiler.row(record)
+    told = {}
+    for key, given in json.loads(json.dumps(compiler.state())):
+        if key.endswith(".log"):
+            runs = [first + k for first, count in given for k in range(count)]
+            given = [compiler.entries[number] for number in runs]
+        if given not in (None, []) and key != "packet":
+            told[key] = given
+    return told
+
+
+def agree(browser, cluster):
+    shown = {k: v for k, v in browser.shown().items() if not (k[0] == "p" and k[1:].isdigit())}
+    return shown == truth(cluster)
+
+
+def updates(bench):
+    return [size for data, _, size in bench.comm.log if data.get("method") in ("update", "custom")]
+
+
+# What every control does ------------------------------------------------------------------------
+
+
+def test_a_bench_opens_with_the_cluster_as_it_stands(browser, cluster):
+    assert agree(browser, cluster)
+    assert browser.state[f"{cluster.leader}.role"] == "leader"
+    assert browser.complete and [row[0] for row in browser.rows] == list(range(len(cluster.trace)))
+
+
+def test_crash_and_restart(browser, cluster):
+    browser.command("crash", node="n2")
+    assert not cluster.nodes["n2"].alive and browser.state["n2.role"] == "down"
+    browser.command("restart", node="n2")
+    assert cluster.nodes["n2"].alive and browser.state["n2.role"] == "follower"
+    assert not browser.errors and agree(browser, cluster)
+
+
+def test_pause_and_resume(browser, cluster):
+    browser.command("pause", node="n2")
+    assert browser.state["n2.role"] == "paused" == cluster.nodes["n2"].role
+    browser.command("resume", node="n2")
+    assert browser.state["n2.role"] == "follower"
+
+
+def test_isolate_partition_and_heal(browser, cluster):
+    browser.command("isolate", node="n1")
+    assert ("n1", "n2") in cluster.cuts and len(cluster.cuts) == 8
+    browser.command("partition", side=["n1", "n2"])
+    assert len(cluster.cuts) == 12 and len(browser.state["cuts"]) == 12
+    browser.command("heal")
+    assert cluster.cuts == () and browser.state["cuts"] == []
+
+
+def test_campaign_makes_a_candidate_of_a_follower(browser, cluster):
+    follower = next(name for name in cluster.nodes if name != cluster.leader)
+    browser.command("campaign", node=follower)
+    assert browser.state[f"{follower}.role"] == "candidate"
+    assert browser.state[f"{follower}.votes"] == {follower: 1}
+
+
+def test_a_message_is_dropped_delayed_delivered(browser, cluster):
+    numbers = [packet.number for packet in cluster.in_flight]
+    assert len(numbers) >= 3, "a new leader's first entries are on the wire"
+    drop, late, early = numbers[:3]
+    browser.command("drop", packet=drop)
+    assert drop not in [packet.number for packet in cluster.in_flight]
+    due = {packet.number: packet.arrives_s for packet in cluster.in_flight}
+    browser.command("delay", packet=late)
+    assert {p.number: p.arrives_s for p in cluster.in_flight}[late] > due[late]
+    assert browser.state[f"p{late}"] == round(1e6 * (due[late] + 10 * cluster.links.latency_s[1]))
+    browser.command("deliver", packet=early)
+    ended = [number for row in browser.rows for number in row[7]]
+    assert drop in ended and early in ended and late not in ended
+
+
+def test_put_get_and_delete_are_answered_as_time_goes_by(browser, cluster):
+    for op, answer in (("put", "ok"), ("get", "a=1"), ("delete", "1")):
+        browser.command(op, key="a", value="1", node="")
+        assert browser.state["client.panel"][3] is None, "the request has to travel first"
+        while browser.state["client.panel"][3] is None:
+            browser.command("step")
+        assert answer in browser.state["client.panel"][3] and browser.state["client.panel"][4]
+    assert cluster.client().get("a").text is None
+
+
+def test_a_request_that_nobody_can_answer_is_given_up(browser, cluster):
+    for name in ("n1", "n2", "n3"):
+        browser.command("crash", node=name)
+    browser.command("put", key="a", value="1", node="n5")
+    for _ in range(200):
+        browser.send("more", wall_s=0.2, speed=1)
+    number, node, request, answer, well = browser.state["client.panel"]
+    assert not well and ("timed out" in answer or "leader" in answer)
+
+
+def test_more_lets_time_pass_as_the_screen_needs_it(browser, cluster):
+    before = cluster.now
+    browser.send("more", wall_s=0.2, speed=1)
+    assert cluster.now == pytest.approx(before + 0.2)
+    assert browser.last_flags["fed"] and browser.now == round(cluster.now * 1e6)
+    cluster.run(1.0)
+    while cluster.in_flight:
+        cluster.step()
+    quiet = cluster.now
+    browser.send("more", wall_s=0.02, speed="follow")
+    assert cluster.now == pytest.approx(quiet + 0.02), "real time while nothing flies"
+    while not cluster.in_flight:
+        cluster.step()
+    flying = cluster.now
+    browser.send("more", wall_s=0.02, speed="follow")
+    assert cluster.now - flying < 0.005, "slow while something flies"
+
+
+def test_step_and_next_decision_name_the_record_they_lead_to(browser, cluster):
+    length = len(cluster.trace)
+    browser.command("step")
+    assert browser.last_flags["goal"] == length and browser.last_seq >= length
+    browser.command("crash", node=cluster.leader)
+    browser.command("next")
+    goal = next(row for row in browser.rows if row[0] == browser.last_flags["goal"])
+    assert goal[5] >= 1, "a decision"
+
+
+def test_next_decision_in_a_quiet_cluster_says_that_it_is_quiet(browser, cluster):
+    cluster.run(2.0)
+    browser.command("next")
+    assert "quiet" in browser.notices[-1]
+
+
+# The cursor in the past -------------------------------------------------------------------------
+
+
+def test_acting_in_the_past_takes_the_cluster_back_first(browser, cluster):
+    cluster.run(1.2)
+    browser.panel.refresh()
+    browser.listen()
+    then = next(row for row in browser.rows if row[1] > 1_500_000)
+    length = len(cluster.trace)
+    browser.command("crash", at=then[0], node="n2")
+    assert cluster.now == pytest.approx(then[1] / 1e6, abs=1e-5) and len(cluster.trace) < length
+    assert "went back" in browser.notices[-1] and not browser.errors
+    assert browser.state["n2.role"] == "down" and agree(browser, cluster)
+
+
+def test_going_back_to_before_a_verb_undoes_the_verb(browser, cluster):
+    browser.command("crash", node="n2")
+    crash = browser.last_seq
+    browser.command("pause", at=crash - 1, node="n3")
+    assert cluster.nodes["n2"].alive and cluster.nodes["n3"].role == "paused"
+    assert agree(browser, cluster)
+
+
+def test_a_rewind_in_a_cell_reaches_the_panel(browser, cluster):
+    cluster.run(3.0)
+    browser.panel.refresh()
+    cluster.rewind(1.3)
+    cluster.crash("n1")
+    browser.panel.refresh()
+    browser.listen()
+    assert agree(browser, cluster) and browser.now == round(cluster.now * 1e6)
+    assert browser.last_seq == len(cluster.trace) - 1
+
+
+def test_a_rewind_into_a_merged_row_takes_it_back_as_a_whole(browser, cluster):
+    cluster.run(30.0)
+    browser.panel.refresh()
+    browser.listen()
+    merged = [row for row in browser.rows if row[8] > 50]
+    assert merged, "thirty seconds of heartbeats are too much for single rows"
+    cluster.rewind(merged[0][1] / 1e6 - 0.5)
+    cluster.crash("n1")
+    browser.panel.refresh()
+    browser.listen()
+    assert agree(browser, cluster)
+
+
+# Other hands on the cluster ---------------------------------------------------------------------
+
+
+def test_a_cell_that_moves_the_cluster_moves_the_panel(browser, cluster):
+    cluster.client().put("a", "1")
+    cluster.run(1.0)
+    browser.panel.refresh()
+    browser.listen()
+    assert agree(browser, cluster)
+
+
+def test_two_panels_show_the_same_cluster(bench, cluster):
+    one, other = Browser(bench), Browser(cluster.show())
+    one.command("crash", node="n1")
+    other.panel.refresh()
+    other.listen()
+    assert other.state["n1.role"] == "down" and agree(one, cluster) and agree(other, cluster)
+    cluster.run(1)
+    other.command("restart", node="n1")
+    one.panel.refresh()
+    one.listen()
+    assert agree(one, cluster)
+
+
+def test_a_page_that_was_reloaded_is_told_everything_anew(bench, cluster):
+    client = cluster.client()
+    for k in range(40):
+        client.put(f"key{k}", "x" * 30)
+    cluster.run(20)
+    bench.refresh()
+    late = Browser(bench)
+    assert agree(late, cluster)
+    assert late.complete and late.rows[0][0] <= 10 and late.last_seq == len(cluster.trace) - 1
+    assert max(updates(bench)) <= UPDATE_BYTES
+
+
+def test_a_panel_that_nobody_sees_sends_nothing(bench, browser, cluster):
+    browser.send("bye")
+    sent = len(bench.comm.log)
+    cluster.run(1)
+    bench.refresh()
+    assert len(bench.comm.log) == sent
+
+
+# What it costs ----------------------------------------------------------------------------------
+
+
+def test_every_update_of_a_busy_run_keeps_its_budget(bench, cluster):
+    browser = Browser(bench)
+    client = cluster.client()
+    for round_ in range(12):
+        for k in range(10):
+            client.put(f"a rather long key of round {round_}, number {k}", "ü" * 50)
+        browser.command("partition", side=["n1", "n2"])
+        browser.send("more", wall_s=0.25, speed=10)
+        browser.command("heal")
+        browser.command("crash", node=cluster.leader or "n3")
+        browser.send("more", wall_s=0.25, speed=10)
+        for name, view in cluster.nodes.items():
+            if not view.alive:
+                browser.command("restart", node=name)
+    told = updates(bench)
+    assert len(told) > 100 and max(told) <= UPDATE_BYTES
+    assert agree(browser, cluster) and not browser.errors
+
+
+def test_the_fastest_speed_merges_heartbeats_and_says_so(browser, cluster):
+    cluster.run(1)
+    browser.panel.refresh()
+    read = len(browser.panel.comm.log)
+    browser.send("more", wall_s=0.25, speed=100)
+    payloads = [json.loads(bytes(b[0])) for _, b, _ in browser.panel.comm.log[read:]]
+    assert any(told.get("thinned") for told in payloads)
+    assert agree(browser, cluster)
+    records = sum(row[8] or 1 for told in payloads for row in told.get("rows", []))
+    assert sum(len(told.get("rows", [])) for told in payloads) < records / 20
+
+
+def test_at_most_ten_updates_a_second_on_an_event_loop(cluster):
+    async def busy():
+        bench = cluster.show()
+        Browser(bench)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        while loop.time() - start < 2.0:
+            cluster.run(0.5)
+            await asyncio.sleep(0.01)
+        took, sent = loop.time() - start, len(updates(bench))
+        bench.close()
+        return sent, took
+
+    sent, took = asyncio.run(busy())
+    assert 5 <= sent <= 10 * took + 1
+
+
+def test_the_module_that_is_sent_with_each_panel_is_small():
+    assert len(panels.Bench._esm) + len(panels.Bench._css) < 72_000
+    assert "import " not in panels.Bench._esm.replace("important", "")
+    assert LIMIT_BYTES < UPDATE_BYTES
+
+
+# Errors -----------------------------------------------------------------------------------------
+
+
+def test_a_command_that_makes_no_sense_is_answered_in_words(browser, bench):
+    browser.command("restart", node="n1")
+    assert "n1 is running" in browser.errors[-1]
+    browser.command("dance")
+    assert "dance" in browser.errors[-1]
+    browser.command("drop", packet=99999)
+    assert "99999 is not on the wire" in browser.errors[-1]
+    assert len(bench.errors) == 3 and "Traceback" in bench.errors[0]
+
+
+def test_an_unexpected_error_is_shown_kept_and_does_not_stop_the_panel(browser, bench, cluster):
+    browser.command("crash")
+    assert "None" in browser.errors[-1]
+    browser.command("put", key=None, value="1", node="")
+    assert "AttributeError" in browser.errors[-1] and "Traceback" in bench.errors[-1]
+    done = browser.command("crash", node="n1")
+    assert browser.last_flags["done"] == done and not cluster.nodes["n1"].alive
+
+
+def test_a_broken_promise_is_told_in_the_panel():
+    from kvlearn import Raft
+
+    class VotesForEverybody(Raft):
+        def may_vote_for(self, *request):
+            return True
+
+    cluster = Cluster(5, seed=1, raft=VotesForEverybody)
+    browser = Browser(cluster.show())
+    for _ in range(200):
+        for name in ("n1", "n2", "n3"):
+            if cluster.nodes[name].role != "leader":
+                browser.command("campaign", node=name)
+        browser.send("more", wall_s=0.05, speed=1)
+        if any("is broken" in error for error in browser.errors):
+            break
+    assert any("Election Safety is broken" in error for error in browser.errors)
+
+
+# The static form --------------------------------------------------------------------------------
+
+
+def test_the_static_form_travels_with_the_live_one(bench, monkeypatch):
+    data, _ = bench._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["text/html"].startswith("<") and "data-kv-node" in data["text/html"]
+    assert data["image/svg+xml"].lstrip().startswith("<svg")
+    assert "leader" in data["text/plain"]
+    monkeypatch.setenv("KVLEARN_STATIC", "1")
+    data, _ = bench._repr_mimebundle_()
+    assert sorted(data) == ["image/svg+xml", "text/html", "text/plain"]
