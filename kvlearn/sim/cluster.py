@@ -37,7 +37,7 @@ from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
 from kvlearn.sim.network import Links, Network, Packet, span_of_seconds
-from kvlearn.sim.views import ClockView, LinksView, NodeView, Nodes
+from kvlearn.sim.views import ClockView, DiskView, LinksView, NodeView, Nodes
 from kvlearn.trace import Record, Trace
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
@@ -154,6 +154,11 @@ class Cluster:
         host = self._host(name)
         return ClockView(host, lambda rate: self._do("set_rate", name, rate_of_clock(rate)))
 
+    def disk(self, name: str) -> DiskView:
+        """A node's disk: set its `fsync_s` = (shortest, longest) in seconds to make it slow."""
+        host = self._host(name)
+        return DiskView(host, lambda pair: self._do("set_fsync", name, pair))
+
     def status(self):
         """A pandas DataFrame, one row a node."""
         import pandas
@@ -169,6 +174,16 @@ class Cluster:
                 f"run(seconds) takes a number from 0 on, not {seconds}; to go back see rewind(to_s)"
             )
         self._run_to(self._clock.now + seconds)
+
+    def run_to(self, to_s: float) -> None:
+        """Let virtual time pass until it is `to_s`, exactly; a time that is past changes nothing.
+
+        (`run(to_s - now)` may end a rounding error beside it, and then a replay differs.)
+        """
+        if not to_s < inf:
+            raise ValueError(f"run_to(to_s) takes a number of virtual seconds, not {to_s}")
+        if to_s > self._clock.now:
+            self._run_to(to_s)
 
     def _run_to(self, end: float) -> None:
         clock = self._clock
@@ -366,6 +381,9 @@ class Cluster:
             case "set_rate":
                 host.set_rate(arguments[1])
                 self.trace.add(self.now, host.name, LinksChanged("clock rate", arguments[1]), None)
+            case "set_fsync":
+                host.disk.fsync_s = arguments[1]
+                self.trace.add(self.now, host.name, LinksChanged("fsync_s", arguments[1]), None)
 
     def _rewire(self, verb: str, arguments: tuple) -> None:
         network, hosts = self._network, self._hosts

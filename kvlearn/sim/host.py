@@ -69,6 +69,11 @@ class Host:
         self._next_tick_s = 0.0  # before this virtual time no tick is due
         self._inbox: list = []  # what came during a pause
 
+    @property
+    def saving(self) -> bool:
+        """Whether an fsync is under way."""
+        return self._saving is not None
+
     # Its life ---------------------------------------------------------------------------------
 
     def start(self, cause: int | None) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from kvlearn.raft.types import ConfState, Entry
 from kvlearn.sim.host import Host
-from kvlearn.sim.network import Links
+from kvlearn.sim.network import Links, span_of_seconds
 
 
 class NodeView:
@@ -205,3 +205,32 @@ class ClockView:
 
     def __repr__(self) -> str:
         return f"<clock of {self._host.name}: shows {self.shows:.3f} s, rate {self.rate}>"
+
+
+class DiskView:
+    """A node's disk; setting its `fsync_s` is a verb of the cluster."""
+
+    __slots__ = ("_host", "_set_fsync")
+
+    def __init__(self, host: Host, set_fsync: Callable[[tuple[float, float]], None]):
+        object.__setattr__(self, "_host", host)
+        object.__setattr__(self, "_set_fsync", set_fsync)
+
+    @property
+    def fsync_s(self) -> tuple[float, float]:
+        """Shortest and longest time of an fsync that begins from now on."""
+        return self._host.disk.fsync_s
+
+    @property
+    def saving(self) -> bool:
+        """Whether an fsync is under way: a crash now may tear what it writes."""
+        return self._host.saving
+
+    def __setattr__(self, setting: str, new: Any) -> None:
+        if setting != "fsync_s":
+            raise AttributeError(f"a disk has an fsync_s, but no {setting!r}")
+        self._set_fsync(span_of_seconds("fsync_s", new))
+
+    def __repr__(self) -> str:
+        state = "saving" if self.saving else "idle"
+        return f"<disk of {self._host.name}: fsync_s {self.fsync_s}, {state}>"
