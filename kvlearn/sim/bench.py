@@ -155,13 +155,13 @@ class HandHost:
         """End the process; of what was written and not forced the disk keeps `kept` records."""
         pending = self.disk.pending
         if kept > len(pending):
-            raise ValueError(f"{self.name} writes {len(pending)} records; it cannot keep {kept}")
+            raise ValueError(f"of {len(pending)} unforced records {self.name} cannot keep {kept}")
         del pending[kept:]
         self.disk.sync()
         self.disk.backend.rollback()
         self.node = None
         self.paused = False
-        seq = self._bench.note(self.name, Crashed(len(self.disk.entries)))
+        seq = self._bench.note(self.name, Crashed(len(self.disk.entries), self.disk.hard_state))
         for op_id in sorted(self.asked):
             self._bench.desk.broken(op_id, seq)
         self._forget()
@@ -227,6 +227,7 @@ class HandHost:
         self._open, self._forced = ready, False
         # Commands leave when they are asked for: these messages are due to the last input.
         self._causes += [self._cause] * (len(ready.messages) - len(self._causes))
+        self.disk.sync()  # a commit index that nobody waited for is there by now
         self.disk.write(ready)
         for message, cause in zip(ready.messages, self._causes):
             if not message.after_save:
@@ -239,9 +240,9 @@ class HandHost:
         if self._open is None or self._forced:
             return False
         ready, entries = self._open, self._open.entries
-        self.disk.sync()
         self._forced = True
         if ready.must_sync:
+            self.disk.sync()
             hard = self.disk.hard_state
             first, last = (entries[0].index, entries[-1].index) if entries else (0, 0)
             saved = Saved(hard.term, hard.vote, hard.commit, first, last)
@@ -322,6 +323,17 @@ class Bench:
     def check(self):
         """A verdict on each promise, as far as the story has been told."""
         return self._reader.verdicts()
+
+    def picture(self):
+        """The cluster as it stands, as a static picture."""
+        return door("picture")(self)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return self.picture()._repr_mimebundle_(include, exclude)
+
+    def __repr__(self) -> str:
+        pool = f"{len(self.pool)} message{'s' * (len(self.pool) != 1)} in the pool"
+        return f"<Bench of {len(self.hosts)} nodes, at {self.now:.3f} s: {pool}>"
 
     # Nodes ------------------------------------------------------------------------------------
 

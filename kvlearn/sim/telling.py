@@ -107,7 +107,7 @@ def log_line(host: HandHost) -> str:
         on_disk = entry.index <= len(saved) and saved[entry.index - 1].term == entry.term
         cells.append(cell(entry) + ("" if on_disk else "*"))
     cells.insert(commit, "|")
-    return f"{host.name}: {' '.join(cells)}"
+    return f"{host.name}{'' if host.node else ' (down)'}: {' '.join(cells)}"
 
 
 def guess(word: str, known: Iterable[str]) -> str:

@@ -87,7 +87,7 @@ WRONG = [
     ("crash", "it reads: crash node [kept=n]"),
     ("heal now", "it reads: heal"),
     ("crash n1 keep=1", "there is no option 'keep'; did you mean kept?"),
-    ("crash n1 kept=7", "n1 writes 0 records; it cannot keep 7"),
+    ("crash n1 kept=7", "of 1 unforced records n1 cannot keep 7"),
     ("start n1", "n1 is running; crash it first"),
     ("campaign n1", "n1 leads already"),
     ("tick n1 one", "there is no node 'one'"),
@@ -218,8 +218,8 @@ def test_a_paused_node_does_nothing():
 
 def test_a_crash_may_keep_some_of_what_was_written():
     start = ELECTED + "put n1 a=1\nput n1 b=2\nwrite n1\n\n"
-    assert told(start + "crash n1 kept=1\nlog n1")[-1] == "n1: 1@1 | 2@1(put a=1)"
-    assert told(start + "crash n1\nlog n1")[-1] == "n1: 1@1 |"
+    assert told(start + "crash n1 kept=1\nlog n1")[-1] == "n1 (down): 1@1 | 2@1(put a=1)"
+    assert told(start + "crash n1\nlog n1")[-1] == "n1 (down): 1@1 |"
 
 
 def test_only_some_nodes_may_rest():
