@@ -474,7 +474,7 @@ class Bench:
         self.pool[-1].held = True
 
     def stabilize(self, names: Collection[str] = ()) -> None:
-        """Let these nodes (or all) work and talk among themselves until nobody has anything to do."""
+        """Let these nodes (or all) work and talk among themselves until none has work left."""
         self._known(names, self.hosts)
         names = [name for name in self.hosts if not names or name in names]
         start = len(self.trace)

@@ -43,7 +43,9 @@ class Player:
         """Carry one command out."""
         name, *words = text.split()
         if name not in COMMANDS:
-            raise ValueError(f"there is no command {name!r}{guess(name, COMMANDS) or _told(text)}")
+            raise ValueError(
+                f"there is no command {name!r}{guess(name, COMMANDS) or _rule_hint(text)}"
+            )
         command = COMMANDS[name]
         if name != "cluster" and self.bench is None and self.plan is None:
             raise ValueError("there is no cluster yet; begin with `cluster 3`")
@@ -83,7 +85,7 @@ class Player:
 # Words ------------------------------------------------------------------------------------------
 
 
-def _told(text: str) -> str:
+def _rule_hint(text: str) -> str:
     """A hint for somebody who forgot the line between commands and what they led to."""
     return "; is the line ---- missing above it?" if re.match(r"n\d\b", text) else ""
 
@@ -127,7 +129,7 @@ def _ends(player: Player, word: str) -> tuple[str, str]:
 
 
 def _parcels(player: Player, words: list[str]) -> list[Parcel]:
-    """The messages that the words of `deliver` or `drop` name: at least one, unless all are meant."""
+    """The messages that words name: one at least, unless there are no words."""
     pool, words = player.bench, [word.replace("->", "→") for word in words]
     if not words:
         chosen = pool.select()
@@ -192,7 +194,7 @@ def _cluster(player: Player, words: list[str]) -> None:
 
 
 def _log(player: Player, words: list[str]) -> None:
-    if len(words) < 2:
+    if all(re.fullmatch(r"n\d", word) for word in words):
         bench = player.build()
         names = _names(player, words) or list(bench.hosts)
         player.say(*(log_line(bench.hosts[name]) for name in names))

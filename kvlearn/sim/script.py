@@ -199,9 +199,9 @@ def overview() -> str:
         [
             "usage: kvlearn play [--rewrite] file.txt ...",
             "",
-            "Play transcripts: commands, a line ----, and what came of them. Exit status: 0 if all is",
-            "as the file tells, 1 if not, 2 if it cannot be played. --rewrite writes into the file what",
-            "happened. The commands:",
+            "Play transcripts: commands, a line ----, and what came of them. Exit status: 0 if all",
+            "is as the file tells, 1 if not, 2 if it cannot be played. --rewrite writes into the",
+            "file what happened. The commands:",
             "",
             *lines,
         ]

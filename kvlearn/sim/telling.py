@@ -6,8 +6,8 @@ Messages are told once, where they end:
     n1→n2 App 1@1→2@1 …        it left and is still on its way
     n1→n2 App 1@1→2@1 ✗ cut    it is lost, and why
 
-A log reads `n1: 1@1 2@1(put a=1) | 3@1*`: what stands before `|` is committed, and `*` marks what is
-not on the node's disk yet.
+A log reads `n1: 1@1 2@1(put a=1) | 3@1*`: what stands before `|` is committed, as far as the node
+knows, and `*` marks what is not on its disk yet.
 """
 
 from __future__ import annotations

@@ -244,6 +244,7 @@ def test_looks():
     ]
     assert told(start + "progress n2") == ["no leader, no progress"]
     assert told("cluster 2\nindex n1") == ["n1 has no keys"]
+    assert told(start + "log n2 n3")[1].startswith("n3: 1@1 2@1(put a=1) 3@1(put a=2)")
     assert told(start + "check") == ["every promise is kept"]
     assert told(start + "crash n1\nindex n1\nstatus n1")[1:] == [
         "n1 has no keys",
