@@ -8,6 +8,9 @@ the same story twice.
 clock.py    virtual time: one queue of data        network.py  packets, links, cuts
 disk.py     fsync, torn tails                      host.py     the four lines around a node
 desk.py     where clients ask                      cluster.py  the whole, with its verbs
+
+bench.py    a cluster that is cranked by hand      script.py   transcripts of it: play, diff
+commands.py what a transcript can say              telling.py  how it tells what happened
 ```
 
 Source: the idea is FoundationDB's; Ongaro's thesis, chapter 8 and RaftScope, for Raft.
