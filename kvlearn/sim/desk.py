@@ -77,7 +77,7 @@ class Desk:
         """The client waits no longer."""
         operation = self.operations[op_id]
         waited = self.clock.now - operation.call_s
-        hint = f"no answer from {operation.node} within {waited:g} s{self._unknown(op_id)}"
+        hint = f"no answer from {operation.node} within {waited:.4g} s{self._unknown(op_id)}"
         error = TimedOut(hint=hint)
         self._close(op_id, operation.seq, None, error)
 
