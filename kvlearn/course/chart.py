@@ -51,6 +51,22 @@ def strips(measured: Mapping[str, Sequence[float]], title: str, unit: str = "sec
     return Svg("strips", "".join(parts), WIDE, bottom + FOOT, title, "; ".join(told), text)
 
 
+def summary(measured: Mapping[str, Sequence[float]], slow: float | None = None):
+    """The numbers beside the dots: a pandas DataFrame, one row a setting.
+
+    With `slow`, a column counts the runs above it.
+    """
+    import pandas
+
+    rows = []
+    for name, values in measured.items():
+        row = {"setting": name, "runs": len(values), "median": median(values), "worst": max(values)}
+        if slow is not None:
+            row[f"above {slow:g}"] = sum(value > slow for value in values)
+        rows.append(row)
+    return pandas.DataFrame(rows).set_index("setting").round(3)
+
+
 def _numbers(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     return f"{len(values)} runs, from {low:.3f} to {high:.3f}, median {median(values):.3f}"

@@ -16,15 +16,35 @@ from html import escape
 
 from kvlearn.check.invariants import invariants
 from kvlearn.course.limits import BoundedCluster
-from kvlearn.course.page import COLOURS, MONO_CSS
+from kvlearn.course.page import COLOURS, MONO
+from kvlearn.course.verdicts import line_of
 from kvlearn.errors import Violation
-from kvlearn.events import Progressed, Saved
+from kvlearn.events import (
+    BecameCandidate,
+    BecameFollower,
+    BecameLeader,
+    Committed,
+    Crashed,
+    Healed,
+    Invoked,
+    LinksCut,
+    Paused,
+    Refused,
+    Resumed,
+    Returned,
+    Started,
+    Truncated,
+    VoteGranted,
+)
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.script import play
-from kvlearn.sim.telling import tell
+from kvlearn.trace import Record
 
 ALIKE = 3  # lines that are alike and are shown on each side of a difference
-HIDDEN = (Progressed, Saved)
+DECISIONS = (
+    (BecameCandidate, BecameFollower, BecameLeader, VoteGranted, Refused, Truncated, Committed)
+    + (Started, Crashed, Paused, Resumed, LinksCut, Healed, Invoked, Returned)
+)  # fmt: skip
 
 
 def compare(
@@ -34,7 +54,8 @@ def compare(
     size: int = 5,
     seed: int = 1,
 ) -> Comparison:
-    """Play `scene` (a transcript, or a function of a cluster) with both classes.
+    """Play `scene` with both classes: a transcript, told whole, or a function of a cluster, of
+    which the decisions are told.
 
     Raises: what the scene raises, but for a broken promise, which is what is to be seen.
     """
@@ -54,9 +75,17 @@ def _tell(scene: str | Callable, raft: type[Raft], size: int, seed: int) -> list
         except Violation:
             pass
         broken = invariants(cluster.trace).broken
-        lines = [line for line in tell(cluster.trace, HIDDEN) if " Beat" not in line]
+        lines = [line_of(record) for record in cluster.trace.of(*DECISIONS) if _is_news(record)]
     told = [f"✗ {verdict.promise} is broken: {verdict.why}" for verdict in broken[:1]]
     return lines + (told or ["✓ every promise is kept"])
+
+
+def _is_news(record: Record) -> bool:
+    """A follower that only learns of a term or of its leader is none."""
+    event = record.event
+    if isinstance(event, Started):
+        return event.boot > 1
+    return not isinstance(event, BecameFollower) or event.reason == "ELECTION_LOST"
 
 
 class Comparison:
@@ -94,7 +123,7 @@ class Comparison:
         head = "".join(f"<th style='{side}'>{escape(name)}</th>" for name in self.names)
         told = "".join(_row(row, side) for row in self._kept())
         style = (
-            f"font-family:{MONO_CSS};font-size:var(--jp-code-font-size,13px);"
+            f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);"
             f"color:{COLOURS['ink']};border:none;border-collapse:collapse;"
             "width:100%;table-layout:fixed;"
         )

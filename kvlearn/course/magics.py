@@ -22,12 +22,17 @@ from kvlearn.sim.script import Playback, ScriptError, parse, play
 
 
 def register(shell) -> None:
-    """Give an IPython shell the magic."""
+    """Give an IPython shell the magic, and its tables room for sentences."""
 
     def transcript(line: str, cell: str):
         return run(line, cell, shell.user_ns)
 
     shell.register_magic_function(transcript, "cell", "transcript")
+    try:
+        import pandas
+    except ImportError:
+        return  # a kernel in a browser may have none
+    pandas.options.display.max_colwidth = 120  # a record's sentence, whole
 
 
 def run(line: str, cell: str, names: dict) -> Card:

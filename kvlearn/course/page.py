@@ -18,6 +18,7 @@ from typing import Protocol
 
 from kvlearn.viz.theme import MONO_CSS, TONES
 
+MONO = escape(MONO_CSS)  # its quotes would end a style attribute
 MARKS = {"good": "✓", "fault": "✗", "open": "○", "plain": ""}
 COLOURS = {name: css for name, (css, _, _) in TONES.items()}
 MOOD_COLOURS = {"good": "good", "fault": "fault", "open": "line", "plain": "line"}
@@ -114,7 +115,7 @@ class Code:
         from kvlearn.course.colours import coloured
 
         style = (
-            f"font-family:{MONO_CSS};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
+            f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
             f"background:{COLOURS['sunken']};color:{COLOURS['ink']};padding:8px 10px;margin:6px 0;"
             "overflow-x:auto;white-space:pre;border-radius:3px;"
         )

@@ -28,7 +28,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kvlearn.course.page import Card, Code, Fold, Words
+from kvlearn.course.page import COLOURS, MONO, Card, Code, Fold, Words
 from kvlearn.errors import Blank
 from kvlearn.raft.raft import Raft
 
@@ -232,14 +232,20 @@ class Changes:
     """Two versions of a function, line by line: `-` only in the first, `+` only in the second."""
 
     def __init__(self, before: str, after: str, first: str, second: str):
-        lines = list(difflib.ndiff(before.splitlines(), after.splitlines()))
-        self.lines = [line for line in lines if not line.startswith("?")]
+        self.lines: list[str] = []
+        one, other = (
+            [line for line in text.splitlines() if line.strip()] for text in (before, after)
+        )
+        for what, a, a_end, b, b_end in difflib.SequenceMatcher(None, one, other).get_opcodes():
+            if what == "equal":
+                self.lines += [f"  {line}" for line in one[a:a_end]]
+            else:
+                self.lines += [f"- {line}" for line in one[a:a_end]]
+                self.lines += [f"+ {line}" for line in other[b:b_end]]
         self.first, self.second = first, second
 
     def html(self) -> str:
         """For a page."""
-        from kvlearn.course.page import COLOURS, MONO_CSS
-
         told = ""
         for line in self.lines:
             tone = {"-": "dim", "+": "fault"}.get(line[0], "ink")
@@ -251,7 +257,7 @@ class Changes:
                 f"style='{struck}'>{escape(line[2:])}</span></div>"
             )
         style = (
-            f"font-family:{MONO_CSS};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
+            f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
             f"background:{COLOURS['sunken']};padding:8px 10px;margin:6px 0;overflow-x:auto;"
             "white-space:pre;border-radius:3px;"
         )
