@@ -122,7 +122,7 @@ class Cluster:
     @property
     def nodes(self) -> Nodes:
         """Views of the nodes by name; each shows what its node believes just now."""
-        return Nodes({name: NodeView(host) for name, host in self._hosts.items()})
+        return Nodes({name: NodeView(name, self._host) for name in self._hosts})
 
     @property
     def leader(self) -> str | None:
@@ -142,7 +142,7 @@ class Cluster:
     @property
     def links(self) -> LinksView:
         """The network's quality; set `latency_s`, `loss`, `duplicate` or `reorder` to change it."""
-        return LinksView(self._network.links, self._change_links)
+        return LinksView(lambda: self._network.links, self._change_links)
 
     @property
     def cuts(self) -> tuple[tuple[str, str], ...]:
@@ -151,13 +151,15 @@ class Cluster:
 
     def clock(self, name: str) -> ClockView:
         """A node's own clock: `rate` 1.1 makes it run a tenth too fast."""
-        host = self._host(name)
-        return ClockView(host, lambda rate: self._do("set_rate", name, rate_of_clock(rate)))
+        self._host(name)
+        return ClockView(
+            name, self._host, lambda rate: self._do("set_rate", name, rate_of_clock(rate))
+        )
 
     def disk(self, name: str) -> DiskView:
         """A node's disk: set its `fsync_s` = (shortest, longest) in seconds to make it slow."""
-        host = self._host(name)
-        return DiskView(host, lambda pair: self._do("set_fsync", name, pair))
+        self._host(name)
+        return DiskView(name, self._host, lambda pair: self._do("set_fsync", name, pair))
 
     def status(self):
         """A pandas DataFrame, one row a node."""

@@ -14,12 +14,13 @@ from kvlearn.sim.network import Links, span_of_seconds
 class NodeView:
     """One node, as it is now; a node that is down shows what its disk holds."""
 
-    def __init__(self, host: Host):
-        self._host = host
+    def __init__(self, name: str, find: Callable[[str], Host]):
+        self.name = name
+        self._find = find  # anew each time: after a rewind another host stands there
 
     @property
-    def name(self) -> str:
-        return self._host.name
+    def _host(self) -> Host:
+        return self._find(self.name)
 
     @property
     def alive(self) -> bool:
@@ -151,11 +152,15 @@ def _html_table(rows: list[dict[str, Any]]) -> str:
 class LinksView:
     """The links' settings; setting one is a verb of the cluster, which rewind repeats."""
 
-    __slots__ = ("_links", "_change")
+    __slots__ = ("_find", "_change")
 
-    def __init__(self, links: Links, change: Callable[[str, Any], None]):
-        object.__setattr__(self, "_links", links)
+    def __init__(self, find: Callable[[], Links], change: Callable[[str, Any], None]):
+        object.__setattr__(self, "_find", find)
         object.__setattr__(self, "_change", change)
+
+    @property
+    def _links(self) -> Links:
+        return self._find()
 
     @property
     def latency_s(self) -> tuple[float, float]:
@@ -183,11 +188,16 @@ class LinksView:
 class ClockView:
     """A node's clock; setting its `rate` is a verb of the cluster."""
 
-    __slots__ = ("_host", "_set_rate")
+    __slots__ = ("_name", "_find", "_set_rate")
 
-    def __init__(self, host: Host, set_rate: Callable[[float], None]):
-        object.__setattr__(self, "_host", host)
+    def __init__(self, name: str, find: Callable[[str], Host], set_rate: Callable[[float], None]):
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_find", find)
         object.__setattr__(self, "_set_rate", set_rate)
+
+    @property
+    def _host(self) -> Host:
+        return self._find(self._name)
 
     @property
     def rate(self) -> float:
@@ -210,11 +220,16 @@ class ClockView:
 class DiskView:
     """A node's disk; setting its `fsync_s` is a verb of the cluster."""
 
-    __slots__ = ("_host", "_set_fsync")
+    __slots__ = ("_name", "_find", "_set_fsync")
 
-    def __init__(self, host: Host, set_fsync: Callable[[tuple[float, float]], None]):
-        object.__setattr__(self, "_host", host)
+    def __init__(self, name: str, find: Callable[[str], Host], set_fsync: Callable[[Any], None]):
+        object.__setattr__(self, "_name", name)
+        object.__setattr__(self, "_find", find)
         object.__setattr__(self, "_set_fsync", set_fsync)
+
+    @property
+    def _host(self) -> Host:
+        return self._find(self._name)
 
     @property
     def fsync_s(self) -> tuple[float, float]:

@@ -217,3 +217,35 @@ def test_a_wiped_voter_comes_back_empty_and_the_cluster_lives():
     cluster.run(3)
     assert cluster.client(wiped).get("k", serializable=True).text == "w"
     assert not list(cluster.trace.of(Truncated))
+
+
+# Slow disks ---------------------------------------------------------------------------------
+
+
+def test_a_disk_can_become_slow_while_the_cluster_runs():
+    cluster = Cluster(3, seed=1)
+    leader = cluster.wait_for_leader()
+    cluster.run(1)
+    cluster.disk(leader).fsync_s = 0.5
+    assert (cluster.disk(leader).fsync_s, cluster.nodes[leader].fsync_s) == ((0.5, 0.5),) * 2
+    cluster.submit(Put(b"k", b"v"), leader)
+    assert cluster.disk(leader).saving and "saving" in repr(cluster.disk(leader))
+    cluster.run(0.4)
+    assert cluster.disk(leader).saving
+    assert cluster.nodes[leader].commit == 2, "the others' disks are a majority"
+    assert cluster.nodes[leader].applied == 1
+    cluster.run(0.2)
+    assert cluster.nodes[leader].applied == 2 and not cluster.disk(leader).saving
+
+
+@pytest.mark.parametrize("bad", [-1, (2, 1), "slow", None, float("nan")])
+def test_a_disk_that_no_one_could_build(bad):
+    cluster = Cluster(3, seed=1)
+    before = list(cluster.trace.lines())
+    with pytest.raises(ValueError, match="fsync_s is .shortest, longest. in seconds"):
+        cluster.disk("n1").fsync_s = bad
+    with pytest.raises(AttributeError, match="a disk has an fsync_s, but no 'size'"):
+        cluster.disk("n1").size = 5
+    with pytest.raises(ValueError, match="there is no node 'n4'"):
+        cluster.disk("n4")
+    assert list(cluster.trace.lines()) == before
