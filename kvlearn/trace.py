@@ -64,6 +64,20 @@ class Trace:
                 read(Record(seq, time, node, event, cause))
         return seq
 
+    def note(self, time: float, node: str, kind: type, facts: tuple, cause: int | None) -> int:
+        """As `add`, for what happens most: the event, kind(*facts), is made when it is looked at."""
+        if self._readers and kind in self._readers:
+            return self.add(time, node, kind(*facts), cause)
+        rows = self._rows
+        rows.append((time, node, (kind, facts), cause))
+        return len(rows) - 1
+
+    def _record(self, seq: int) -> Record:
+        time, node, event, cause = self._rows[seq]
+        if type(event) is tuple:
+            event = event[0](*event[1])
+        return Record(seq, time, node, event, cause)
+
     def subscribe(self, read: Callable[[Record], None], *kinds: type) -> None:
         """Call `read(record)` for each new record whose event is one of `kinds`."""
         for kind in kinds:
@@ -81,20 +95,20 @@ class Trace:
 
     def __getitem__(self, which: int | slice):
         if isinstance(which, slice):
-            return [Record(k, *self._rows[k]) for k in range(*which.indices(len(self._rows)))]
-        seq = range(len(self._rows))[which]
-        return Record(seq, *self._rows[seq])
+            return [self._record(seq) for seq in range(*which.indices(len(self._rows)))]
+        return self._record(range(len(self._rows))[which])
 
     def __iter__(self) -> Iterator[Record]:
-        for seq, row in enumerate(self._rows):
-            yield Record(seq, *row)
+        for seq in range(len(self._rows)):
+            yield self._record(seq)
 
     def of(self, *kinds: type, node: str | None = None, start: int = 0) -> Iterator[Record]:
         """The records from number `start` on whose event is one of `kinds` (at `node`)."""
         for seq in range(start, len(self._rows)):
-            row = self._rows[seq]
-            if type(row[2]) in kinds and (node is None or row[1] == node):
-                yield Record(seq, *row)
+            _, where, event, _ = self._rows[seq]
+            kind = event[0] if type(event) is tuple else type(event)
+            if kind in kinds and (node is None or where == node):
+                yield self._record(seq)
 
     def causes(self, seq: int) -> list[Record]:
         """The chain of causes of record `seq`, nearest first."""
@@ -125,8 +139,9 @@ class Trace:
         """The trace as JSON lines, a header first; the same run gives the same bytes."""
         head = {"kvlearn": 1, "seed": self.seed, **self.about}
         yield json.dumps(head, ensure_ascii=False, sort_keys=True)
-        for seq, (time, node, event, cause) in enumerate(self._rows):
-            row = {"seq": seq, "time": time, "node": node, "cause": cause, "event": to_json(event)}
+        for r in self:
+            row = {"seq": r.seq, "time": r.time, "node": r.node, "cause": r.cause}
+            row["event"] = to_json(r.event)
             yield json.dumps(row, ensure_ascii=False)
 
     def save(self, path: str | Path) -> None:

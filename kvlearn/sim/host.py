@@ -12,6 +12,7 @@ Messages that promise nothing about the disk leave before line 1 (thesis 10.2.1)
 
 from __future__ import annotations
 
+from itertools import repeat
 from random import Random
 from typing import Any
 
@@ -169,8 +170,8 @@ class Host:
             self._inbox.append((packet, self.boot))
             return
         now, message = self.clock.now, packet.message
-        received = Received(message, packet.number)
-        self.cause = self.trace.add(now, self.name, received, packet.cause)
+        received = (message, packet.number)
+        self.cause = self.trace.note(now, self.name, Received, received, packet.cause)
         if now >= self._next_tick_s:
             self._tick()
         self.node.step(message)
@@ -248,14 +249,12 @@ class Host:
             self._causes += [self.cause] * grown
         else:
             while (ready := node.ready()) is not None:
-                # What waited during a save has its own cause; the rest is due to this input.
-                waited, self._causes = self._causes, []
-                causes = waited + [self.cause] * (len(ready.messages) + 1 - len(waited))
                 if ready.must_sync:
-                    self._save(ready, causes)
+                    self._save(ready)
                     break
                 if ready.hard_state is not None:
                     self.disk.write(ready)
+                causes = self._causes_of(ready) if self._causes else repeat(self.cause)
                 for message, cause in zip(ready.messages, causes):
                     self.network.send(message, cause)
                 self._finish(ready)
@@ -266,7 +265,13 @@ class Host:
         if node.raft.deadline < self._armed_tick:
             self._arm()
 
-    def _save(self, ready: Ready, causes: list) -> None:
+    def _causes_of(self, ready: Ready) -> list:
+        """What waited during a save has its own cause; the rest is due to this input."""
+        waited, self._causes = self._causes, []
+        return waited + [self.cause] * (len(ready.messages) + 1 - len(waited))
+
+    def _save(self, ready: Ready) -> None:
+        causes = self._causes_of(ready)
         self._saving = (ready, causes)
         self.disk.write(ready)
         done = self.clock.now + self.disk.fsync_time()

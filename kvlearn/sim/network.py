@@ -126,8 +126,8 @@ class Network:
                 arrives = before
             self._last_arrival[link] = arrives
         self._packets = number = self._packets + 1
-        sent = Sent(message, number, arrives, fate)
-        seq = self.trace.add(now, message.source, sent, cause)
+        sent = (message, number, arrives, fate)
+        seq = self.trace.note(now, message.source, Sent, sent, cause)
         clock.push(arrives, PACKET, Packet(number, message, now, arrives, fate, seq))
 
     def arrives(self, packet: Packet) -> bool:
