@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kvlearn.course.limits import BoundedCluster, Spent, blame, bounded
+from kvlearn.course.limits import HALTS, BoundedCluster, Spent, blame, bounded
 from kvlearn.course.rules import source_of
 from kvlearn.course.trials import ALL, Outcome, Trial, Watch, verdict_of
 from kvlearn.course.verdicts import Judgement, broke, place, window
@@ -41,7 +41,7 @@ class Predict:
     name: str
     question: str
     fact: Callable[[], Fact]
-    solution: str  # Python source of the answer
+    solution: str  # Python source: the line that answers
     tidy: Callable[[Any], Any] = lambda answer: answer
     empty: Any = None  # what the notebook holds before it is answered
 
@@ -118,6 +118,7 @@ class Fill:
             outcomes.append(trial.run(cls, (self.rule,)))
             if outcomes[-1].error is not None:
                 return self._raised(cls, outcomes[-1])
+        outcomes.sort(key=lambda outcome: not outcome.stuck)  # what came of it says more
         for decided in (self._broke, self._differed, self._stuck):
             for outcome in outcomes:
                 judgement = decided(cls, outcome)
@@ -295,7 +296,7 @@ class Witness:
             cluster.run(2.0)  # let what is on its way arrive
         except Violation as violation:
             outcome.broken = verdict_of(violation)
-        except (Spent, Exception) as error:
+        except (*HALTS, Exception) as error:
             outcome.error = error
         if isinstance(outcome.error, TimedOut) and watch.differences:
             outcome.error = None  # it waited for a leader that its own faults prevent: no mistake
@@ -310,7 +311,7 @@ class Witness:
         outcome = Outcome("yours", 0, Trace())
         try:
             playback = bounded(play, text, watch.watched)
-        except (Spent, Exception) as error:
+        except (*HALTS, Exception) as error:
             outcome.error = error
             return outcome
         return _of_playback(outcome, playback, watch)

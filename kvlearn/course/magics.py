@@ -57,9 +57,9 @@ def run(line: str, cell: str, names: dict) -> Card:
 def _shown(playback: Playback, cell: str, name: str) -> Card:
     title = f"with {name}" if name != "Raft" else "Played"
     if not any(getattr(part, "told", None) for part in parse(cell)):
-        return Card("plain", title, [Code(playback.text)])
+        return Card("plain", title, [Code(playback.text, plain=True)])
     if playback.ok:
-        return Card("good", "It happened just as you told it", [Code(playback.text)])
+        return Card("good", "It happened just as you told it", [Code(playback.text, plain=True)])
     changes = Changes(cell.strip(), playback.text, "as you told it", "as it happened")
-    played = Fold("the whole transcript", Code(playback.text).html())
+    played = Fold("the whole transcript", Code(playback.text, plain=True).html())
     return Card("fault", "It happened otherwise", [changes, played])

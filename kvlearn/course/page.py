@@ -106,9 +106,10 @@ class Fold:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines of Python, coloured as the page colours its editors."""
+    """Lines of Python, coloured as the page colours its editors; `plain` ones are no Python."""
 
     source: str
+    plain: bool = False
 
     def html(self) -> str:
         """For a page, coloured."""
@@ -119,7 +120,8 @@ class Code:
             f"background:{COLOURS['sunken']};color:{COLOURS['ink']};padding:8px 10px;margin:6px 0;"
             "overflow-x:auto;white-space:pre;border-radius:3px;"
         )
-        return f"<pre style='{style}'>{coloured(self.source)}</pre>"
+        told = escape(self.source) if self.plain else coloured(self.source)
+        return f"<pre style='{style}'>{told}</pre>"
 
     def text(self) -> str:
         return textwrap.indent(self.source, "    ")

@@ -251,10 +251,11 @@ class Changes:
             tone = {"-": "dim", "+": "fault"}.get(line[0], "ink")
             who = {"-": self.first, "+": self.second}.get(line[0], "")
             struck = "text-decoration:line-through;" if line[0] == "-" else ""
+            words = line[2:].lstrip()
+            indent = line[: len(line) - len(words)]
             told += (
-                f"<div style='color:{COLOURS[tone]};min-height:1.4em' title='{escape(who)}'>"
-                f"<span>{escape(line[:2])}</span><span "
-                f"style='{struck}'>{escape(line[2:])}</span></div>"
+                f"<div style='color:{COLOURS[tone]}' title='{escape(who)}'>{escape(indent)}"
+                f"<span style='{struck}'>{escape(words)}</span></div>"
             )
         style = (
             f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"

@@ -22,7 +22,7 @@ from random import Random
 from typing import Any
 
 from kvlearn.check.verdict import Verdict
-from kvlearn.course.limits import BoundedCluster, Spent, bounded
+from kvlearn.course.limits import HALTS, BoundedCluster, bounded
 from kvlearn.errors import RequestError, TimedOut, Violation
 from kvlearn.kv.requests import Put
 from kvlearn.raft.config import RaftConfig
@@ -150,9 +150,7 @@ class Trial:
             outcome.broken = verdict_of(violation)
         except (TimedOut, RequestError) as error:
             outcome.stuck = str(error)
-        except Spent as error:
-            outcome.error = error
-        except Exception as error:
+        except (*HALTS, Exception) as error:
             outcome.error = error
         outcome.error = watch.error or outcome.error
         outcome.trace, outcome.asked = cluster.trace, watch.asked

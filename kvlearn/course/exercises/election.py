@@ -65,7 +65,11 @@ def _who_votes() -> Fact:
 
 EXERCISES = [
     Predict(
-        "election/who-votes", "Which nodes vote for the candidate?", _who_votes, '["n5"]', names
+        "election/who-votes",
+        "Which nodes vote for the candidate?",
+        _who_votes,
+        'voters = ["n5"]',
+        names,
     ),
     Fill(
         "election/may_vote_for",

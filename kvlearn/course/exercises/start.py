@@ -65,7 +65,7 @@ EXERCISES = [
         "start/majority",
         "Of five nodes, how many may be down at most, so that a put is still answered?",
         _majority,
-        "2",
+        "at_most = 2",
         _whole_number,
     ),
     Predict(
@@ -73,7 +73,7 @@ EXERCISES = [
         'A new store gets put("colour", "blue"), then "green", then "red". What is the text of '
         'get("colour", revision=3)?',
         _past,
-        '"green"',
+        'text = "green"',
         empty="",
     ),
 ]
