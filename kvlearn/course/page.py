@@ -71,7 +71,11 @@ class Table:
         told = ""
         for number, row in enumerate(self.rows):
             mark = f"font-weight:600;color:{COLOURS['fault']};" if number == self.bold else ""
-            cells = "".join(f"<td style='{side}{mark}'>{escape(cell)}</td>" for cell in row)
+            whole = ["white-space:nowrap;"] * (len(row) - 1) + [""]  # only the last may wrap
+            cells = "".join(
+                f"<td style='{side}{mark}{wrap}'>{escape(cell)}</td>"
+                for cell, wrap in zip(row, whole)
+            )
             told += f"<tr style='background:none'>{cells}</tr>"
         style = "margin:6px 0;border:none;border-collapse:collapse;"
         return f"<table style='{style}'><tr style='background:none'>{head}</tr>{told}</table>"

@@ -6,7 +6,7 @@ where nobody answered, `reveal` says so. Without widgets the answer is an argume
 
 >>> who = predict("Who wins?", ["n1", "n2"], answer="n2", sure=0.8)
 >>> print(who.reveal("n1"))
-✗ You predicted n2, 80 % sure. It was n1.
+✗ You predicted n2, 80% sure. It was n1.
 >>> print(predict("Who loses?", ["n1", "n2"]).reveal("n1"))
 ○ No prediction made. It was n1.
 """
@@ -26,7 +26,7 @@ CERTAIN, GUESS = 1.0, 0.5  # the ends of the scale that the slider offers
 class Prediction:
     """A question, and the prediction once it is made.
 
-    Invariant: once revealed, neither `answer` nor `sure` changes any more.
+    Invariant: once it was made and revealed, neither `answer` nor `sure` changes any more.
     """
 
     def __init__(
@@ -61,11 +61,13 @@ class Prediction:
 
     def reveal(self, actual: Any, because: str = "") -> Revelation:
         """What really happened. `actual` is one of the options; `because` says why."""
-        self.actual = self._option(actual)
-        BOOK.note(self)
-        if self._widget is not None:
-            self._lock()
-        return Revelation(self, because)
+        came = self._option(actual)
+        if self.answer is not None:  # who has not answered yet may still do so, and reveal again
+            self.actual = came
+            BOOK.note(self)
+            if self._widget is not None:
+                self._lock()
+        return Revelation(self, came, because)
 
     # Showing ----------------------------------------------------------------------------------
 
@@ -82,9 +84,7 @@ class Prediction:
         options = "; ".join(f"({place}) {option}" for place, option in enumerate(self.options, 1))
         parts: list[Part] = [Words(options)]
         if self.answer is not None:
-            parts.append(
-                Words(f"You predict {self.answer}, {self.sure:.0%} sure.".replace("%", " %"))
-            )
+            parts.append(Words(f"You predict {self.answer}, {self.sure:.0%} sure."))
         return Card("open", f"Predict: {self.question}", parts)
 
     def __str__(self) -> str:
@@ -150,13 +150,14 @@ class Prediction:
 class Revelation:
     """What came of a prediction. Where none was made, the page keeps the outcome folded."""
 
-    def __init__(self, prediction: Prediction, because: str):
-        self.prediction, self.because = prediction, because
+    def __init__(self, prediction: Prediction, came: str, because: str):
+        self.prediction, self.came, self.because = prediction, came, because
+        self.so_far = BOOK.sentence() if prediction.answer is not None else ""
 
     def _repr_html_(self) -> str:
         p = self.prediction
         if p.answer is None:
-            inside = Words(f"It was {p.actual}. {self.because}".strip()).html()
+            inside = Words(f"It was {self.came}. {self.because}".strip()).html()
             ask = "No prediction made. Choose an answer above and run this cell again, or look:"
             return Card("open", ask, [Fold("what happened", inside)])._repr_html_()
         return Card(self._mood(), self._title(), self._parts())._repr_html_()
@@ -172,16 +173,16 @@ class Revelation:
     def _title(self) -> str:
         p = self.prediction
         if p.answer is None:
-            return f"No prediction made. It was {p.actual}."
-        sure = f"{100 * p.sure:.0f} % sure"
+            return f"No prediction made. It was {self.came}."
+        sure = f"{100 * p.sure:.0f}% sure"
         if p.right:
             return f"You predicted {p.answer}, {sure}, and so it was."
-        return f"You predicted {p.answer}, {sure}. It was {p.actual}."
+        return f"You predicted {p.answer}, {sure}. It was {self.came}."
 
     def _parts(self) -> list[Part]:
         parts: list[Part] = [Words(self.because)] if self.because else []
-        if self.prediction.answer is not None and (so_far := BOOK.sentence()):
-            parts.append(Words(so_far, dim=True))
+        if self.so_far:
+            parts.append(Words(self.so_far, dim=True))
         return parts
 
 
@@ -209,8 +210,8 @@ class Book:
             "surer than you are right" if gap > 0 else "right more often than you think"
         )  # fmt: skip
         return (
-            f"So far: {right} of {len(made)} predictions right ({hit:.0f} %), and you were "
-            f"{sure:.0f} % sure on average: {verdict}."
+            f"So far: {right} of {len(made)} predictions right ({hit:.0f}%), and you were "
+            f"{sure:.0f}% sure on average: {verdict}."
         )
 
     def card(self) -> Card:
@@ -221,7 +222,7 @@ class Book:
             (
                 p.question,
                 p.answer or "",
-                f"{100 * p.sure:.0f} %",
+                f"{100 * p.sure:.0f}%",
                 p.actual or "",
                 "✓" if p.right else "✗",
             )

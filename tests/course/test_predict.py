@@ -23,13 +23,13 @@ def test_a_prediction_as_an_argument_is_revealed_at_once():
     assert asked.right is None
     told = str(asked.reveal("n3", because="n3 asked first."))
     assert asked.right is True
-    assert told.splitlines()[0] == "✓ You predicted n3, 80 % sure, and so it was."
+    assert told.splitlines()[0] == "✓ You predicted n3, 80% sure, and so it was."
     assert "n3 asked first." in told
 
 
 def test_a_wrong_one_is_told_what_it_was():
     told = predict("Who?", OPTIONS, answer="n3", sure=0.9).reveal("n1")
-    assert str(told) == "✗ You predicted n3, 90 % sure. It was n1."
+    assert str(told) == "✗ You predicted n3, 90% sure. It was n1."
     assert "It was n1" in told._repr_html_()
 
 
@@ -68,6 +68,15 @@ def test_the_widget_notes_what_is_chosen_until_it_is_revealed():
     assert asked.answer == "n2" and asked.right is False
 
 
+def test_who_answers_late_may_reveal_again():
+    asked = predict("Who?", OPTIONS)
+    asked._repr_mimebundle_()
+    assert "No prediction made" in str(asked.reveal("n1"))
+    assert not asked._choice.disabled
+    asked._choice.value = "n1"
+    assert str(asked.reveal("n1")).startswith("✓") and asked._choice.disabled
+
+
 def test_a_widget_shows_an_answer_that_was_an_argument():
     asked = predict("Who?", OPTIONS, answer="n3", sure=0.6)
     asked._repr_mimebundle_()
@@ -96,7 +105,7 @@ def test_calibration_compares_sureness_with_luck():
         told = predict(f"Question {number}?", OPTIONS, answer="n1", sure=0.9)
         told = told.reveal("n1" if number == 0 else "n2")
     told = " ".join(str(told).split())
-    assert "1 of 4 predictions right (25 %), and you were 90 % sure on average" in told
+    assert "1 of 4 predictions right (25%), and you were 90% sure on average" in told
     assert "surer than you are right" in told
     assert str(calibration()).count("n2") == 3 and "Question 3?" in calibration()._repr_html_()
 
