@@ -143,8 +143,9 @@ class Ring {
       make("circle", { class: "kv-dot", r: kind.startsWith("beat") ? 5 : 6.5 }), text);
     // Everyone keeps to the right, so that question and answer do not meet.
     const side = { x: -uy, y: ux };
-    const wide = label.length * 6.1, right = { x: 11, y: 4 }, left = { x: -11 - wide, y: 4 };
-    const below = { x: -wide / 2, y: 21 }, above = { x: -wide / 2, y: -12 };
+    const wide = label.length * 6.6, right = { x: 11, y: 4, part: 0, anchor: "start" };
+    const left = { x: -11, y: 4, part: 1, anchor: "end" };
+    const below = { x: 0, y: 21, part: 0.5, anchor: "middle" }, above = { ...below, y: -12 };
     const level = side.x > 0 ? [right, left] : [left, right], stacked = side.y > 0 ? [below, above] : [above, below];
     const places = Math.abs(uy) > 0.4 ? [...level, ...stacked] : [...stacked, ...level];
     this.messages.set(id, { g, text, packet, a, ux, uy, side, length, wide, places, place: 0 });
@@ -167,7 +168,7 @@ class Ring {
   }
 
   drawTime(line) {
-    const taken = Object.values(this.at).map(({ x, y }) => [x - R, y - R, x + R, y + R]);
+    const taken = Object.values(this.at).map(({ x, y }) => [x - R, y - R - 18, x + R, y + R]);
     for (const message of this.messages.values()) {
       const [x, y] = message.at = this.spot(message, this.way(line, message.packet));
       message.g.setAttribute("transform", `translate(${x.toFixed(1)},${y.toFixed(1)})`);
@@ -190,7 +191,7 @@ class Ring {
   placeLabel(message, taken) { // where it covers nothing; if there is no such place, nowhere
     const { text, places, wide, at: [x, y] } = message;
     const free = [message.place, 0, 1, 2, 3].find((k) => {
-      const [left, top] = [x + places[k].x, y + places[k].y - 10];
+      const [left, top] = [x + places[k].x - places[k].part * wide, y + places[k].y - 10];
       const box = [left, top, left + wide, top + 13];
       if (taken.some((t) => t[0] < box[2] && box[0] < t[2] && t[1] < box[3] && box[1] < t[3])) return false;
       taken.push(box);
@@ -199,8 +200,9 @@ class Ring {
     text.classList.toggle("kv-away", free === undefined);
     if (free === undefined) return;
     message.place = free;
-    set(text, "x", places[free].x.toFixed(1));
+    set(text, "x", places[free].x);
     set(text, "y", places[free].y);
+    set(text, "text-anchor", places[free].anchor);
   }
 
   pass(line, row) { // something to see at the moment a row goes by: a loss, a change of role
@@ -260,6 +262,7 @@ class Logs {
       return { name, figures, row: make("div", { class: "kv-row", role: "row" }, who, ...figures),
         strip: make("div", { class: "kv-strip", role: "list", "aria-label": `log of ${name}` }) };
     });
+    this.root.classList.toggle("kv-dense", names.length > 5);
     this.axis = make("div", { class: "kv-axis", "aria-hidden": true });
     this.heads.replaceChildren(head, ...this.rows.map(({ row }) => row));
     this.lane.replaceChildren(this.axis, ...this.rows.map(({ strip }) => strip));
@@ -411,7 +414,8 @@ class Bench {
   constructor(model, line, el) {
     Object.assign(this, { model, line, el, theme: model.get("theme"),
       client: model.get("opening").client, side: null });
-    this.player = new Player(line, (command) => model.send(command), (term) => this.colour(term));
+    this.player = new Player(line, (command) => model.send(command), (term) => this.colour(term),
+      model.get("speed"));
     this.ring = new Ring(this);
     this.logs = new Logs(this);
     this.player.views.push({ drawState: () => this.drawState(), drawTime: () => this.drawHooks(), pass() {} },
@@ -520,7 +524,7 @@ class Bench {
     set(this.who, "style", this.colours(term));
     this.who.replaceChildren(...(leader ? [make("b", {}, leader), " leads"] : ["no leader"]),
       make("i", { class: "kv-chip" }, `term ${term}`));
-    say(this.count, row ? `record ${row.seq}` : "");
+    say(this.count, this.player.busy ? "waiting for the kernel …" : row ? `record ${row.seq}` : "");
     this.drawCutter();
     const asked = this.client && line.state[`client.${this.client}`];
     this.answer.classList.toggle("kv-bad", Boolean(asked && !asked[4]));

@@ -108,6 +108,7 @@ class Feed:
         older = [row for row in self.history if row.seq < first]
         keep = older[-OPENING_ROWS:]
         older = self._thin(older[:-OPENING_ROWS]) + keep
+        self.thinned = 0  # that was history: nobody waits to see it drawn
         whole = not older or len(self.history) == self.read
         self.backlog = iter([*parts, *self._older(older), {"complete": whole}])
 

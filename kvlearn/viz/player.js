@@ -289,8 +289,8 @@ function icon(name) {
 function clockText(us) { return (us / 1e6).toFixed(6).replace(/(\d{3})$/, "\u2009$1"); }
 
 class Player {
-  constructor(line, send, colour) {
-    Object.assign(this, { line, send, colour, views: [], playing: false, speed: "follow", asked: false,
+  constructor(line, send, colour, speed) {
+    Object.assign(this, { line, send, colour, views: [], playing: false, speed, asked: false,
       glide: null, until: null, goal: null, shown: line.us, last: 0, number: 0, waiting: null });
     const button = (action, label, act) => make("button", { type: "button", "data-kv-action": action,
       "aria-label": label, title: label, onclick: act }, icon(action));
@@ -307,6 +307,8 @@ class Player {
       this.speed = this.pace.value === "follow" ? "follow" : +this.pace.value;
       this.asked = false;
     } }, ...SPEEDS.map(([value, label]) => make("option", { value }, label)));
+    if (!SPEEDS.some(([value]) => value === speed)) this.pace.append(make("option", { value: speed }, `${speed} ×`));
+    this.pace.value = speed;
     this.edge = make("button", { type: "button", class: "kv-edge", "data-kv-action": "now",
       title: "To the newest moment (End)", onclick: () => this.toEdge() }, "now");
     this.strip = make("div", { class: "kv-strip-controls", role: "group", "aria-label": "Time controls" },
@@ -340,7 +342,10 @@ class Player {
     if (told.fed) this.asked = false;
     if (told.error) this.stop();
     if (told.done && this.waiting && told.done >= this.waiting.id) this.waiting = null;
-    if (told.reset !== undefined || told.cut !== undefined) this.shown = Math.min(this.shown, line.head);
+    if (told.reset !== undefined || told.cut !== undefined) {
+      this.glide = null; // to somewhere that has not happened
+      this.shown = Math.min(this.shown, line.head);
+    }
     if (told.reset !== undefined) this.shown = line.us;
     if (told.goal !== undefined) this.goal = told.goal;
     const following = line.us >= this.shown - 0.5;
@@ -352,9 +357,9 @@ class Player {
   }
 
   reach() { // the record that was asked for has come
-    const place = this.line.firstAfter((row) => row.seq >= this.goal) + 1;
+    const row = this.line.rows[this.line.firstAfter((other) => other.seq >= this.goal)];
     this.goal = null;
-    this.glideTo(Math.min(place, this.line.rows.length), 450);
+    this.glideTo(row.seq, 450);
   }
 
   // Moving the cursor
@@ -398,7 +403,7 @@ class Player {
     const { line } = this;
     let place = line.place;
     while (place < line.rows.length && !line.rows[place].weight) place++;
-    if (place < line.rows.length) this.glideTo(place + 1, 450);
+    if (place < line.rows.length) this.glideTo(line.rows[place].seq, 450);
     else this.ask("next");
   }
 
@@ -426,21 +431,16 @@ class Player {
   }
 
   toEdge(within_ms = 0) {
-    if (within_ms) this.glideTo(this.line.rows.length, within_ms);
+    if (within_ms) this.glideTo(this.line.lastSeq(), within_ms);
     else this.jump(this.line.head);
   }
 
-  glideTo(place, within_ms) { // time runs there quickly, so that one sees what happens on the way
+  glideTo(seq, within_ms) { // time runs there quickly, so that one sees what happens on the way
     const { line } = this;
-    const end = place === line.rows.length && place ? Math.max(line.head, line.us)
-      : place ? line.rows[place - 1].us : 0;
-    if (still.matches || end <= line.us) {
-      while (line.place < place) this.pass(line.forward());
-      line.us = Math.max(line.us, Math.min(end, line.head));
-      this.dirty = true;
-      return;
-    }
-    this.glide = { from: line.us, to: end, place, start: performance.now(), within_ms };
+    const place = line.firstAfter((row) => row.seq > seq), last = line.rows[place - 1];
+    const to = place === line.rows.length ? line.head : last ? last.us : 0;
+    this.glide = { from: line.us, to, seq, start: performance.now(), within_ms };
+    if (still.matches || to <= line.us) this.slide(Infinity);
   }
 
   // Frames
@@ -449,12 +449,11 @@ class Player {
     this.frame = requestAnimationFrame((t) => this.tick(t));
     const dt = Math.min(0.1, (now - (this.last || now)) / 1000);
     this.last = now;
-    const before = this.line.us, place = this.line.place;
     if (this.glide) this.slide(now);
     else if (this.playing) this.run(dt);
     if (this.waiting && now - this.waiting.since > 500) this.dirty = true;
-    if (place !== this.line.place || this.dirty) this.draw();
-    else if (before !== this.line.us) this.drawTime();
+    if (this.drawn !== this.line.place || this.dirty) this.draw(); // another view may have moved it
+    else if (this.drawnUs !== this.line.us) this.drawTime();
   }
 
   run(dt) {
@@ -471,15 +470,14 @@ class Player {
   }
 
   slide(now) {
-    const { from, to, place, start, within_ms } = this.glide;
+    const { line } = this, { from, to, seq, start, within_ms } = this.glide;
     const part = Math.min(1, (now - start) / within_ms);
-    const us = from + (to - from) * (1 - (1 - part) ** 2);
-    const { line } = this;
-    while (line.place < place && line.rows[line.place].us <= us) this.pass(line.forward());
-    line.us = Math.max(line.us, Math.min(us, to));
-    if (part < 1) return;
-    while (line.place < place) this.pass(line.forward());
-    this.glide = null;
+    const us = part < 1 ? from + (to - from) * (1 - (1 - part) ** 2) : Math.max(to, line.us);
+    const due = (row) => row && row.seq <= seq && (part === 1 || row.us <= us);
+    while (due(line.rows[line.place])) this.pass(line.forward());
+    line.us = Math.max(line.us, us);
+    if (part === 1) this.glide = null;
+    this.dirty = true;
   }
 
   pass(row) {
@@ -490,17 +488,18 @@ class Player {
   draw() {
     const { line } = this;
     this.dirty = false;
+    this.drawn = line.place;
+    this.busy = Boolean(this.waiting && performance.now() - this.waiting.since > 500);
     for (const view of this.views) view.drawState(line);
     if (this.remark) this.drawBand();
     this.remark = false;
-    this.buttons.back.disabled = !line.place;
-    const busy = this.waiting && performance.now() - this.waiting.since > 500;
-    this.strip.classList.toggle("kv-busy", Boolean(busy));
+    set(this.buttons.back, "aria-disabled", !line.place);
     this.drawTime();
   }
 
   drawTime() {
     const { line } = this;
+    this.drawnUs = line.us;
     this.shown = Math.max(this.shown, line.us);
     say(this.clock, `${clockText(line.us)} s`);
     set(this.slider, "min", Math.floor(line.firstUs()));

@@ -26,7 +26,7 @@ log is a list of such numbers, told as runs (first number, count); a patch of a 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvlearn import events as ev
@@ -54,7 +54,14 @@ KINDS: dict[type, str] = {
 
 QUIET, TURN, NEWS = 0, 1, 2  # nothing is decided; a decision; one that is worth saying aloud
 
-_TURNS = (ev.BecameCandidate, ev.VoteGranted, ev.Refused, ev.Truncated, ev.Invoked)
+_TURNS = (
+    ev.BecameCandidate,
+    ev.VoteGranted,
+    ev.Refused,
+    ev.Truncated,
+    ev.Invoked,
+    ev.Returned,
+)
 _NEWS = (
     ev.BecameLeader,
     ev.Crashed,
@@ -64,7 +71,6 @@ _NEWS = (
     ev.LinksCut,
     ev.Healed,
     ev.LinksChanged,
-    ev.Returned,
 )
 
 _FIELDS = (
@@ -316,7 +322,8 @@ def thin(rows: Iterable[Row], all_messages: bool = False) -> Iterator[Row]:
             yield _merge(run, hidden)
             run = []
         if hidden.intersection(row.ended):
-            row.ended = tuple(number for number in row.ended if number not in hidden)
+            left = tuple(number for number in row.ended if number not in hidden)
+            row = replace(row, ended=left)
         yield row
     if run:
         yield _merge(run, hidden)
