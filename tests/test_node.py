@@ -101,6 +101,17 @@ def test_each_node_applies_and_only_the_origin_answers():
     assert held.node.machine.revision == 2
 
 
+def test_operations_of_other_nodes_may_have_the_same_number():
+    held = Held(3)
+    held.hear(Heartbeat("n2", "n1", 1, 0))
+    held.ask(7, Put(b"mine", b"1"))
+    theirs = Entry(1, 1, Command("n2", 7, Put(b"theirs", b"1")))
+    assert held.hear(AppendEntries("n2", "n1", 1, ZERO, (theirs,), 1)) == []
+    mine = Entry(2, 1, Command("n1", 7, Put(b"mine", b"1")))
+    [answer] = held.hear(AppendEntries("n2", "n1", 1, theirs.id, (mine,), 2))
+    assert (answer.op_id, answer.header.revision) == (7, 3)
+
+
 def test_after_a_restart_nobody_answers_for_the_process_before():
     held = Held(3)
     entry = Entry(1, 1, Command("n1", 7, Put(b"k", b"v")))  # asked before the crash

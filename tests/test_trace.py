@@ -1,5 +1,6 @@
 """The trace: records in order, readers, causes, files, frames and logs."""
 
+import copy
 import json
 import logging
 
@@ -120,6 +121,27 @@ def test_log_to_logs_a_line_a_record(caplog):
     with caplog.at_level(logging.INFO, "kvlearn.test"):
         trace.add(1.5, "n1", BecameLeader(2, ("n1", "n3"), ZERO), None)
     assert caplog.messages == ["    1.500000 n1 becomes leader in term 2 with the votes of n1 n3"]
+
+
+# What is looked at late ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_what_was_noted_is_a_record_like_any_other(listens):
+    """`note` makes its event when somebody looks, or at once if a reader listens."""
+    trace, heard = Trace(seed=1), []
+    if listens:
+        trace.subscribe(heard.append, Committed)
+    assert trace.note(0.5, "n1", Committed, (3, 1, 2), None) == 0
+    trace.add(0.5, "n2", Committed(3, 1, 2), 0)
+    other = copy.deepcopy(trace)
+    for one in (trace, other):
+        assert one[0] == Record(0, 0.5, "n1", Committed(3, 1, 2), None)
+        assert [r.node for r in one.of(Committed)] == ["n1", "n2"]
+        assert one[:] == list(one) and one.causes(1) == [one[0]]
+        assert list(Trace.parse(one.lines())) == list(one)
+        assert list(one.to_pandas()["kind"]) == ["Committed"] * 2
+    assert heard == (list(trace) if listens else [])
 
 
 # Files --------------------------------------------------------------------------------------

@@ -327,6 +327,15 @@ def test_an_old_entry_is_not_committed_by_counting():
     assert member.heard(Committed) == [Committed(3, 4, 0)], "and with it all that precede"
 
 
+def test_a_follower_that_could_not_be_sent_to_hears_of_the_commit_when_it_answers():
+    member = Member().lead()
+    told = member.hear(ack("n3", 1))  # while the probe to n2 is still out
+    assert {m.target for m in told} == {"n3"} and member.raft.log.committed == 1
+    [late] = member.hear(ack("n2", 1))
+    assert (late.target, late.entries, late.commit) == ("n2", (), 1)
+    assert member.hear(ack("n2", 1)) == [], "told once"
+
+
 def test_learners_get_everything_and_count_for_nothing():
     conf = ConfState(("n1", "n2", "n3"), learners=("n4", "n5"))
     member = Member("n1", conf)

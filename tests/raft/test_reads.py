@@ -51,6 +51,17 @@ def test_an_answer_to_a_later_round_answers_the_earlier_ones():
     assert [round.number for round in reads.rounds] == [3]
 
 
+def test_answers_to_different_rounds_add_up_for_the_earlier():
+    """Three of five: the leader, n2 by its answer to round 2, and n3."""
+    reads = ReadRounds()
+    for context in "ab":
+        reads.ask("n1", context, 5, "n1")
+        reads.sent()
+    assert reads.ack("n2", 2, lambda acks: len(acks) >= 3) == []
+    [round] = reads.ack("n3", 1, lambda acks: len(acks) >= 3)
+    assert (round.number, round.acks) == (1, {"n1", "n2", "n3"})
+
+
 def test_an_answer_to_an_earlier_round_says_nothing_of_the_later():
     reads = ReadRounds()
     for context in "ab":

@@ -251,6 +251,18 @@ def test_a_crashed_node_is_silent_and_its_timers_and_saves_are_void():
     assert not list(cluster.trace.of(Saved, node=leader, start=start)), "of the old process"
 
 
+def test_an_fsync_of_the_process_before_says_nothing_of_the_next():
+    cluster, leader, _ = settled(fsync_s=0.5)
+    cluster.submit(Put(b"k", b"v"), leader)
+    cluster.run(0.3)
+    cluster.crash(leader), cluster.restart(leader)
+    start, begun = len(cluster.trace), cluster.now
+    cluster.campaign(leader)  # its vote for itself has to be saved
+    cluster.run(0.6)
+    saved = next(cluster.trace.of(Saved, node=leader, start=start))
+    assert saved.time - begun == pytest.approx(0.5, abs=1e-4)
+
+
 def test_a_node_may_crash_and_restart_in_one_instant():
     cluster, leader, _ = settled(fsync_s=0.05)
     cluster.submit(Put(b"k", b"v"), leader)
