@@ -126,6 +126,8 @@ class Client:
     """
 
     def __init__(self, channel: Channel, timeout_s: float = 5.0):
+        if not timeout_s >= 0:
+            raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s}")
         self.channel = channel
         self.timeout_s = timeout_s
         self._turn = 0  # which endpoint

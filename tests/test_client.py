@@ -7,6 +7,7 @@ from kvlearn.client import RETRY_S, Client, interval_of
 from kvlearn.errors import (
     EmptyKey,
     FutureRevision,
+    InvalidArgument,
     InvalidSortOption,
     KeyNotFound,
     LeaseNotFound,
@@ -19,7 +20,16 @@ from kvlearn.errors import (
     ValueProvided,
 )
 from kvlearn.events import Applied, Invoked, Returned
-from kvlearn.kv.requests import Answer, DeleteRange, Header, Put, PutResult, Range, RangeResult
+from kvlearn.kv.requests import (
+    Answer,
+    Command,
+    DeleteRange,
+    Header,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+)
 
 
 class Script:
@@ -383,6 +393,50 @@ def test_no_write_is_carried_out_twice(seed):
     writes = [str(entry.data) for entry in log if entry.data is not None]
     assert len(writes) == len(set(writes)), "a write stands twice in the log"
     assert set(acknowledged) <= set(writes) and len(acknowledged) >= 12
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda c: c.put("k", "v", lease="x"), "lease is int, not 'x'"),
+        (lambda c: c.put("k", "v", lease=0.5), "lease is int, not 0.5"),
+        (lambda c: c.get("k", limit="x"), "limit is int, not 'x'"),
+        (lambda c: c.get("k", revision=2.5), "revision is int, not 2.5"),
+        (lambda c: c.get("k", min_mod_revision=None), "min_mod_revision is int, not None"),
+        (lambda c: c.get("k", sort=["mod"]), "sort_target is str, not"),
+    ],
+)
+@pytest.mark.parametrize("through", ["leader", "follower"])
+def test_an_argument_of_a_wrong_type_harms_nobody(call, words, through):
+    """It does not get into the log, where every node would stumble over it."""
+    cluster, leader, (follower, _) = led()
+    client = cluster.client(leader if through == "leader" else follower)
+    with pytest.raises(InvalidArgument, match=words):
+        call(client)
+    assert client.put("k", "v").header.revision == 2
+    assert {len(node.log) for node in cluster.nodes.values()} <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    "poison", [Put("k", "v"), Put(b"k", "v"), Put(b"k", b"v", "x"), DeleteRange("k")], ids=repr
+)
+def test_a_poisoned_request_is_refused_by_whoever_gets_it(poison):
+    """At the door; and by every node alike, if a faulty one let it into the log."""
+    cluster, leader, _ = led()
+    operation = cluster.operation(cluster.submit(poison, leader))
+    assert isinstance(operation.error, InvalidArgument)
+    cluster._hosts[leader].node.raft.propose(Command(leader, 99, poison))
+    cluster.client(leader).put("k", "v")
+    cluster.run(1)
+    assert {node.revision for node in cluster.nodes.values()} == {2}
+    refused = [r.event.error for r in cluster.trace.of(Applied) if r.event.error]
+    assert refused == ["etcdserver: invalid argument"] * 3
+
+
+@pytest.mark.parametrize("timeout_s", [-1, float("nan")])
+def test_a_client_waits_a_number_of_seconds(timeout_s):
+    with pytest.raises(ValueError, match="timeout_s is a number of seconds from 0 on"):
+        Cluster(3).client(timeout_s=timeout_s)
 
 
 # Reads --------------------------------------------------------------------------------------

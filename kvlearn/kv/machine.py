@@ -27,6 +27,7 @@ from typing import Any
 
 from kvlearn.errors import (
     EmptyKey,
+    InvalidArgument,
     InvalidSortOption,
     KeyNotFound,
     LeaseNotFound,
@@ -49,6 +50,16 @@ from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.mvcc.store import Store
 
+_NUMBERS = "limit", "revision", "min_mod_revision", "max_mod_revision"
+_NUMBERS += "min_create_revision", "max_create_revision"
+FIELDS = {  # request -> its fields whose type the store relies on
+    Put: (("key", bytes), ("value", bytes), ("lease", int)),
+    DeleteRange: (("key", bytes), ("range_end", bytes)),
+    Range: (
+        *(("key", bytes), ("range_end", bytes), ("sort_order", str), ("sort_target", str)),
+        *((name, int) for name in _NUMBERS),
+    ),
+}
 APPLIED = "applied"  # the backend's name for the index of the last applied entry
 
 
@@ -69,8 +80,15 @@ class KVMachine:
     def check(self, request: Any) -> None:
         """Refuse what is wrong in the request itself, whatever the store holds.
 
-        Raises: EmptyKey, ValueProvided, LeaseProvided, InvalidSortOption.
+        Raises: InvalidArgument (a field of another type, which would stop every node that applies
+        it), EmptyKey, ValueProvided, LeaseProvided, InvalidSortOption.
         """
+        if type(request) not in FIELDS:
+            raise TypeError(f"a {type(request).__name__} is not a request")
+        for name, kind in FIELDS[type(request)]:
+            field = getattr(request, name)
+            if not isinstance(field, kind):
+                raise InvalidArgument(hint=f"{name} is {kind.__name__}, not {field!r}")
         if not request.key:
             raise EmptyKey()
         if isinstance(request, Put):

@@ -67,10 +67,11 @@ class Cluster:
                 f"a cluster has 1 to 9 nodes, not {size}: 3 or 5 are the usual numbers"
             )
         self.seed = seed
-        self.config = config or RaftConfig.etcd()
+        self.config = config if config is not None else RaftConfig.etcd()
         names = tuple(f"n{k}" for k in range(1, size + 1))
         special = raft if isinstance(raft, dict) else dict.fromkeys(names, raft)
         self._known(special, names)
+        _check_parts(self.config, special, links)
         links = copy.copy(links) if links is not None else Links()
         fsync_s = span_of_seconds("fsync_s", fsync_s)
         self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
@@ -438,7 +439,7 @@ class Cluster:
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
         self._host(node)
-        if not isinstance(request, (Put, Range, DeleteRange)):
+        if type(request) not in (Put, Range, DeleteRange):
             raise ValueError(f"a request is a Put, Range or DeleteRange, not {request!r}")
         return self._do("ask", client, node, request)
 
@@ -556,6 +557,17 @@ class Cluster:
         for name in names:
             if name not in all_names:
                 raise ValueError(f"there is no node {name!r}; the nodes are {', '.join(all_names)}")
+
+
+def _check_parts(config: Any, rafts: dict[str, Any], links: Any) -> None:
+    """Refuse what a cluster cannot be made of. Raises: ValueError."""
+    if not isinstance(config, RaftConfig):
+        raise ValueError(f"config is a RaftConfig, such as RaftConfig.paper(), not {config!r}")
+    for name, raft in rafts.items():
+        if not (isinstance(raft, type) and issubclass(raft, Raft)):
+            raise ValueError(f"{name} runs Raft or a class derived from it, not {raft!r}")
+    if links is not None and not isinstance(links, Links):
+        raise ValueError(f"links are Links(latency_s=..., loss=...), not {links!r}")
 
 
 def number_of(packet: Packet | int) -> int:

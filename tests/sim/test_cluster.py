@@ -53,6 +53,21 @@ def test_a_config_of_its_own():
     assert cluster.now < 1.0
 
 
+@pytest.mark.parametrize(
+    "part, words",
+    [
+        ({"config": "etcd"}, "config is a RaftConfig, such as RaftConfig.paper.., not 'etcd'"),
+        ({"raft": "Raft"}, "n1 runs Raft or a class derived from it, not 'Raft'"),
+        ({"raft": {"n2": None}}, "n2 runs Raft or a class derived from it, not None"),
+        ({"raft": dict}, "n1 runs Raft or a class derived from it"),
+        ({"links": {"loss": 1}}, "links are Links"),
+    ],
+)
+def test_parts_that_no_cluster_is_made_of(part, words):
+    with pytest.raises(ValueError, match=words):
+        Cluster(3, **part)
+
+
 def test_each_seed_is_another_story():
     stories = {tuple(Cluster(3, seed=seed).trace.lines()) for seed in range(10)}
     assert len(stories) == 10
