@@ -190,6 +190,25 @@ def test_steps_are_the_same_story():
     assert list(steps.trace)[:common] == list(whole.trace)
 
 
+def test_a_step_ends_where_nothing_ever_happens():
+    """The only node's heartbeat timer runs on, and it has nobody to speak to."""
+    cluster = Cluster(1, seed=1)
+    cluster.wait_for_leader()
+    cluster.run(1)
+    assert cluster.step() == []
+    assert cluster.now < 100
+
+
+def test_time_passes_up_to_a_moment():
+    cluster = Cluster(3)
+    cluster.run_to(1.1)
+    cluster.run_to(0.5)  # is past
+    assert cluster.now == 1.1
+    for moment in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="a number of virtual seconds"):
+            cluster.run_to(moment)
+
+
 def test_run_until_stops_at_once():
     cluster = Cluster(3, seed=1)
     cluster.run_until(lambda c: c.leader is not None)
