@@ -65,7 +65,7 @@ class Trace:
         return seq
 
     def note(self, time: float, node: str, kind: type, facts: tuple, cause: int | None) -> int:
-        """As `add`, for what happens most: the event, kind(*facts), is made when it is looked at."""
+        """As `add`, for what happens most: the event kind(*facts) is made when it is looked at."""
         if self._readers and kind in self._readers:
             return self.add(time, node, kind(*facts), cause)
         rows = self._rows

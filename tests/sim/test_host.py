@@ -109,9 +109,8 @@ def test_causes_are_true(seed):
             case Committed() | Applied() | BecameLeader():
                 assert cause.node == record.node
             case Sent(message=AppendResponse() | VoteResponse() as message):
-                assert isinstance(cause.event, (Received, Saved)), f"{record} because of {cause}"
-                if isinstance(cause.event, Received):
-                    assert cause.event.message.source == message.target, f"{record}: {cause}"
+                assert isinstance(cause.event, Received), f"{record} because of {cause}"
+                assert cause.event.message.source == message.target, f"{record}: {cause}"
 
 
 def test_what_is_answered_after_a_save_is_caused_by_what_came_not_by_the_disk():
