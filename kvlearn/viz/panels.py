@@ -64,7 +64,7 @@ class Bench(anywidget.AnyWidget):
     first line of each.
     """
 
-    _esm = _squeeze("player.js", "bench.js")
+    _esm = _squeeze("player.js", "views.js", "bench.js")
     _css = _squeeze("bench.css")
     theme = traitlets.Dict().tag(sync=True)
     opening = traitlets.Dict().tag(sync=True)

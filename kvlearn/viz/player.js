@@ -1,7 +1,7 @@
 // What all panels share: a timeline with a cursor, and the strip of controls that moves it.
 // There is no Raft in here. Python sends rows of reversible patches on a flat state (see
 // timeline_rows.py); this file keeps them and moves a cursor over them, with or without a kernel.
-// panels.py puts a panel's own drawing behind it; the two together are one module.
+// panels.py puts a panel's own files behind it; together they are one module.
 
 const SVG = "http://www.w3.org/2000/svg";
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -433,6 +433,13 @@ class Player {
   toEdge(within_ms = 0) {
     if (within_ms) this.glideTo(this.line.lastSeq(), within_ms);
     else this.jump(this.line.head);
+  }
+
+  glideOrJump(seq) { // to a record on either side of the cursor
+    const place = this.line.firstAfter((row) => row.seq > seq);
+    if (place > this.line.place) this.glideTo(seq, 450);
+    else this.line.toRow(place);
+    this.dirty = true;
   }
 
   glideTo(seq, within_ms) { // time runs there quickly, so that one sees what happens on the way

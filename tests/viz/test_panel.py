@@ -21,6 +21,7 @@ UPDATE_BYTES = 4096
 @pytest.fixture(autouse=True)
 def wire(monkeypatch):
     monkeypatch.setattr(comm, "create_comm", lambda *a, **k: FakeComm(*a, **k))
+    monkeypatch.setattr(panels, "CHUNK_S", 60.0)  # a loaded machine must not change the story
 
 
 @pytest.fixture

@@ -1,0 +1,425 @@
+// The panes of the bench: the ring with its messages, and the logs. They draw where the cursor of a
+// timeline (player.js) stands; what is clicked they hand to the bench (bench.js).
+
+// The ring ------------------------------------------------------------------------------------
+
+const R = 33, TIMER = 42;
+const beside = ({ c }) => Math.abs(c) > 0.5; // words stand beside a node, else above or below it
+
+class Ring {
+  constructor(bench) {
+    this.bench = bench;
+    this.edges = make("g", { class: "kv-edges" });
+    this.dots = make("g", { class: "kv-dots" });
+    this.discs = make("g", { class: "kv-discs" });
+    this.marks = make("g", { class: "kv-marks" });
+    this.svg = make("svg", { class: "kv-ring", role: "group", tabindex: -1, "aria-label": "Ring of nodes" },
+      this.edges, this.discs, this.dots, this.marks);
+    this.nodes = new Map();
+    this.messages = new Map();
+  }
+
+  layout(names) {
+    this.names = names;
+    const n = names.length, radius = [0, 0, 120, 128, 140, 152][n] ?? 152 + 24 * (n - 5);
+    const turns = names.map((_, k) => (n === 2 ? Math.PI * (1 - k) : -Math.PI / 2 + (2 * Math.PI * k) / n));
+    const spots = turns.map((turn) => ({ c: Math.cos(turn), s: Math.sin(turn) }));
+    const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 104;
+    const lowest = Math.max(...spots.map((spot) => radius * spot.s + (beside(spot) ? 12 : 38)));
+    const high = radius + lowest + 2 * TIMER + 40;
+    set(this.svg, "viewBox", `0 0 ${2 * reach} ${high}`);
+    this.svg.style.setProperty("--kv-aspect", `${2 * reach} / ${high}`);
+    [this.edges, this.discs, this.dots].forEach((g) => g.replaceChildren());
+    this.nodes.clear();
+    this.messages.clear();
+    this.at = {};
+    names.forEach((name, k) => {
+      const { c, s } = spots[k];
+      this.at[name] = { x: reach + radius * c, y: TIMER + 40 + radius * (1 + s), c, s };
+    });
+    this.links = [];
+    names.forEach((a, k) => names.slice(k + 1).forEach((b) => {
+      const [from, to] = [this.at[a], this.at[b]];
+      const line = make("line", { x1: from.x, y1: from.y, x2: to.x, y2: to.y });
+      this.edges.append(line);
+      this.links.push({ a, b, line });
+    }));
+    names.forEach((name) => this.addNode(name));
+  }
+
+  addNode(name) {
+    const { x, y, c, s } = this.at[name];
+    const circle = (r, cls, more = {}) => make("circle", { r, class: cls, ...more });
+    const below = s > -0.5, side = beside({ c });
+    const anchor = !side ? "middle" : c > 0 ? "start" : "end";
+    const label = make("text", { class: "kv-role", "text-anchor": anchor,
+      x: side ? Math.sign(c) * (TIMER + 9) : 0, y: side ? -2 : below ? TIMER + 18 : -TIMER - 26 });
+    const leads = make("text", { class: "kv-vote", "text-anchor": anchor, x: label.getAttribute("x"),
+      y: +label.getAttribute("y") + 15 });
+    const parts = { label, leads,
+      arc: circle(TIMER, "kv-arc", { pathLength: 100, transform: "rotate(-90)" }),
+      pie: make("g", { class: "kv-pie" }),
+      name: make("text", { class: "kv-name", y: -1 }, name),
+      term: make("text", { class: "kv-term", y: 13 }) };
+    const g = make("g", { class: "kv-node", tabindex: 0, role: "button", "aria-haspopup": "menu",
+      "data-kv-node": name, transform: `translate(${x},${y})`,
+      onclick: () => this.bench.nodeMenu(name), onkeydown: pressed(() => this.bench.nodeMenu(name)) },
+      circle(TIMER + 5, "kv-hit"), circle(TIMER, "kv-track"), parts.arc, circle(R, "kv-body"),
+      make("path", { class: "kv-cross", d: "M-20,-20 L20,20 M-20,20 L20,-20" }),
+      make("path", { class: "kv-bars", d: "M-11,-20 V20 M11,-20 V20" }),
+      parts.pie, circle(R + 1, "kv-rim"), circle(R + 5, "kv-rim kv-outer"),
+      make("path", { class: "kv-crown", d: this.bench.theme.crown, transform: `translate(0,${-R - 12})` }),
+      parts.name, parts.term, label, leads);
+    this.discs.append(g);
+    this.nodes.set(name, { g, ...parts });
+  }
+
+  drawState(line) {
+    const cuts = new Set(line.state.cuts || []);
+    for (const { a, b, line: edge } of this.links) {
+      const gone = cuts.has(`${a}>${b}`) + cuts.has(`${b}>${a}`);
+      set(edge, "class", gone === 2 ? "kv-cut" : gone ? "kv-cut kv-half" : "");
+    }
+    for (const [name, node] of this.nodes) {
+      const get = (field) => line.get(name, field);
+      const role = get("role") || "follower", term = get("term") || 0;
+      set(node.g, "data-kv-role", role);
+      set(node.g, "style", this.bench.colours(term));
+      say(node.term, `term ${term}`);
+      say(node.label, role);
+      const vote = get("vote"), leader = get("leader");
+      const told = role === "down" ? "" : role === "leader" ? "" : leader ? `follows ${leader}`
+        : vote ? `voted ${vote === name ? "for itself" : vote}` : "knows no leader";
+      say(node.leads, told);
+      set(node.g, "aria-label", `${name}, ${role}, term ${term}${told ? `, ${told}` : ""}`);
+      this.drawVotes(node, name, get("votes"));
+    }
+    this.drawMessages(line);
+  }
+
+  drawVotes(node, name, votes) {
+    const key = votes ? JSON.stringify(votes) : "";
+    if (node.pieKey === key) return;
+    node.pieKey = key;
+    const n = this.names.length;
+    node.pie.replaceChildren(...(votes ? this.names.map((peer, k) => {
+      const turn = (part, r) => `${r * Math.sin(2 * Math.PI * part)},${-r * Math.cos(2 * Math.PI * part)}`;
+      const [a, b, large] = [k / n + 0.01, (k + 1) / n - 0.01, n === 1 ? 1 : 0];
+      const vote = votes[peer] === undefined ? "open" : votes[peer] ? "yes" : "no";
+      const [x, y] = turn((k + 0.5) / n, R - 8).split(",").map(Number);
+      return make("g", {}, make("path", { class: `kv-slot kv-${vote}`, d: `M${turn(a, R - 3)} A${R - 3},${R - 3} 0 ${large} 1 `
+        + `${turn(b, R - 3)} L${turn(b, R - 13)} A${R - 13},${R - 13} 0 ${large} 0 ${turn(a, R - 13)} Z` },
+        make("title", {}, `${peer}: ${vote === "open" ? "no answer yet" : vote}`)),
+        ...(vote === "no" ? [make("path", { class: "kv-refusal", d: `M${x - 3},${y - 3} l6,6 m-6,0 l6,-6` })] : []));
+    }) : []));
+  }
+
+  drawMessages(line) { // which dots there are; where they are is drawTime's
+    const wanted = new Set();
+    for (const id of line.flying) {
+      const packet = line.packets.get(id);
+      if (!packet || !packet.from || !this.at[packet.from] || !this.at[packet.to]) continue;
+      wanted.add(id);
+      if (!this.messages.has(id)) this.addMessage(packet);
+    }
+    for (const [id, { g }] of this.messages) {
+      if (wanted.has(id)) continue;
+      this.messages.delete(id);
+      if (g.contains(document.activeElement)) this.svg.focus({ preventScroll: true }); // it stays in the panel
+      g.remove();
+    }
+  }
+
+  addMessage(packet) {
+    const { id, from, to, label, kind, term, fate } = packet;
+    const [a, b] = [this.at[from], this.at[to]];
+    const length = Math.hypot(b.x - a.x, b.y - a.y);
+    const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
+    const text = make("text", { class: "kv-label" }, label);
+    const tail = make("line", { class: "kv-tail", x1: -22 * ux, y1: -22 * uy, x2: -5 * ux, y2: -5 * uy });
+    const g = make("g", { class: `kv-message kv-${kind.replace(" ", " kv-")}`, tabindex: 0,
+      role: "button", "aria-haspopup": "menu", style: this.bench.colours(term),
+      "data-kv-message": id, "data-kv-fate": fate, "aria-label":
+        `message ${label} from ${from} to ${to}${fate ? `, will be lost: ${fate}` : ""}`,
+      onclick: () => this.bench.messageMenu(id), onkeydown: pressed(() => this.bench.messageMenu(id)) },
+      tail, make("circle", { class: "kv-hit", r: 15 }),
+      make("circle", { class: "kv-dot", r: kind.startsWith("beat") ? 5 : 6.5 }), text);
+    // Everyone keeps to the right, so that question and answer do not meet.
+    const side = { x: -uy, y: ux };
+    const wide = label.length * 6.6, right = { x: 11, y: 4, part: 0, anchor: "start" };
+    const left = { x: -11, y: 4, part: 1, anchor: "end" };
+    const below = { x: 0, y: 21, part: 0.5, anchor: "middle" }, above = { ...below, y: -12 };
+    const level = side.x > 0 ? [right, left] : [left, right], stacked = side.y > 0 ? [below, above] : [above, below];
+    const places = Math.abs(uy) > 0.4 ? [...level, ...stacked] : [...stacked, ...level];
+    this.messages.set(id, { g, text, packet, a, ux, uy, side, length, wide, places, place: 0 });
+    this.dots.append(g);
+  }
+
+  way(line, packet) { // how much of its way is behind it, 0 to 1
+    if (still.matches) return 0.5;
+    const due = line.state[`p${packet.id}`] ?? packet.arrives;
+    const end = packet.lost ? due : packet.end ?? due;
+    if (!end || end <= packet.us) return 0.5;
+    const part = Math.max(0, Math.min(1, (line.us - packet.us) / (end - packet.us)));
+    const gone = packet.fate && packet.fate !== "down" ? 0.62 : 1; // lost on the way, not at its end
+    return 0.04 + part * (gone - 0.04);
+  }
+
+  spot({ a, ux, uy, side, length }, way) {
+    const along = TIMER + 6 + way * (length - 2 * TIMER - 12);
+    return [a.x + ux * along + side.x * 8, a.y + uy * along + side.y * 8];
+  }
+
+  drawTime(line) {
+    const taken = Object.values(this.at).map(({ x, y }) => [x - R, y - R - 18, x + R, y + R]);
+    for (const message of this.messages.values()) {
+      const [x, y] = message.at = this.spot(message, this.way(line, message.packet));
+      message.g.setAttribute("transform", `translate(${x.toFixed(1)},${y.toFixed(1)})`);
+      taken.push([x - 7, y - 7, x + 7, y + 7]);
+    }
+    for (const message of this.messages.values()) this.placeLabel(message, taken);
+    for (const [name, { arc }] of this.nodes) {
+      const timer = line.get(name, "timer");
+      const left = timer ? Math.max(0, Math.min(1, 1 - (line.us - timer[0]) / timer[1])) : 0;
+      const shown = (100 * left).toFixed(2);
+      if (arc.shown !== shown) { // what is left ends at twelve o'clock
+        arc.shown = shown;
+        arc.setAttribute("stroke-dasharray", `${shown} 200`);
+        arc.setAttribute("stroke-dashoffset", shown - 100);
+      }
+      arc.classList.toggle("kv-late", left > 0 && left < 0.2);
+    }
+  }
+
+  placeLabel(message, taken) { // where it covers nothing; if there is no such place, nowhere
+    const { text, places, wide, at: [x, y] } = message;
+    const free = [message.place, 0, 1, 2, 3].find((k) => {
+      const [left, top] = [x + places[k].x - places[k].part * wide, y + places[k].y - 10];
+      const box = [left, top, left + wide, top + 13];
+      if (taken.some((t) => t[0] < box[2] && box[0] < t[2] && t[1] < box[3] && box[1] < t[3])) return false;
+      taken.push(box);
+      return true;
+    });
+    text.classList.toggle("kv-away", free === undefined);
+    if (free === undefined) return;
+    message.place = free;
+    set(text, "x", places[free].x);
+    set(text, "y", places[free].y);
+    set(text, "text-anchor", places[free].anchor);
+  }
+
+  pass(line, row) { // something to see at the moment a row goes by: a loss, a change of role
+    if (still.matches) return;
+    if (row.ended.length && row.text && !row.merged) {
+      const message = this.messages.get(row.ended[0]);
+      if (message) {
+        const [x, y] = this.spot(message, this.way(line, message.packet));
+        this.mark(make("path", { class: "kv-lost", d: `M${x - 6},${y - 6} l12,12 m-12,0 l12,-12` }));
+      }
+    }
+    for (const [key, , now] of row.patches) {
+      const [name, field] = key.split(".");
+      if (field === "role" && this.at[name] && now !== "follower") {
+        const { x, y } = this.at[name];
+        const flare = make("circle", { class: "kv-flare", cx: x, cy: y, r: R });
+        flare.setAttribute("style", this.bench.colours(line.get(name, "term")));
+        this.mark(flare);
+      }
+    }
+  }
+
+  mark(element) {
+    element.addEventListener("animationend", () => element.remove());
+    if (this.marks.childElementCount < 24) this.marks.append(element);
+  }
+}
+
+// The logs ------------------------------------------------------------------------------------
+
+const NARROW = 58, WIDE = 118, PAD = 52, COLUMNS = ["term", "vote", "commit", "applied", "revision"];
+
+class Logs {
+  constructor(bench) {
+    this.bench = bench;
+    this.heads = make("div", { class: "kv-heads" });
+    this.lane = make("div", { class: "kv-lane" });
+    this.strips = make("div", { class: "kv-strips", tabindex: 0, role: "region",
+      "aria-label": "Log entries by index: arrows scroll, Enter goes to an entry", onscroll: () => this.scrolled() }, this.lane);
+    this.root = make("div", { class: "kv-logs" }, this.heads, this.strips);
+    this.cells = new Map();
+    this.flags = new Map();
+    this.measured = 0;
+    this.cell = NARROW; // grows with the longest command, never shrinks: nothing jumps back
+    this.stick = true; // stay at the newest entries until somebody scrolls back
+  }
+
+  layout(names) {
+    this.names = names;
+    this.cells.clear();
+    this.flags.clear();
+    const head = make("div", { class: "kv-row kv-first" }, make("span", { class: "kv-who" }, "node"),
+      ...COLUMNS.map((column) => make("span", {}, column === "revision" ? "rev" : column)));
+    this.rows = names.map((name) => {
+      const figures = COLUMNS.map(() => make("span", {}));
+      const who = make("span", { class: "kv-who" }, make("i", { class: "kv-sign" }), name);
+      return { name, figures, row: make("div", { class: "kv-row", role: "row" }, who, ...figures),
+        strip: make("div", { class: "kv-strip", role: "group", "aria-label": `log of ${name}` }) };
+    });
+    this.root.classList.toggle("kv-dense", names.length > 5);
+    this.axis = make("div", { class: "kv-axis", "aria-hidden": true });
+    this.heads.replaceChildren(head, ...this.rows.map(({ row }) => row));
+    this.lane.replaceChildren(this.axis, ...this.rows.map(({ strip }) => strip));
+  }
+
+  key(event) { // one tab stop for all cells: Enter goes in, arrows walk, Escape leaves
+    const { activeElement } = document, keys = [...this.cells.keys()];
+    const here = keys.find((key) => this.cells.get(key) === activeElement);
+    const [name, index] = here ? here.split(" ") : [];
+    const row = this.names.indexOf(name);
+    const goal = !here ? event.key === "Enter" && keys[keys.length - 1]
+      : { ArrowLeft: `${name} ${+index - 1}`, ArrowRight: `${name} ${+index + 1}`,
+        ArrowUp: `${this.names[row - 1]} ${index}`, ArrowDown: `${this.names[row + 1]} ${index}` }[event.key];
+    if (here && event.key === "Escape") this.strips.focus();
+    if (!goal) return here !== undefined && event.key.startsWith("Arrow");
+    if (this.cells.has(goal)) this.cells.get(goal).focus();
+    event.preventDefault();
+    return true;
+  }
+
+  scrolled() {
+    const { scrollLeft, scrollWidth, clientWidth } = this.strips;
+    this.stick = scrollLeft + clientWidth >= scrollWidth - 4;
+    this.strips.classList.toggle("kv-more", scrollLeft > 4);
+    if (this.line) this.drawCells(this.line);
+  }
+
+  drawState(line) {
+    this.line = line;
+    let longest = 0;
+    for (const { name, figures, row } of this.rows) {
+      const role = line.get(name, "role") || "follower";
+      set(row, "data-role", role);
+      set(row, "style", this.bench.colours(line.get(name, "term") || 0));
+      set(row.querySelector(".kv-sign"), "title", role);
+      COLUMNS.forEach((column, k) => say(figures[k], line.get(name, column) ?? "–"));
+      longest = Math.max(longest, this.last(line, name));
+    }
+    this.widen(line);
+    const wide = `${PAD + (longest + 1) * this.cell}px`;
+    if (this.lane.style.width !== wide) {
+      this.lane.style.width = wide;
+      if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
+    }
+    this.drawCells(line);
+  }
+
+  widen(line) {
+    for (; this.measured < line.entries.length; this.measured++) {
+      const label = line.entries[this.measured] ? line.entries[this.measured][2] : "";
+      this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * caption(label)[0].length));
+    }
+    this.lane.style.setProperty("--kv-cell", `${this.cell - 4}px`);
+  }
+
+  last(line, name) { return (line.get(name, "base") || 0) + (line.get(name, "log") || []).length; }
+
+  drawCells(line) {
+    const from = Math.max(1, Math.floor((this.strips.scrollLeft - PAD) / this.cell));
+    const to = from + Math.ceil((this.strips.clientWidth || 600) / this.cell) + 3;
+    const seen = new Set();
+    let longest = 0;
+    for (const { name, strip } of this.rows) {
+      const base = line.get(name, "base") || 0, log = line.get(name, "log") || [];
+      const [commit, applied] = [line.get(name, "commit"), line.get(name, "applied")];
+      longest = Math.max(longest, base + log.length);
+      for (let index = Math.max(from, base + 1); index <= Math.min(to, base + log.length); index++) {
+        const entry = line.entries[log[index - base - 1]] || [index, 0, "…"];
+        const key = `${name} ${index}`;
+        seen.add(key);
+        this.drawCell(name, strip, entry, index, index <= commit, index <= applied);
+      }
+    }
+    for (const [key, cell] of this.cells) if (!seen.has(key)) this.cells.delete(key), cell.remove();
+    this.drawAxis(from, Math.min(to, longest));
+    this.drawFlags(line);
+  }
+
+  drawCell(name, strip, [, term, label], index, committed, applied) {
+    const key = `${name} ${index}`;
+    let cell = this.cells.get(key);
+    if (!cell) {
+      const ask = () => this.bench.entryMenu(name, index, cell);
+      cell = make("div", { class: "kv-cell", role: "button", tabindex: -1, "aria-haspopup": "menu",
+        onclick: ask, onkeydown: pressed(ask) }, make("b", {}), make("small", {}));
+      this.cells.set(key, cell);
+      strip.append(cell);
+    }
+    const id = `${index}@${term}`;
+    if (cell.dataset.kvEntry === id && cell.label === label && cell.wide === this.cell
+      && cell.dataset.kvCommitted === String(committed) && cell.applied === applied) return;
+    Object.assign(cell, { label, applied, wide: this.cell });
+    set(cell, "data-kv-entry", id);
+    set(cell, "data-kv-committed", committed);
+    set(cell, "data-applied", applied);
+    const told = `${id} ${label}${applied ? ", applied" : committed ? ", committed" : ", not committed"}`;
+    set(cell, "title", told);
+    set(cell, "aria-label", told);
+    cell.style.cssText = `left:${PAD + (index - 1) * this.cell}px;${this.bench.colours(term)}`;
+    const [what, verb] = caption(label);
+    say(cell.firstChild, what);
+    say(cell.lastChild, verb);
+  }
+
+  drawAxis(from, to) {
+    const key = `${from} ${to} ${this.cell}`;
+    if (this.axisKey === key) return;
+    this.axisKey = key;
+    this.axis.replaceChildren(...Array.from({ length: Math.max(0, to - from + 1) }, (_, k) => {
+      const tick = make("span", {}, String(from + k));
+      tick.style.left = `${PAD + (from + k - 1) * this.cell}px`;
+      return tick;
+    }));
+  }
+
+  drawFlags(line) { // where a leader believes its followers to be: match ends there, next begins
+    for (const { name, strip } of this.rows) {
+      const places = { match: {}, next: {} };
+      if (line.get(name, "role") === "leader") {
+        for (const peer of this.names) {
+          const known = line.get(name, `peer.${peer}`);
+          if (!known) continue;
+          (places.match[known[0]] ||= []).push(peer);
+          (places.next[known[1]] ||= []).push(peer);
+        }
+      }
+      const key = JSON.stringify([places, this.cell]);
+      if (this.flags.get(name) === key) continue;
+      this.flags.set(name, key);
+      strip.querySelectorAll(".kv-flag").forEach((flag) => flag.remove());
+      for (const kind of ["match", "next"]) {
+        for (const [index, peers] of Object.entries(places[kind])) {
+          const flag = make("span", { class: `kv-flag kv-${kind}`,
+            title: `${kind} ${index}: ${peers.join(", ")}` }, shortNames(peers));
+          flag.style.left = `${PAD + (kind === "match" ? +index : +index - 1) * this.cell - 2}px`;
+          strip.append(flag);
+        }
+      }
+    }
+  }
+}
+
+function caption(label) { // "put a=1" -> what, and the verb below it
+  const [verb, ...rest] = label.split(" ");
+  return rest.length ? [rest.join(" "), verb] : [label, ""];
+}
+
+function shortNames(names) { // n2 n3 n4 n7 -> 2–4 7
+  const numbers = names.map((name) => (/^n\d+$/.test(name) ? +name.slice(1) : NaN));
+  if (numbers.some(Number.isNaN)) return names.join(" ");
+  const runs = [];
+  for (const n of numbers.sort((a, b) => a - b)) {
+    const last = runs[runs.length - 1];
+    if (last && last[1] === n - 1) last[1] = n; else runs.push([n, n]);
+  }
+  return "n" + runs.map(([a, b]) => (a === b ? a : b === a + 1 ? `${a} ${b}` : `${a}–${b}`)).join(" ");
+}
