@@ -31,7 +31,8 @@ class RequestError(KVLearnError):
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.args == other.args
 
-    __hash__ = Exception.__hash__
+    def __hash__(self) -> int:
+        return hash((type(self), self.args))
 
 
 class InvalidArgument(RequestError):
@@ -144,6 +145,9 @@ class ProposalDropped(KVLearnError):
         self.reason = reason
         super().__init__(why)
 
+    def __reduce__(self):
+        return type(self), (self.reason, str(self))
+
 
 class ConfChangeError(KVLearnError):
     """A membership change that is not allowed now, or never."""
@@ -164,6 +168,9 @@ class Violation(KVLearnError):
         where = f" [record {record.seq}, t={record.time:.6f} s]" if record is not None else ""
         replay = f" (seed {seed})" if seed is not None else ""
         super().__init__(f"{promise} is broken: {why}{where}{replay}")
+
+    def __reduce__(self):  # a sweep brings it home from another process
+        return type(self), (self.promise, self.why, self.record, self.seed)
 
 
 class Blank(KVLearnError):

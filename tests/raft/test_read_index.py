@@ -113,6 +113,17 @@ def test_a_leader_that_lost_its_place_serves_nobody():
     assert member.reads == []
 
 
+def test_reads_that_waited_are_forgotten_with_the_leadership():
+    """Whoever asked has asked somebody else by now."""
+    member = Member(terms=(1,)).lead()
+    member.raft.read_index("early")
+    member.hear(Heartbeat("n2", "n1", 3, 0))
+    member.lead()
+    member.hear(AppendResponse("n2", "n1", 4, member.raft.log.last_index))
+    member.hear(beat_ok("n2", 1, term=4), beat_ok("n3", 1, term=4))
+    assert member.raft.may_read() and member.reads == []
+
+
 def test_a_follower_asks_its_leader_and_is_told_the_index():
     net = Net(3)
     net.elect("n1")
