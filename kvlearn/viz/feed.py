@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from kvlearn.trace import Trace
@@ -20,6 +19,7 @@ from kvlearn.viz.timeline_rows import Row, RowCompiler, micros, thin
 
 LIMIT_BYTES = 3900  # of a payload; an update is 4,096 bytes with its envelope
 OPENING_ROWS = 60  # told with the first state, so that one can step back at once
+OPENING_ENTRIES = 200  # of the logs' ends; the older ones follow
 HISTORY_ROWS = 20_000  # kept for panels that open later; the trace itself has all
 CROWD_ROWS = 300  # more than this at once: heartbeats lose their dots (about six updates' worth)
 THRONG_ROWS = 600  # still more than this: all messages do
@@ -68,15 +68,15 @@ class Feed:
         """The trace was rewound: take back all that no longer stands in it."""
         trace, facts = self.trace, self._facts
         self.era = trace.era
-        same = 0
-        for record in islice(trace, min(len(trace), len(facts))):
-            if facts[same] != (record.time, record.event):
+        same, moment = 0, Moment(trace)
+        for record, told in zip(trace, facts):
+            if told != (record.time, record.event):
                 break
+            moment.apply(record)
             same += 1
-        # A row that stands for several records goes as a whole.
-        same = min([first for first, last in self._merged if first <= same <= last] + [same])
-        moment = Moment(trace)
-        moment.fold(trace[:same])
+        whole = min([first for first, last in self._merged if first <= same <= last] + [same])
+        if whole < same:  # a row that stands for several records goes as a whole
+            same, moment = whole, Moment.at(trace, whole - 1)
         self.compiler.begin(moment)
         self.read = same
         del facts[same:]
@@ -92,7 +92,7 @@ class Feed:
         rows = self.history[-OPENING_ROWS:]
         told = self._reset(now_s)
         told["state"] = self.compiler.state()
-        told["entries"] = self._entries(max(0, len(self.compiler.entries) - 200))
+        told["entries"] = self._entries(max(0, len(self.compiler.entries) - OPENING_ENTRIES))
         told["older"] = [row.wire() for row in rows]
         told["complete"] = len(rows) == self.read
         return told
@@ -100,10 +100,10 @@ class Feed:
     def hello(self, epoch: int, first: int, last: int, now_s: float) -> None:
         """A front end opened that has rows `first` to `last` of era `epoch`: tell it the rest."""
         behind = epoch != self.era or last < self.read - 1 - len(self.pending)
-        parts: list[dict] = []
+        parts = self._entry_parts()
         if behind:
-            self.pending, self._cut, self._told_entries = [], None, 0
-            parts = self._state_parts(now_s)
+            self.pending, self._cut = [], None
+            parts = self._state_parts(now_s) + parts
             first = self.read
         older = [row for row in self.history if row.seq < first]
         keep = older[-OPENING_ROWS:]
@@ -119,10 +119,13 @@ class Feed:
     def _state_parts(self, now_s: float) -> list[dict]:
         parts = [self._reset(now_s)]
         parts += [{"state": part} for part in packed(self.compiler.state())]
-        entries = self.compiler.entries
-        for part in reversed(list(packed(list(enumerate(entries))))):
-            parts.append({"entries": [[part[0][0], [entry for _, entry in part]]]})
         return parts
+
+    def _entry_parts(self) -> list[dict]:
+        """All entries, the newest first."""
+        numbered = list(enumerate(self.compiler.entries))
+        parts = packed(numbered, from_end=True)
+        return [{"entries": [[part[0][0], [entry for _, entry in part]]]} for part in parts]
 
     def _older(self, rows: list[Row]) -> list[dict]:
         wires = [row.wire() for row in rows]

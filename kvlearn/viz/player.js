@@ -56,7 +56,7 @@ class Timeline {
 
   clear() {
     Object.assign(this, { rows: [], place: 0, us: 0, head: 0, state: {}, packets: new Map(),
-      flying: new Set(), entries: [], story: [], epoch: -1, seq0: -1, complete: false });
+      flying: new Set(), entries: [], longest: 0, story: [], epoch: -1, seq0: -1, complete: false });
   }
 
   take(told) { // one update from Python
@@ -66,7 +66,12 @@ class Timeline {
       this.us = this.head = told.now;
       this.seq0 = told.seq;
     }
-    for (const [first, list] of told.entries || []) list.forEach((e, k) => (this.entries[first + k] = e));
+    for (const [first, list] of told.entries || []) {
+      list.forEach((entry, k) => {
+        this.entries[first + k] = entry;
+        this.longest = Math.max(this.longest, caption(entry[2])[0].length);
+      });
+    }
     for (const pair of told.state || []) this.remember(pair);
     if (told.older) this.prepend(told.older);
     if (told.cut !== undefined) this.cut(told.cut);
@@ -266,6 +271,11 @@ function rowOf([seq, us, text = "", patches = [], cause = null, weight = 0, pack
 
 function numbers(runs) { // (first, count), ... -> the numbers themselves
   return runs.flatMap(([first, count]) => Array.from({ length: count }, (_, k) => first + k));
+}
+
+function caption(label) { // "put a=1" -> what, and the verb below it
+  const [verb, ...rest] = label.split(" ");
+  return rest.length ? [rest.join(" "), verb] : [label, ""];
 }
 
 function isStory(row) { // worth a place on the time band: news, and new terms

@@ -248,8 +248,7 @@ class Logs {
     this.root = make("div", { class: "kv-logs" }, this.heads, this.strips);
     this.cells = new Map();
     this.flags = new Map();
-    this.measured = 0;
-    this.cell = NARROW; // grows with the longest command, never shrinks: nothing jumps back
+    this.cell = NARROW;
     this.stick = true; // stay at the newest entries until somebody scrolls back
   }
 
@@ -289,7 +288,7 @@ class Logs {
   scrolled() {
     const { scrollLeft, scrollWidth, clientWidth } = this.strips;
     this.stick = scrollLeft + clientWidth >= scrollWidth - 4;
-    this.strips.classList.toggle("kv-more", scrollLeft > 4);
+    this.strips.classList.toggle("kv-more", scrollLeft > PAD - 4);
     if (this.line) this.drawCells(this.line);
   }
 
@@ -305,7 +304,7 @@ class Logs {
       longest = Math.max(longest, this.last(line, name));
     }
     this.widen(line);
-    const wide = `${PAD + (longest + 1) * this.cell}px`;
+    const wide = `${PAD + longest * this.cell + 46}px`;
     if (this.lane.style.width !== wide) {
       this.lane.style.width = wide;
       if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
@@ -313,11 +312,8 @@ class Logs {
     this.drawCells(line);
   }
 
-  widen(line) {
-    for (; this.measured < line.entries.length; this.measured++) {
-      const label = line.entries[this.measured] ? line.entries[this.measured][2] : "";
-      this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * caption(label)[0].length));
-    }
+  widen(line) { // grows with the longest command, never shrinks: nothing jumps back
+    this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * line.longest));
     this.lane.style.setProperty("--kv-cell", `${this.cell - 4}px`);
   }
 
@@ -406,11 +402,6 @@ class Logs {
       }
     }
   }
-}
-
-function caption(label) { // "put a=1" -> what, and the verb below it
-  const [verb, ...rest] = label.split(" ");
-  return rest.length ? [rest.join(" "), verb] : [label, ""];
 }
 
 function shortNames(names) { // n2 n3 n4 n7 -> 2–4 7

@@ -257,6 +257,16 @@ def test_a_page_that_was_reloaded_is_told_everything_anew(bench, cluster):
     assert max(updates(bench)) <= UPDATE_BYTES
 
 
+def test_a_long_log_is_told_whole(cluster):
+    client = cluster.client()
+    for k in range(300):
+        client.put("key", f"value {k}")
+    bench = cluster.show()
+    assert len(json.dumps(bench.opening)) < 40_000
+    assert agree(Browser(bench), cluster)
+    assert max(updates(bench)) <= UPDATE_BYTES
+
+
 def test_a_panel_that_nobody_sees_sends_nothing(bench, browser, cluster):
     browser.send("bye")
     sent = len(bench.comm.log)
