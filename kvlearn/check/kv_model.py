@@ -1,0 +1,358 @@
+"""The model of etcd's keys: intervals, counts, lives of keys, and one revision for all of them.
+
+It is written from the interface's description alone and shares no code with the store, which it
+judges. Answers may carry revisions or not; what an answer does not say is not checked. Revisions
+make checking quick, because a write of revision 7 can only have come right after revision 6:
+
+>>> from kvlearn.kv.requests import Answer, DeleteResult, Header, Put, PutResult, DeleteRange
+>>> model = KV()
+>>> done = Answer(1, Header(revision=2), PutResult())
+>>> ok, state = model.step(model.init(), Put(b"a", b"1"), done)
+>>> ok, model.describe_state(state)
+(True, 'revision 2: a=1')
+>>> model.step(state, DeleteRange(b"a"), DeleteResult(deleted=2))[0]
+False
+
+Source: etcd api/etcdserverpb/rpc.proto. Differs: leases and compaction change nothing here yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+
+from kvlearn.check.histories import UNKNOWN, Operation
+from kvlearn.check.models import Model, by_key
+from kvlearn.kv.requests import (
+    FROM_KEY,
+    SORT_TARGETS,
+    DeleteRange,
+    DeleteResult,
+    KeyValue,
+    Put,
+    PutResult,
+    Range,
+    RangeResult,
+)
+
+
+class State:
+    """The pairs at one revision. `past` leads to earlier states, if somebody reads them."""
+
+    __slots__ = ("revision", "pairs", "past", "_hash")
+
+    def __init__(self, revision: int, pairs: dict[bytes, KeyValue], past: State | None, mark: int):
+        self.revision, self.pairs, self.past, self._hash = revision, pairs, past, mark
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        one, two = self, other
+        while one is not two:
+            if one is None or two is None or one._hash != two._hash:
+                return False
+            if one.revision != two.revision or one.pairs != two.pairs:
+                return False
+            one, two = one.past, two.past
+        return True
+
+
+class KV(Model):
+    """etcd's store: Put, Range and DeleteRange. `revision`: that of the store in the beginning."""
+
+    inputs = (Put, Range, DeleteRange)
+
+    def __init__(self, revision: int = 1):
+        self.first = revision
+        self.counts = True  # answers carry revisions, so states differ by them
+        self.remembers = True  # somebody reads the past
+        self.owned: frozenset[int] = frozenset()  # revisions that known writes made
+        self.shown: dict[int, KeyValue] = {}  # revision -> a pair that it made
+        self.last: int | None = None  # no known answer tells of a later revision
+
+    def init(self) -> State:
+        return State(self.first, {}, None, hash(self.first))
+
+    def step(self, state: State, input: Any, output: Any) -> tuple[bool, State]:
+        """Carry the request out, and compare what the answer says."""
+        revision, result = told(output)
+        if type(input) is Range:
+            return self._range(state, input, revision, result), state
+        if type(input) is Put:
+            ok, after = self._put(state, input, result, output is UNKNOWN)
+        else:
+            ok, after = self._delete(state, input, result)
+        if revision and revision != after.revision:
+            return False, after
+        if output is UNKNOWN and self.counts and after is not state:
+            ok = ok and self._may_fill(after.revision, input)
+        return ok, after
+
+    # Requests ---------------------------------------------------------------------------------
+
+    def _put(self, state: State, put: Put, result: Any, unknown: bool) -> tuple[bool, State]:
+        old = state.pairs.get(put.key)
+        if old is None and (put.ignore_value or put.ignore_lease):
+            return unknown, state  # it was refused
+        value = old.value if put.ignore_value else put.value
+        lease = old.lease if put.ignore_lease else put.lease
+        revision = state.revision + 1 if self.counts else state.revision
+        new = KeyValue(put.key, value, lease=lease)
+        if self.counts and old is None:
+            new = KeyValue(put.key, value, revision, revision, 1, lease)
+        elif self.counts:
+            new = KeyValue(put.key, value, old.create_revision, revision, old.version + 1, lease)
+        ok = True
+        if isinstance(result, PutResult) and put.prev_kv:
+            ok = agrees(result.prev_kv, old)
+        return ok, self._after(state, revision, [new])
+
+    def _delete(self, state: State, delete: DeleteRange, result: Any) -> tuple[bool, State]:
+        gone = pairs_in(state.pairs, delete.key, delete.range_end)
+        ok = True
+        if isinstance(result, DeleteResult):
+            ok = result.deleted == len(gone)
+            if ok and delete.prev_kv:
+                prev = result.prev_kvs
+                ok = len(prev) == len(gone) and all(map(agrees, prev, gone))
+        if not gone:
+            return ok, state
+        revision = state.revision + 1 if self.counts else state.revision
+        return ok, self._after(state, revision, [], gone)
+
+    def _after(
+        self, state: State, revision: int, new: list[KeyValue], gone: Sequence[KeyValue] = ()
+    ) -> State:
+        pairs = dict(state.pairs)
+        mark = state._hash ^ hash(state.revision) ^ hash(revision)
+        for kv in gone:
+            mark ^= hash(pairs.pop(kv.key))
+        for kv in new:
+            if kv.key in pairs:
+                mark ^= hash(pairs[kv.key])
+            pairs[kv.key] = kv
+            mark ^= hash(kv)
+        return State(revision, pairs, state if self.remembers else None, mark)
+
+    def _range(self, state: State, ask: Range, revision: int, result: Any) -> bool:
+        if revision and revision != state.revision:
+            return False
+        if not isinstance(result, RangeResult):
+            return True
+        seen: State | None = state
+        if ask.revision > 0:
+            while seen is not None and seen.revision > ask.revision:
+                seen = seen.past
+            if seen is None or ask.revision > state.revision:
+                return False  # the future, or before the beginning
+        return answers(ask, pairs_in(seen.pairs, ask.key, ask.range_end), result)
+
+    def _may_fill(self, revision: int, input: Any) -> bool:
+        """Whether an unknown write can have made this revision, for all that answers tell."""
+        if revision in self.owned or (self.last is not None and revision > self.last):
+            return False
+        shown = self.shown.get(revision)
+        if shown is None:
+            return True
+        return type(input) is Put and input.key == shown.key and shown.value in (b"", input.value)
+
+    # What helps the search ----------------------------------------------------------------------
+
+    def partition(self, history: Sequence[Operation]) -> dict[Any, list[Operation]]:
+        """One part, since a revision counts the changes of all keys; but if no answer has one and
+        nobody asks for an interval, a part for each key."""
+        single = all(not getattr(op.input, "range_end", b"") for op in history)
+        if not single or any(map(counts_revisions, history)):
+            return {None: list(history)}
+        return by_key(history)
+
+    def is_read(self, input: Any, output: Any) -> bool:
+        """A delete that found nothing is a read."""
+        return type(input) is Range or deletes_nothing(input, output)
+
+    def due(self, input: Any, output: Any) -> int | None:
+        """A write of revision r comes right after r - 1; a read that saw r comes at r."""
+        revision, _ = told(output)
+        if not revision or self.is_read(input, output):
+            return revision or None
+        return revision - 1
+
+    def clock(self, state: State) -> int:
+        return state.revision
+
+    def fit(self, known, optional):
+        """Which revision was made by whom is told by the answers; unknown writes fill the gaps."""
+        fitted = KV(self.first)
+        everything = [op for op in (*known, *optional) if op.known]
+        fitted.counts = any(map(counts_revisions, everything))
+        fitted.remembers = any(getattr(op.input, "revision", 0) > 0 for op in everything)
+        owned = set()
+        for op in everything:
+            revision, result = told(op.output)
+            if revision and not self.is_read(op.input, op.output):
+                owned.add(revision)
+            for kv in pairs_of(result):
+                if kv.mod_revision:
+                    fitted.shown[kv.mod_revision] = kv
+        fitted.owned = frozenset(owned)
+        revisions = [told(op.output)[0] for op in known]
+        if fitted.counts and all(revisions):
+            fitted.last = max(revisions, default=self.first)
+        if fitted.counts:
+            return fitted, list(optional)
+        return fitted, [op for op in optional if matters(op.input, known)]
+
+    def describe_operation(self, input: Any, output: Any) -> str:
+        """`get a → a=1 (revision 5)`."""
+        if output is UNKNOWN:
+            return f"{input} → ?"
+        revision, result = told(output)
+        done = f"{input}" if result is None else f"{input} → {result}"
+        return f"{done} (revision {revision})" if revision else done
+
+    def describe_state(self, state: State) -> str:
+        """`revision 5: a=1 b=2`."""
+        pairs = " ".join(str(state.pairs[key]) for key in sorted(state.pairs)) or "no keys"
+        return f"revision {state.revision}: {pairs}" if self.counts else pairs
+
+
+# Answers ------------------------------------------------------------------------------------
+
+
+def told(output: Any) -> tuple[int, Any]:
+    """The revision (0: not told) and the result in an Answer, a client's reply or a bare result."""
+    header = getattr(output, "header", None)
+    if header is not None:
+        return header.revision, output.result
+    return 0, None if output is UNKNOWN else output
+
+
+def pairs_of(result: Any) -> Sequence[KeyValue]:
+    """The pairs that a result shows."""
+    if isinstance(result, PutResult):
+        return () if result.prev_kv is None else (result.prev_kv,)
+    return getattr(result, "kvs", None) or getattr(result, "prev_kvs", ())
+
+
+def tells_revision(output: Any) -> bool:
+    """Whether an answer says anything about revisions, in its header or of a pair."""
+    revision, result = told(output)
+    return bool(revision) or any(kv.mod_revision or kv.version for kv in pairs_of(result))
+
+
+def asks_revision(input: Any) -> bool:
+    """Whether the answer to a read depends on revisions, even if it shows none."""
+    if type(input) is not Range:
+        return False
+    by_number = input.sort_target in ("version", "create", "mod")
+    return input.revision > 0 or by_number or any(_filters(input))
+
+
+def counts_revisions(operation: Operation) -> bool:
+    """Whether revisions matter to an operation."""
+    return tells_revision(operation.told) or asks_revision(operation.input)
+
+
+def deletes_nothing(input: Any, output: Any) -> bool:
+    """Whether a delete was told that there was nothing."""
+    result = told(output)[1]
+    return type(input) is DeleteRange and isinstance(result, DeleteResult) and not result.deleted
+
+
+def agrees(shown: KeyValue | None, held: KeyValue | None, keys_only: bool = False) -> bool:
+    """Whether a pair that was shown is the one that is held; what it does not tell is not asked."""
+    if shown is None or held is None:
+        return shown is held
+    if shown.key != held.key or shown.value != (b"" if keys_only else held.value):
+        return False
+    if not held.mod_revision:
+        return True  # nobody counts in this history
+    return all(
+        said in (0, is_)
+        for said, is_ in (
+            (shown.create_revision, held.create_revision),
+            (shown.mod_revision, held.mod_revision),
+            (shown.version, held.version),
+        )
+    ) and (not shown.version or shown.lease == held.lease)
+
+
+def covers(key: bytes, range_end: bytes, other: bytes) -> bool:
+    """Whether `other` lies in the interval: one key, all from `key` on, or up to `range_end`."""
+    if not range_end:
+        return key == other
+    return key <= other and (range_end == FROM_KEY or other < range_end)
+
+
+def pairs_in(pairs: dict[bytes, KeyValue], key: bytes, range_end: bytes) -> list[KeyValue]:
+    """The pairs of an interval, in key order."""
+    if not range_end:
+        return [pairs[key]] if key in pairs else []
+    return [pairs[other] for other in sorted(pairs) if covers(key, range_end, other)]
+
+
+def answers(ask: Range, found: list[KeyValue], result: RangeResult) -> bool:
+    """Whether `result` answers `ask` where the interval holds `found`. Pairs that are equal in what
+    they are sorted by may come in any order."""
+    if result.count != len(found) and (result.count or ask.count_only):
+        return False  # a count of 0 beside pairs: whoever wrote it down left it out
+    if ask.count_only:
+        return not result.kvs
+    passed = [kv for kv in found if _passes(ask, kv)]
+    field = attrgetter(SORT_TARGETS[ask.sort_target])
+    filtered = any(_filters(ask))
+    if ask.limit > 0 and ask.sort_order == "none" and not filtered:
+        passed = passed[: ask.limit + 1]  # etcd sorts what it has collected, which is no more
+    passed.sort(key=field, reverse=ask.sort_order == "descend")
+    more = 0 < ask.limit < len(passed)
+    wanted = passed[: ask.limit] if more else passed
+    if len(result.kvs) != len(wanted) or result.more != more:
+        return False
+    held = {kv.key: kv for kv in passed}
+    shown = [held.get(kv.key) for kv in result.kvs]
+    return (
+        len({kv.key for kv in result.kvs}) == len(wanted)
+        and all(agrees(kv, is_, ask.keys_only) for kv, is_ in zip(result.kvs, shown))
+        and [field(kv) for kv in shown] == [field(kv) for kv in wanted]
+    )
+
+
+def _filters(ask: Range) -> tuple[int, ...]:
+    return (
+        ask.min_mod_revision,
+        ask.max_mod_revision,
+        ask.min_create_revision,
+        ask.max_create_revision,
+    )
+
+
+def _passes(ask: Range, kv: KeyValue) -> bool:
+    low, high, created_low, created_high = _filters(ask)
+    return (
+        (not low or kv.mod_revision >= low)
+        and (not high or kv.mod_revision <= high)
+        and (not created_low or kv.create_revision >= created_low)
+        and (not created_high or kv.create_revision <= created_high)
+    )
+
+
+def matters(input: Any, known: Sequence[Operation]) -> bool:
+    """Whether an optional write can change what any known operation was answered."""
+    for op in known:
+        ask, result = op.input, told(op.output)[1]
+        if type(ask) is Put and not (ask.prev_kv or ask.ignore_value or ask.ignore_lease):
+            continue
+        end = getattr(ask, "range_end", b"")
+        if type(input) is not Put:
+            # Two intervals: asking each one's first key is enough to see whether they meet.
+            if covers(ask.key, end, input.key) or covers(input.key, input.range_end, ask.key):
+                return True
+        elif covers(ask.key, end, input.key):
+            plain = type(ask) is Range and not (ask.keys_only or ask.limit or ask.count_only)
+            if not plain or any(
+                (kv.key, kv.value) == (input.key, input.value) for kv in pairs_of(result)
+            ):
+                return True
+    return False
