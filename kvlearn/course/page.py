@@ -21,6 +21,7 @@ from kvlearn.viz.theme import MONO_CSS, TONES
 MONO = escape(MONO_CSS)  # its quotes would end a style attribute
 MARKS = {"good": "✓", "fault": "✗", "open": "○", "plain": ""}
 COLOURS = {name: css for name, (css, _, _) in TONES.items()}
+BLOCK = f"var(--jp-cell-editor-background,{COLOURS['sunken']})"  # behind code
 MOOD_COLOURS = {"good": "good", "fault": "fault", "open": "line", "plain": "line"}
 WIDE = 100  # columns of the plain form
 
@@ -121,7 +122,7 @@ class Code:
 
         style = (
             f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
-            f"background:{COLOURS['sunken']};color:{COLOURS['ink']};padding:8px 10px;margin:6px 0;"
+            f"background:{BLOCK};color:{COLOURS['ink']};padding:8px 10px;margin:6px 0;"
             "overflow-x:auto;white-space:pre;border-radius:3px;"
         )
         told = escape(self.source) if self.plain else coloured(self.source)

@@ -28,7 +28,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from kvlearn.course.page import COLOURS, MONO, Card, Code, Fold, Words
+from kvlearn.course.page import BLOCK, COLOURS, MONO, Card, Code, Fold, Words
 from kvlearn.errors import Blank
 from kvlearn.raft.raft import Raft
 
@@ -259,7 +259,7 @@ class Changes:
             )
         style = (
             f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
-            f"background:{COLOURS['sunken']};padding:8px 10px;margin:6px 0;overflow-x:auto;"
+            f"background:{BLOCK};padding:8px 10px;margin:6px 0;overflow-x:auto;"
             "white-space:pre;border-radius:3px;"
         )
         return f"<div style='{style}'>{told}</div>" + Words(self._legend(), dim=True).html()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -63,6 +64,12 @@ def test_every_rule_says_all_that_a_lesson_needs(rule):
     assert f"def {rule}(" in told and '"""' not in told
     last = inspect.getsource(method).splitlines()[-1].strip()
     assert last in told and last in str(card)
+
+
+def test_no_rule_is_missing():
+    source = inspect.getsource(Raft)
+    rules = source[source.index("    # Rules ---") :]
+    assert re.findall(r"^    def (\w+)", rules, re.MULTILINE) == list(GUARDS)
 
 
 def test_every_mutant_breaks_a_rule_that_lessons_can_show():
@@ -176,8 +183,6 @@ def test_a_chart_has_a_dot_a_run_and_a_median_a_setting():
 
 
 def test_no_dot_leaves_the_chart():
-    import re
-
     measured = {f"{n} nodes": [0.001 * 1.3**k for k in range(40)] for n in range(3)}
     picture = strips(measured, "time")
     for x in re.findall(r'<circle cx="([\d.]+)"', picture.svg()):
