@@ -5,6 +5,8 @@
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
+* `check.sweep(workload, seeds)`: clients and faults under many seeds, a table with a row a seed;
+  `check.replay(row)` plays one again, `check.shrink(row)` finds a smaller run that breaks the same.
 
 Every answer is a list of verdicts: the promise, whether it was kept, and one sentence that says
 why, with the record that broke it and the seed that shows it again.
@@ -24,7 +26,11 @@ from kvlearn.check.invariants import Invariants, invariants
 from kvlearn.check.kv_model import KV
 from kvlearn.check.linearizable import Linearizability, linearizable
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register
+from kvlearn.check.nemesis import NEMESES, Nemesis
+from kvlearn.check.shrink import shrink
+from kvlearn.check.sweep import Case, Run, replay, sweep
 from kvlearn.check.verdict import Verdict, Verdicts
+from kvlearn.check.workloads import WORKLOADS, Chaos
 
 __all__ = [
     "Append",
@@ -32,19 +38,28 @@ __all__ = [
     "AppendText",
     "Cas",
     "CasRegister",
+    "Case",
+    "Chaos",
     "Invariants",
     "KV",
     "Linearizability",
     "Model",
+    "NEMESES",
+    "Nemesis",
     "Operation",
     "Read",
     "Register",
+    "Run",
     "UNKNOWN",
     "Verdict",
     "Verdicts",
+    "WORKLOADS",
     "Write",
     "history_of",
     "invariants",
     "linearizable",
     "load_jepsen",
+    "replay",
+    "shrink",
+    "sweep",
 ]

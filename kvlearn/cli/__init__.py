@@ -26,6 +26,7 @@ COMMANDS = {
     "lab": ("kvlearn.cli.lab", "lab", "set up if need be and open JupyterLab on the notebooks"),
     "test": ("kvlearn.cli.testing", "test", "set up if need be and run the tests"),
     "play": ("kvlearn.sim.script", "core", "play a transcript"),
+    "sweep": ("kvlearn.cli.sweep", "core", "play a workload with faults under many seeds"),
     "bench": ("kvlearn.cli.bench", "core", "the measurements, as a table"),
     "doctor": ("kvlearn.cli.doctor", "", "what is installed, what is missing, how to mend it"),
     "clean-notebooks": ("kvlearn.cli.notebooks", "", "take what running leaves out of notebooks"),

@@ -1,0 +1,183 @@
+"""Every kind of trouble strikes as it says, and leaves nothing behind when it is over."""
+
+from __future__ import annotations
+
+import pickle
+from random import Random
+
+import pytest
+
+from kvlearn import Cluster, check
+from kvlearn.check.hand import Act, Hand
+from kvlearn.check.nemesis import NEMESES, Trouble, nemeses_named
+from kvlearn.events import Crashed
+from kvlearn.kv.requests import Put, Range
+
+every_one = pytest.mark.parametrize("nemesis", NEMESES.values(), ids=str)
+
+
+def busy(size: int = 5, seed: int = 7) -> Hand:
+    """A hand on a cluster with a leader that saves something just now."""
+    cluster = Cluster(size, seed=seed)
+    leader = cluster.wait_for_leader()
+    cluster.run(1.0)
+    hand = Hand(cluster)
+    hand.ask("c1", leader, Put(b"a", b"1"))
+    return hand
+
+
+def state(cluster: Cluster) -> tuple:
+    """All that a nemesis may change."""
+    nodes = cluster.nodes.items()
+    return (
+        cluster.cuts,
+        repr(cluster.links),
+        [(node.alive, node.paused, node.fsync_s) for _, node in nodes],
+        [cluster.clock(name).rate for name, _ in nodes],
+    )
+
+
+@every_one
+@pytest.mark.parametrize("size", [3, 5])
+def test_it_strikes_and_leaves_nothing_behind(nemesis, size):
+    for seed in range(8):
+        hand, rng = busy(size), Random(seed)
+        fair = state(hand.cluster)
+        acts = len(hand.acts)
+        nemesis.strike(hand, rng)
+        assert len(hand.acts) > acts, "it found nothing to do"
+        if nemesis.name != "reboot":
+            assert state(hand.cluster) != fair
+        nemesis.calm(hand, rng)
+        assert state(hand.cluster) == fair
+
+
+@every_one
+def test_it_travels_to_other_processes(nemesis):
+    there, here = busy(), busy()
+    pickle.loads(pickle.dumps(nemesis)).strike(there, Random(2))
+    nemesis.strike(here, Random(2))
+    assert there.acts == here.acts
+
+
+def reach(cluster: Cluster) -> dict[str, set[str]]:
+    """Whom each node can talk to in both directions, itself included."""
+    cuts = set(cluster.cuts)
+    return {
+        a: {b for b in cluster.nodes if (a, b) not in cuts and (b, a) not in cuts}
+        for a in cluster.nodes
+    }
+
+
+@pytest.mark.parametrize("size", [4, 5, 7, 9])
+def test_in_a_ring_everybody_has_a_majority_of_its_own(size):
+    hand = Hand(Cluster(size, seed=1))
+    NEMESES["ring"].strike(hand, Random(1))
+    seen = list(reach(hand.cluster).values())
+    assert all(len(group) > size / 2 for group in seen)
+    assert len({frozenset(group) for group in seen}) == size
+
+
+@pytest.mark.parametrize("size", [3, 5, 9])
+def test_over_a_bridge_only_one_node_goes(size):
+    hand = Hand(Cluster(size, seed=1))
+    NEMESES["bridge"].strike(hand, Random(1))
+    seen = reach(hand.cluster)
+    assert [len(group) for group in seen.values()].count(size) == 1
+    assert sum(len(group) == (size - 1) // 2 + 1 for group in seen.values()) == size - 1
+
+
+def test_a_leader_is_left_without_a_majority():
+    for seed in range(10):
+        hand = busy(5)
+        leader = hand.cluster.leader
+        NEMESES["leader"].strike(hand, Random(seed))
+        assert 1 <= len(reach(hand.cluster)[leader]) <= 2
+
+
+def test_one_way_links_work_in_the_other_direction():
+    hand = busy(5)
+    NEMESES["one_way"].strike(hand, Random(3))
+    assert hand.cluster.cuts
+    assert any((b, a) not in hand.cluster.cuts for a, b in hand.cluster.cuts)
+
+
+def test_a_torn_write_hits_a_node_that_saves():
+    hand = busy()
+    (leader,) = hand.leaders()
+    assert [name for name in hand.cluster.nodes if hand.cluster.disk(name).saving] == [leader]
+    NEMESES["torn"].strike(hand, Random(1))
+    assert [r.node for r in hand.cluster.trace.of(Crashed)] == [leader]
+    hand = Hand(Cluster(3, seed=7))
+    NEMESES["torn"].strike(hand, Random(1))
+    assert hand.acts == [], "nobody saves, so there is nothing to tear"
+
+
+def test_a_slow_disk_delays_what_it_is_asked_to_keep():
+    took = []
+    for fsync_s in (0.001, 0.3):
+        hand = Hand(Cluster(3, seed=7))
+        leader = hand.cluster.wait_for_leader()
+        hand.cluster.run(1.0)
+        for name in hand.cluster.nodes:
+            hand.do("disk", name, (fsync_s, fsync_s))
+        number = hand.ask("c1", leader, Put(b"a", b"1"))
+        hand.cluster.run(2.0)
+        operation = hand.cluster.operation(number)
+        took.append(operation.return_s - operation.call_s)
+        assert not hand.cluster.disk(leader).saving
+    assert took[0] < 0.05 and took[1] > 0.3
+
+
+def test_an_actor_strikes_and_calms_in_turn():
+    hand = busy()
+    actor = Trouble(NEMESES["pause"], hand, Random(4))
+    told = []
+    for _ in range(6):
+        hand.cluster.run_to(actor.due)
+        actor.wake(hand)
+        told.append([act.verb for act in hand.acts[1:]])
+    assert told[-1] == ["pause", "resume"] * 3
+    assert actor.due > hand.now
+
+
+def test_a_nemesis_that_does_not_exist():
+    with pytest.raises(ValueError, match="there is no nemesis 'crush'; there are crash, "):
+        nemeses_named(("crush",))
+
+
+# The hand -----------------------------------------------------------------------------------
+
+
+def test_what_a_hand_did_can_be_done_again():
+    hand = busy()
+    rng = Random(5)
+    for k, nemesis in enumerate(NEMESES.values()):
+        nemesis.strike(hand, rng)
+        hand.ask("c2", rng.choice(list(hand.cluster.nodes)), Range(b"a"))
+        hand.cluster.run_to(hand.now + 0.3)
+        if k % 2:
+            nemesis.calm(hand, rng)
+    hand.mend()
+    hand.cluster.run_to(hand.now + 5)
+    again = Cluster(5, seed=7)
+    again.wait_for_leader()
+    again.run(1.0)
+    other = Hand(again)
+    other.repeat(hand.acts)
+    again.run_to(hand.now)
+    assert other.acts == hand.acts
+    assert list(again.trace.lines()) == list(hand.cluster.trace.lines())
+    assert check.invariants(again).ok
+
+
+def test_what_makes_no_sense_is_left_out_of_a_repetition():
+    hand = Hand(Cluster(3, seed=7))
+    acts = [Act(0.5, "restart", ("n1",)), Act(0.6, "give_up", (9,)), Act(0.7, "crash", ("n1",))]
+    hand.repeat([*acts, Act(2.0, "restart", ("n1",))], until_s=1.0)
+    assert [str(act) for act in hand.acts] == [" 0.700000 s  crash n1"]
+
+
+def test_a_verb_that_a_hand_does_not_know():
+    with pytest.raises(ValueError, match="a hand cannot 'shake'; it can crash, restart"):
+        Hand(Cluster(1)).do("shake", "n1")
