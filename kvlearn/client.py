@@ -240,7 +240,7 @@ class Client:
             else:
                 return Reply(answer.header, answer.result)
             self._turn += 1
-            if self._turn % len(endpoints) == 0 or len(endpoints) == 1:
+            if self._turn % len(endpoints) == 0:
                 channel.wait(RETRY_S)
 
     def __repr__(self) -> str:

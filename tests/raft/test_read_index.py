@@ -79,6 +79,14 @@ def test_a_lost_round_is_asked_again_with_the_next_heartbeat():
     assert {str(m) for m in member.drive()} == {"Beat r1"}
 
 
+def test_when_no_read_waits_heartbeats_ask_for_nothing():
+    member = leading()
+    member.raft.read_index("r"), member.drive()
+    member.hear(beat_ok("n2", 1))
+    member.raft.tick()
+    assert {str(m) for m in member.drive()} == {"Beat"}
+
+
 def test_the_read_waits_at_the_commit_index_of_its_coming():
     member = leading()
     member.raft.propose("x"), member.drive()
