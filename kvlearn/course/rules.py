@@ -268,4 +268,4 @@ class Changes:
         return textwrap.indent("\n".join(self.lines), "    ") + f"\n{self._legend()}"
 
     def _legend(self) -> str:
-        return f"- {self.first}   + {self.second}"
+        return f"- only {self.first}, + only {self.second}"

@@ -80,7 +80,7 @@ def test_every_mutant_breaks_a_rule_that_lessons_can_show():
 def test_a_mutant_is_shown_beside_what_it_breaks(mutant):
     card = show(mutant)
     told = text_of(card._repr_html_())
-    assert mutant.rule in told and "- Raft   + " + mutant.__name__ in str(card)
+    assert mutant.rule in told and f"- only Raft, + only {mutant.__name__}" in str(card)
     assert any(line.strip().startswith("+ ") for line in str(card).splitlines())
 
 
@@ -90,7 +90,7 @@ def test_a_student_s_class_is_compared_with_what_can_be_read():
             return self.vote is None
 
     card = str(show(Mine))
-    assert "- Raft   + Mine" in card
+    assert "- only Raft, + only Mine" in card
     assert "-     return self.vote in (None, candidate)" in card
     assert "+     return self.vote is None" in card
 
