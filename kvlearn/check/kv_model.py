@@ -23,9 +23,9 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.check.histories import UNKNOWN, Operation
-from kvlearn.check.models import Model, by_key
+from kvlearn.check.ledger import Ledger, covers, is_read, pairs_of, told
+from kvlearn.check.models import LOST, Model, by_key
 from kvlearn.kv.requests import (
-    FROM_KEY,
     SORT_TARGETS,
     DeleteRange,
     DeleteResult,
@@ -68,9 +68,9 @@ class KV(Model):
         self.first = revision
         self.counts = True  # answers carry revisions, so states differ by them
         self.remembers = True  # somebody reads the past
-        self.owned: frozenset[int] = frozenset()  # revisions that known writes made
-        self.shown: dict[int, KeyValue] = {}  # revision -> a pair that it made
-        self.last: int | None = None  # no known answer tells of a later revision
+        self.ledger: Ledger | None = None  # what the answers tell; None: not fitted
+        self.moments: dict[Any, int] = {}  # put without an answer -> its revision, if it has one
+        self.by_value = True  # somebody asks for an order by value
 
     def init(self) -> State:
         return State(self.first, {}, None, hash(self.first))
@@ -86,8 +86,8 @@ class KV(Model):
             ok, after = self._delete(state, input, result)
         if revision and revision != after.revision:
             return False, after
-        if output is UNKNOWN and self.counts and after is not state:
-            ok = ok and self._may_fill(after.revision, input)
+        if output is UNKNOWN and self.counts and self.ledger and after is not state:
+            ok = ok and self.ledger.may_make(after.revision, input)
         return ok, after
 
     # Requests ---------------------------------------------------------------------------------
@@ -97,6 +97,8 @@ class KV(Model):
         if old is None and (put.ignore_value or put.ignore_lease):
             return unknown, state  # it was refused
         value = old.value if put.ignore_value else put.value
+        if self.ledger and not self.by_value and (put.key, value) not in self.ledger.values:
+            value = LOST  # nobody saw it: one such value is like the other
         lease = old.lease if put.ignore_lease else put.lease
         revision = state.revision + 1 if self.counts else state.revision
         new = KeyValue(put.key, value, lease=lease)
@@ -149,15 +151,6 @@ class KV(Model):
                 return False  # the future, or before the beginning
         return answers(ask, pairs_in(seen.pairs, ask.key, ask.range_end), result)
 
-    def _may_fill(self, revision: int, input: Any) -> bool:
-        """Whether an unknown write can have made this revision, for all that answers tell."""
-        if revision in self.owned or (self.last is not None and revision > self.last):
-            return False
-        shown = self.shown.get(revision)
-        if shown is None:
-            return True
-        return type(input) is Put and input.key == shown.key and shown.value in (b"", input.value)
-
     # What helps the search ----------------------------------------------------------------------
 
     def partition(self, history: Sequence[Operation]) -> dict[Any, list[Operation]]:
@@ -170,36 +163,37 @@ class KV(Model):
 
     def is_read(self, input: Any, output: Any) -> bool:
         """A delete that found nothing is a read."""
-        return type(input) is Range or deletes_nothing(input, output)
+        return is_read(input, output)
 
     def due(self, input: Any, output: Any) -> int | None:
         """A write of revision r comes right after r - 1; a read that saw r comes at r."""
+        if output is UNKNOWN:
+            return self.moments[input] - 1 if input in self.moments else None
         revision, _ = told(output)
         if not revision or self.is_read(input, output):
             return revision or None
         return revision - 1
 
+    def likeness(self, input: Any) -> Any:
+        """Two puts of a key are alike if nobody saw either."""
+        if type(input) is Put and self.ledger and not self.by_value:
+            if (input.key, input.value) not in self.ledger.values and not input.ignore_value:
+                return input.key, input.lease, input.ignore_lease
+        return input
+
     def clock(self, state: State) -> int:
         return state.revision
 
     def fit(self, known, optional):
-        """Which revision was made by whom is told by the answers; unknown writes fill the gaps."""
+        """What answers tell about revisions bounds what unknown writes can have done."""
         fitted = KV(self.first)
         everything = [op for op in (*known, *optional) if op.known]
         fitted.counts = any(map(counts_revisions, everything))
         fitted.remembers = any(getattr(op.input, "revision", 0) > 0 for op in everything)
-        owned = set()
-        for op in everything:
-            revision, result = told(op.output)
-            if revision and not self.is_read(op.input, op.output):
-                owned.add(revision)
-            for kv in pairs_of(result):
-                if kv.mod_revision:
-                    fitted.shown[kv.mod_revision] = kv
-        fitted.owned = frozenset(owned)
-        revisions = [told(op.output)[0] for op in known]
-        if fitted.counts and all(revisions):
-            fitted.last = max(revisions, default=self.first)
+        fitted.by_value = any(getattr(op.input, "sort_target", "") == "value" for op in everything)
+        fitted.ledger = Ledger(everything, known)
+        if fitted.counts:
+            fitted.moments = fitted.ledger.moments([op.input for op in (*known, *optional)])
         if fitted.counts:
             return fitted, list(optional)
         return fitted, [op for op in optional if matters(op.input, known)]
@@ -221,21 +215,6 @@ class KV(Model):
 # Answers ------------------------------------------------------------------------------------
 
 
-def told(output: Any) -> tuple[int, Any]:
-    """The revision (0: not told) and the result in an Answer, a client's reply or a bare result."""
-    header = getattr(output, "header", None)
-    if header is not None:
-        return header.revision, output.result
-    return 0, None if output is UNKNOWN else output
-
-
-def pairs_of(result: Any) -> Sequence[KeyValue]:
-    """The pairs that a result shows."""
-    if isinstance(result, PutResult):
-        return () if result.prev_kv is None else (result.prev_kv,)
-    return getattr(result, "kvs", None) or getattr(result, "prev_kvs", ())
-
-
 def tells_revision(output: Any) -> bool:
     """Whether an answer says anything about revisions, in its header or of a pair."""
     revision, result = told(output)
@@ -255,12 +234,6 @@ def counts_revisions(operation: Operation) -> bool:
     return tells_revision(operation.told) or asks_revision(operation.input)
 
 
-def deletes_nothing(input: Any, output: Any) -> bool:
-    """Whether a delete was told that there was nothing."""
-    result = told(output)[1]
-    return type(input) is DeleteRange and isinstance(result, DeleteResult) and not result.deleted
-
-
 def agrees(shown: KeyValue | None, held: KeyValue | None, keys_only: bool = False) -> bool:
     """Whether a pair that was shown is the one that is held; what it does not tell is not asked."""
     if shown is None or held is None:
@@ -277,13 +250,6 @@ def agrees(shown: KeyValue | None, held: KeyValue | None, keys_only: bool = Fals
             (shown.version, held.version),
         )
     ) and (not shown.version or shown.lease == held.lease)
-
-
-def covers(key: bytes, range_end: bytes, other: bytes) -> bool:
-    """Whether `other` lies in the interval: one key, all from `key` on, or up to `range_end`."""
-    if not range_end:
-        return key == other
-    return key <= other and (range_end == FROM_KEY or other < range_end)
 
 
 def pairs_in(pairs: dict[bytes, KeyValue], key: bytes, range_end: bytes) -> list[KeyValue]:

@@ -79,9 +79,9 @@ class Search:
         model = self.model
         self.reads = [model.is_read(op.input, op.output) for op in self.known]
         self.due = [model.due(op.input, op.output) for op in self.known]
-        self.clocked = any(due is not None for due in self.due)
         self.fleeting = model.fleeting(self.known, self.optional)
         self._sort_optional()
+        self.clocked = any(due is not None for due in (*self.due, *self.waiting))
         self.order: list[Operation] = []
         self.stuck: Operation | None = None
         self.verdict = ""
@@ -99,15 +99,16 @@ class Search:
         self.waiting: dict[int | None, list[int]] = {}
         self.answers: list[Any] = []
         self.twin: list[int] = []  # the optional operation that must be used before: -1: none
-        last: dict[Any, int] = {}  # input -> the newest with it
+        last: dict[Any, int] = {}  # likeness -> the newest that has it
         for number, op in enumerate(self.optional):
             due = self.model.due(op.input, op.told)
             answer = UNKNOWN if due is None else op.told
             self.answers.append(answer)
             self.waiting.setdefault(due, []).append(number)
-            self.twin.append(last.get(op.input, -1) if due is None else -1)
+            like = self.model.likeness(op.input)
+            self.twin.append(last.get(like, -1) if due is None else -1)
             if due is None:
-                last[op.input] = number
+                last[like] = number
         self.optional_calls = [op.call_s for op in self.optional]
 
     def run(self) -> str:
