@@ -112,7 +112,7 @@ class Bench {
     const { line } = this;
     const names = Object.keys(line.state).filter((key) => key.endsWith(".role"))
       .map((key) => key.slice(0, -5)).sort(natural);
-    if (names.join() !== (this.names || []).join()) this.setNames(names);
+    if (names.length && names.join() !== (this.names || []).join()) this.setNames(names);
     const row = line.row();
     say(this.what, line.text(row));
     say(this.why, line.why(row));
@@ -307,7 +307,7 @@ export default () => { // once for each model: its views share one timeline
     render({ model, el }) {
       const bench = new Bench(model, line, el);
       const first = line.rows.length ? line.rows[0].seq : line.seq0 + 1;
-      if (!views++) model.send({ op: "hello", epoch: line.epoch, first, last: line.lastSeq() });
+      if (!views++) model.send({ op: "hello", who: line.who, epoch: line.epoch, first, last: line.lastSeq() });
       return () => {
         bench.close();
         if (!--views) model.send({ op: "bye" });

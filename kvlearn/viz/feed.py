@@ -39,7 +39,8 @@ class Feed:
         self.compiler = RowCompiler()
         self.history: list[Row] = []
         self.pending: list[Row] = []
-        self.backlog: Iterator[dict] = iter(())  # older rows for a panel that has just opened
+        self.anew: list[dict] = []  # the state, for a page that opened late: before all else
+        self.backlog: Iterator[dict] = iter(())  # older rows for a page that opened: after all else
         self.thinned = 0  # records that were told without their dots since the last payload
         self._facts: list[tuple] = []  # (time, event) of what was read: to compare after a rewind
         self._told_entries = 0
@@ -91,29 +92,33 @@ class Feed:
         """The state as it stands, with the last few rows: what a widget is made with."""
         rows = self.history[-OPENING_ROWS:]
         told = self._reset(now_s)
+        self._told_entries = len(self.compiler.entries)
         told["state"] = self.compiler.state()
         told["entries"] = self._entries(max(0, len(self.compiler.entries) - OPENING_ENTRIES))
         told["older"] = [row.wire() for row in rows]
         told["complete"] = len(rows) == self.read
         return told
 
-    def hello(self, epoch: int, first: int, last: int, now_s: float) -> None:
-        """A front end opened that has rows `first` to `last` of era `epoch`: tell it the rest."""
+    def hello(self, who: str, epoch: int, first: int, last: int, now_s: float) -> None:
+        """Page `who` opened, and has rows `first` to `last` of era `epoch`: tell it the rest.
+
+        Other pages pass over what is told to `who`.
+        """
         behind = epoch != self.era or last < self.read - 1 - len(self.pending)
-        parts = self._entry_parts()
-        if behind:
-            self.pending, self._cut = [], None
-            parts = self._state_parts(now_s) + parts
+        entries = self._entry_parts()
+        if behind:  # rows that are still pending are part of this state, and are passed over
+            state = self._state_parts(now_s) + entries[:1]
+            self.anew += [{"who": who, **part} for part in state]
             first = self.read
         older = [row for row in self.history if row.seq < first]
         keep = older[-OPENING_ROWS:]
         older = self._thin(older[:-OPENING_ROWS]) + keep
         self.thinned = 0  # that was history: nobody waits to see it drawn
         whole = not older or len(self.history) == self.read
-        self.backlog = iter([*parts, *self._older(older), {"complete": whole}])
+        parts = [*entries, *self._older(older), {"complete": whole}]
+        self.backlog = iter([{"who": who, **part} for part in parts])
 
     def _reset(self, now_s: float) -> dict:
-        self._told_entries = len(self.compiler.entries)
         return {"reset": self.era, "seq": self.read - 1, "now": micros(now_s)}
 
     def _state_parts(self, now_s: float) -> list[dict]:
@@ -138,6 +143,8 @@ class Feed:
 
         `flags` go with the payload after which nothing is pending, and are emptied then.
         """
+        if self.anew:
+            return self.anew.pop(0)
         if not self.pending and self._cut is None and not flags:
             return next(self.backlog, None)
         if len(self.pending) > CROWD_ROWS:
@@ -191,7 +198,7 @@ def size(payload: Any) -> int:
     return len(encode(payload))
 
 
-def packed(items: list, limit: int = LIMIT_BYTES - 40, from_end: bool = False) -> Iterator[list]:
+def packed(items: list, limit: int = LIMIT_BYTES - 60, from_end: bool = False) -> Iterator[list]:
     """Split items into lists that take at most `limit` bytes each; one item is never split.
 
     >>> list(packed([10, 20, 30], limit=7)), list(packed([10, 20, 30], limit=7, from_end=True))

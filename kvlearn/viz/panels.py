@@ -125,10 +125,12 @@ class Bench(anywidget.AnyWidget):
         try:
             self._give_up_late()
             self.feed.sync()
-        except Exception as error:
+            if self._open:
+                self._wake(self._tell())
+        except Exception as error:  # telling went wrong, so tell that, once, and be still
             self._report(error)
-        if self._open:
-            self._wake(self._tell())
+            self._open = False
+            self.send({"op": "rows"}, buffers=[encode({"error": self._flags.pop("error")})])
 
     def _tell(self) -> float:
         """Send what may be sent; returns after how many seconds to look again."""
@@ -167,8 +169,8 @@ class Bench(anywidget.AnyWidget):
         match command.get("op"):
             case "hello":
                 self._open = True
-                now = self.cluster.now
-                self.feed.hello(command["epoch"], command["first"], command["last"], now)
+                held = command["epoch"], command["first"], command["last"]
+                self.feed.hello(command["who"], *held, self.cluster.now)
             case "bye":
                 self._open = False
             case "more":

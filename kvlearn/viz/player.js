@@ -51,6 +51,7 @@ function pressed(act) { // Enter and Space press whatever has the focus
 class Timeline {
   constructor() {
     this.watchers = new Set();
+    this.who = Math.random().toString(36).slice(2, 8);
     this.clear();
   }
 
@@ -60,6 +61,7 @@ class Timeline {
   }
 
   take(told) { // one update from Python
+    if (told.who !== undefined && told.who !== this.who) return; // another page has asked for it
     if (told.reset !== undefined) {
       this.clear();
       this.epoch = told.reset;
@@ -110,6 +112,7 @@ class Timeline {
     for (const told of rows) {
       const row = rowOf(told);
       if (row.seq <= this.lastSeq()) continue;
+      if (row.seq > this.lastSeq() + 1 && !row.merged) this.gap = true; // told to an earlier page
       this.learn(row);
       this.rows.push(row);
       if (isStory(row)) this.story.push(row);
@@ -349,8 +352,13 @@ class Player {
 
   take(told) {
     const { line } = this;
+    const mine = this.asked; // time that this page asked for is played, not run through
     if (told.fed) this.asked = false;
     if (told.error) this.stop();
+    if (line.gap) {
+      line.gap = false;
+      this.send({ op: "hello", who: line.who, epoch: -1, first: 0, last: -1 });
+    }
     if (told.done && this.waiting && told.done >= this.waiting.id) this.waiting = null;
     if (told.reset !== undefined || told.cut !== undefined) {
       this.glide = null; // to somewhere that has not happened
@@ -361,7 +369,7 @@ class Player {
     const following = line.us >= this.shown - 0.5;
     if (told.snap) this.jump(line.head);
     else if (this.goal !== null && line.lastSeq() >= this.goal) this.reach();
-    else if (this.goal === null && told.rows && !told.fed && following && !this.playing) this.toEdge(350);
+    else if (this.goal === null && told.rows && !mine && following && !this.playing) this.toEdge(350);
     this.dirty = this.remark = true;
     if (told.snap) this.draw(); // the answer to a click: not a frame later than need be
   }

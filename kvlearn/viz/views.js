@@ -24,7 +24,7 @@ class Ring {
     const n = names.length, radius = [0, 0, 120, 128, 140, 152][n] ?? 152 + 24 * (n - 5);
     const turns = names.map((_, k) => (n === 2 ? Math.PI * (1 - k) : -Math.PI / 2 + (2 * Math.PI * k) / n));
     const spots = turns.map((turn) => ({ c: Math.cos(turn), s: Math.sin(turn) }));
-    const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 104;
+    const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 84;
     const lowest = Math.max(...spots.map((spot) => radius * spot.s + (beside(spot) ? 12 : 38)));
     const high = radius + lowest + 2 * TIMER + 40;
     set(this.svg, "viewBox", `0 0 ${2 * reach} ${high}`);
@@ -89,7 +89,7 @@ class Ring {
       say(node.label, role);
       const vote = get("vote"), leader = get("leader");
       const told = role === "down" ? "" : role === "leader" ? "" : leader ? `follows ${leader}`
-        : vote ? `voted ${vote === name ? "for itself" : vote}` : "knows no leader";
+        : vote ? `voted ${vote === name ? "itself" : vote}` : "no leader";
       say(node.leads, told);
       set(node.g, "aria-label", `${name}, ${role}, term ${term}${told ? `, ${told}` : ""}`);
       this.drawVotes(node, name, get("votes"));
@@ -146,7 +146,7 @@ class Ring {
       make("circle", { class: "kv-dot", r: kind.startsWith("beat") ? 5 : 6.5 }), text);
     // Everyone keeps to the right, so that question and answer do not meet.
     const side = { x: -uy, y: ux };
-    const wide = label.length * 6.6, right = { x: 11, y: 4, part: 0, anchor: "start" };
+    const wide = label.length * 7, right = { x: 11, y: 4, part: 0, anchor: "start" };
     const left = { x: -11, y: 4, part: 1, anchor: "end" };
     const below = { x: 0, y: 21, part: 0.5, anchor: "middle" }, above = { ...below, y: -12 };
     const level = side.x > 0 ? [right, left] : [left, right], stacked = side.y > 0 ? [below, above] : [above, below];

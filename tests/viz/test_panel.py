@@ -257,6 +257,17 @@ def test_a_page_that_was_reloaded_is_told_everything_anew(bench, cluster):
     assert max(updates(bench)) <= UPDATE_BYTES
 
 
+def test_a_page_that_opens_late_does_not_disturb_the_first(bench, cluster):
+    one = Browser(bench)
+    cluster.run(0.3)
+    other = Browser(bench)
+    seen = [row[0] for row in one.rows]
+    one.command("crash", node="n1")
+    other.listen()
+    assert [row[0] for row in one.rows][: len(seen)] == seen, "no reset"
+    assert agree(one, cluster) and agree(other, cluster)
+
+
 def test_a_long_log_is_told_whole(cluster):
     client = cluster.client()
     for k in range(300):
@@ -352,6 +363,17 @@ def test_an_unexpected_error_is_shown_kept_and_does_not_stop_the_panel(browser, 
     assert "AttributeError" in browser.errors[-1] and "Traceback" in bench.errors[-1]
     done = browser.command("crash", node="n1")
     assert browser.last_flags["done"] == done and not cluster.nodes["n1"].alive
+
+
+def test_a_panel_that_cannot_tell_says_so(browser, bench, monkeypatch):
+    def broken():
+        raise RuntimeError("the trace makes no sense")
+
+    monkeypatch.setattr(bench.feed, "sync", broken)
+    bench.refresh()
+    browser.listen()
+    assert browser.errors == ["RuntimeError: the trace makes no sense"]
+    assert "Traceback" in bench.errors[-1]
 
 
 def test_a_broken_promise_is_told_in_the_panel():
