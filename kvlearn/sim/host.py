@@ -292,8 +292,10 @@ class Host:
 
     def _arm(self) -> None:
         """Set the timer to the node's deadline. It is set anew only when the deadline comes
-        nearer; a deadline that has moved away is noticed when the timer fires."""
-        node = self.node
-        self._armed_tick = node.raft.deadline
-        self._armed_s = max(self.own_clock.when(node.deadline_s), self.clock.now)
+        nearer; a deadline that has moved away is noticed when the timer fires. One that passed
+        and did not move (a student's Raft that does nothing) is asked again a tick later."""
+        raft = self.node.raft
+        self._armed_tick = max(raft.deadline, raft.now + 1)
+        due = self.own_clock.when(self._armed_tick * self.config.tick_s)
+        self._armed_s = max(due, self.clock.now)
         self.clock.push(self._armed_s, TIMER, (self.name, self._armed_s))

@@ -321,3 +321,16 @@ def test_a_broken_core_is_not_hidden():
     cluster = Cluster(3, seed=1, raft=Stumbles)
     with pytest.raises(ZeroDivisionError, match="student"):
         cluster.run(10)
+
+
+def test_a_raft_that_lets_its_timeout_pass_does_not_stop_the_clock():
+    """A deadline that passed and did not move is asked again a tick later, not for ever at once."""
+
+    class Idle(Raft):
+        def campaign(self) -> None:
+            pass
+
+    cluster = Cluster(3, seed=1, raft=Idle)
+    cluster.run(5.0)
+    assert cluster.now == 5.0 and cluster.leader is None
+    assert cluster.happened < 3 * 5.0 / cluster.config.tick_s + 10
