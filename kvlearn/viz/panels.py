@@ -26,7 +26,22 @@ import traitlets
 
 from kvlearn.doors import door
 from kvlearn.errors import KVLearnError
+from kvlearn.events import (
+    Crashed,
+    Delayed,
+    Dropped,
+    Healed,
+    Invoked,
+    LinksChanged,
+    LinksCut,
+    Paused,
+    Received,
+    Resumed,
+    Started,
+    Wiped,
+)
 from kvlearn.kv.requests import DeleteRange, Put, Range
+from kvlearn.trace import Record, Trace
 from kvlearn.viz.feed import Feed, encode
 from kvlearn.viz.theme import THEME
 from kvlearn.viz.timeline_rows import TURN
@@ -38,6 +53,7 @@ CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the
 FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
 NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
+HANDS = (Crashed, Wiped, Paused, Resumed, LinksCut, Healed, LinksChanged, Delayed, Invoked)
 CLIENT = "panel"  # the name under which the panel asks
 
 
@@ -47,6 +63,17 @@ def show(cluster: Any, speed: float | str = "follow") -> Bench:
     `speed` is in virtual seconds a second, or "follow": slow while messages fly, real time between.
     """
     return Bench(cluster, speed)
+
+
+def _by_hand(trace: Trace, record: Record) -> bool:
+    """Whether somebody did this, rather than that it had to happen."""
+    event = record.event
+    if isinstance(event, Received) and record.cause is not None:
+        due = trace[record.cause].event.arrives_s
+        return due is not None and due > record.time
+    if isinstance(event, Started):
+        return event.boot > 1
+    return isinstance(event, HANDS) or isinstance(event, Dropped) and event.reason == "BY_HAND"
 
 
 def _squeeze(*names: str) -> str:
@@ -304,19 +331,33 @@ class Bench(anywidget.AnyWidget):
             return "The cluster had gone back in time meanwhile; this happened at its present."
         if command["live"] or seq >= len(trace) - 1:
             return ""
-        here = trace[seq].time if seq >= 0 else 0.0
-        following = trace[seq + 1].time
-        # Verbs at the very time of the cursor would be repeated, so go just below it.
-        to_s = math.nextafter(here, 0.0) if following == here else max(here, command["us"] / 1e6)
-        to_s = min(to_s, math.nextafter(following, 0.0))
         undone = len(trace)
-        self.cluster.rewind(max(0.0, to_s))
+        self._rewind(seq, command["us"] / 1e6)
         if command["us"] >= command["seen"]:
             return ""  # what lay ahead had not been seen: nothing is lost
         return (
-            f"Time went back from {command['seen'] / 1e6:.3f} s to {to_s:.3f} s first: what was "
-            f"recorded there ({undone - len(self.cluster.trace)} records) has not happened."
+            f"Time went back from {command['seen'] / 1e6:.3f} s to {self.cluster.now:.3f} s first: "
+            f"what was recorded there ({undone - len(trace)} records) has not happened."
         )
+
+    def _rewind(self, seq: int, time_s: float) -> None:
+        """Take the cluster back to record `seq`, or later, up to `time_s`, if that is before the
+        next record."""
+        cluster, trace = self.cluster, self.cluster.trace
+        here = trace[seq].time if seq >= 0 else 0.0
+        following = trace[seq + 1].time
+        if following > here:
+            cluster.rewind(min(max(here, time_s), math.nextafter(following, 0.0)))
+            return
+        # Several things have this very time; those that hands did come after what had to happen.
+        first = seq
+        while first > 0 and trace[first - 1].time == here:
+            first -= 1
+        if any(_by_hand(trace, record) for record in trace[max(0, first) : seq + 1]):
+            cluster.rewind(here)
+        else:
+            cluster.rewind(max(0.0, math.nextafter(here, -1.0)))
+            cluster.run(here - cluster.now)
 
     # The static form --------------------------------------------------------------------------
 

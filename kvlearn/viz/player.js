@@ -315,7 +315,7 @@ class Player {
     this.slider = make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, class: "kv-slider",
       "aria-label": "Time", oninput: () => this.scrub(+this.slider.value) });
     this.band = make("svg", { class: "kv-band", preserveAspectRatio: "none", "aria-hidden": true });
-    this.clock = make("output", { class: "kv-clock", title: "virtual time at the cursor" });
+    this.clock = make("span", { class: "kv-clock", title: "virtual time at the cursor" });
     this.pace = make("select", { "aria-label": "Speed", title: "Speed", onchange: () => {
       this.speed = this.pace.value === "follow" ? "follow" : +this.pace.value;
       this.asked = false;

@@ -197,6 +197,30 @@ def test_going_back_to_before_a_verb_undoes_the_verb(browser, cluster):
     assert agree(browser, cluster)
 
 
+def test_each_message_of_a_moment_can_be_dropped_where_the_cursor_shows_it(browser, cluster):
+    browser.command("crash", node=cluster.leader)
+    browser.command("next")
+    asks = [row for row in browser.rows if row[6] and row[6][4] == "vote"]
+    assert len({row[1] for row in asks}) == 1 and len(asks) == 4, "all leave at one time"
+    for ask in reversed(asks):
+        browser.command("drop", at=ask[0], packet=ask[6][0])
+        assert browser.errors == []
+        assert ask[6][0] in browser.rows[-1][7], "dropped, and nothing after it"
+        assert abs(browser.rows[-1][1] - ask[1]) <= 1 and agree(browser, cluster)
+    browser.command("drop", at=browser.last_seq - 1, packet=asks[-1][6][0])
+    dropped = [row[7] for row in browser.rows if "by hand" in row[2]]
+    assert dropped == [[asks[-1][6][0]]], "what hands did after the cursor is undone"
+
+
+def test_what_hands_did_before_the_cursor_stays(browser, cluster):
+    browser.command("put", key="a", value="1", node=cluster.leader)
+    asked, *rest = [row for row in browser.rows if "asks" in row[2] or "a=1" in row[2]]
+    assert rest and rest[0][1] == asked[1], "the leader appends it at the very time"
+    browser.command("pause", at=asked[0], node="n3")
+    assert browser.errors == [] and browser.state["client.panel"][2] == "put a=1"
+    assert browser.state["n3.role"] == "paused" and agree(browser, cluster)
+
+
 def test_a_rewind_in_a_cell_reaches_the_panel(browser, cluster):
     cluster.run(3.0)
     browser.panel.refresh()
