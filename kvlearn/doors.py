@@ -12,6 +12,7 @@ from typing import Any
 DOORS = {
     "panel": ("kvlearn.viz.panels", "show"),  # (cluster, **options) -> a widget
     "picture": ("kvlearn.viz", "picture"),  # (cluster) -> Svg, its static form
+    "lanes": ("kvlearn.viz.lanes", "lanes"),  # (verdict on a history) -> Svg
     "invariants": ("kvlearn.check.invariants", "Invariants"),  # () -> a reader of the trace
     "mutants": ("kvlearn.course.mutants", "MUTANTS"),  # name -> a Raft with one broken rule
 }

@@ -41,6 +41,7 @@ from kvlearn.check.kv_model import KV
 from kvlearn.check.lanes import lanes_of, span
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register, not_of
 from kvlearn.check.search import OK, UNKNOWN_VERDICT, VIOLATED, Search
+from kvlearn.doors import door
 from kvlearn.errors import Violation
 from kvlearn.mvcc.revision import short
 
@@ -94,9 +95,13 @@ class Linearizability:
     def lanes(self, limit: int = 40) -> dict[str, Any]:
         """The picture as plain data: a lane a client, a bar an operation, the order of the moments.
 
-        `kvlearn.viz.lanes` draws it. At most `limit` operations; those that decide come first.
+        `picture` draws it. At most `limit` operations; those that decide come first.
         """
         return lanes_of(self, limit)
+
+    def picture(self, limit: int = 24):
+        """The lanes drawn: an `Svg`."""
+        return door("lanes")(self, limit)
 
     @property
     def text(self) -> str:
@@ -120,7 +125,9 @@ class Linearizability:
         names = ("client", "operation", "from call to return", "its moment")
         head = "".join(f"<th {left}>{name}</th>" for name in names)
         told = escape(str(self)).replace("\n", "<br>")
-        return f"<p>{told}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
+        table = f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+        lanes = f"<div>{self.picture().html()}</div>"
+        return f"<p>{told}</p>{lanes}<details><summary>as a table</summary>{table}</details>"
 
 
 def linearizable(

@@ -217,7 +217,7 @@ class Register(Model):
         if output is not UNKNOWN and type(input) in (Write, Append):
             return str(input)
         if type(output) is bool:
-            output = "done" if output else "another value was there"
+            output = "done" if output else "no match"
         return f"{input} → {'nothing' if output is None else output}"
 
 

@@ -87,7 +87,7 @@ class Search:
         self.verdict = ""
         self._path: list[int] = []  # numbers of known ones; ~number of optional ones
         self._seen: dict[tuple[int, int, Any], list[int]] = {}
-        self._best = (-inf, -1)  # the longest prefix: its end, how many are placed
+        self._best = (-inf, -1, 0)  # the longest prefix: its end, how many are placed
 
     @property
     def end(self) -> float:
@@ -249,11 +249,15 @@ class Search:
 
     def _note(self, frame: Frame) -> None:
         """Remember the longest prefix of the history that could be placed."""
-        end = (frame.limit, frame.depth)
+        tried = frame.used.bit_count()
+        end = (frame.limit, frame.depth - tried, -tried)
         if end <= self._best:
             return
         self._best = end
-        self.order = [self.optional[~n] if n < 0 else self.known[n] for n in self._path]
+        path = list(self._path)
+        while path and path[-1] < 0:  # tried at the end, and of no use there
+            path.pop()
+        self.order = [self.optional[~n] if n < 0 else self.known[n] for n in path]
         free, limit = self._free(frame.base, frame.window)
         stuck = [number for number in free if self.returns[number] == limit]
         self.stuck = self.known[stuck[0]] if stuck else None

@@ -14,6 +14,7 @@ and as text, with the same facts.
     ring(cluster)                 the nodes, their roles and timers, and the messages between them
     logs(cluster)                 what each node has in its log, and what of it is committed
     spacetime(cluster)            who told whom what and when
+    lanes(check.linearizable(cluster))   who asked what when, and the order that explains it
     states(cluster)               the role state machine, with the transitions that this run took
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
 
@@ -29,6 +30,7 @@ from __future__ import annotations
 # Here and now, not when first asked for: modules and functions share their names, and the function
 # must win. The panels need a widget library and are loaded by whoever wants them.
 from kvlearn.viz.dot import Graph, render_dot
+from kvlearn.viz.lanes import lanes
 from kvlearn.viz.logs import logs
 from kvlearn.viz.moment import Moment, Timeline
 from kvlearn.viz.picture import picture
@@ -42,6 +44,7 @@ __all__ = [
     "Moment",
     "Svg",
     "Timeline",
+    "lanes",
     "logs",
     "picture",
     "render_dot",
