@@ -194,13 +194,14 @@ class Raft:
         state = (self.term, self.vote, log.committed)
         changed = state != self._told
         fresh = len(log.entries) > log.stable
-        if not (self.outbox or changed or fresh or log.applied < log.committed or self.read_states):
+        behind = log.applied < log.committed
+        if not (self.outbox or changed or fresh or behind or self.read_states):
             return None
         ready = Ready(
             self.hard_state() if changed else None,
             log.slice(log.stable + 1, log.last_index) if fresh else (),
             tuple(self.outbox),
-            log.slice(log.applied + 1, log.committed),
+            log.slice(log.applied + 1, log.committed) if behind else (),
             tuple(self.read_states),
             must_sync=fresh or (changed and state[:2] != self._told[:2]),
         )

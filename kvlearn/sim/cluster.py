@@ -246,7 +246,7 @@ class Cluster:
         clock.happened += 1
         try:
             if kind == PACKET:
-                if not what.over and self._network.arrives(what):
+                if self._network.arrives(what):
                     self._hosts[what.message.target].receive(what)
             elif kind == TIMER:
                 self._hosts[what[0]].on_timer(what[1])
@@ -418,7 +418,7 @@ class Cluster:
                 network.drop(network.find(number))
             case "deliver", number:
                 packet = network.find(number)
-                packet.over = True
+                network.take(packet)
                 hosts[packet.message.target].receive(packet)
             case "delay", number, seconds:
                 network.delay(network.find(number), seconds)

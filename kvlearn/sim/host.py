@@ -67,7 +67,6 @@ class Host:
         self._causes: list = []  # of the messages that wait in the outbox during a save
         self._armed_tick: int = NEVER  # the tick for which a timer stands in the queue
         self._armed_s = 0.0
-        self._next_tick_s = 0.0  # before this virtual time no tick is due
         self._inbox: list = []  # what came during a pause
 
     @property
@@ -143,12 +142,10 @@ class Host:
         """Make its clock run at another speed."""
         self.own_clock.set_rate(rate, self.clock.now)
         self._armed_tick = NEVER
-        self._next_tick_s = 0.0
         if self.node is not None:
             self._arm()
 
     def _forget(self) -> None:
-        self._next_tick_s = 0.0
         self._saving = None
         self._causes = []
         self._armed_tick = NEVER
@@ -172,9 +169,9 @@ class Host:
         now, message = self.clock.now, packet.message
         received = (message, packet.number)
         self.cause = self.trace.note(now, self.name, Received, received, packet.cause)
-        if now >= self._next_tick_s:
-            self._tick()
-        self.node.step(message)
+        node = self.node
+        node.tick(self.own_clock.read(now))
+        node.step(message)
         self._turn()
 
     def refused(self, message: Message, cause: int) -> None:
@@ -234,11 +231,8 @@ class Host:
         self._turn()
 
     def _tick(self) -> None:
-        """Bring the node's clock up to date, and note when its next tick is due: messages come
-        far more often than ticks."""
+        """Bring the node's clock up to date."""
         self.node.tick(self.own_clock.read(self.clock.now))
-        next_tick = (self.node.raft.now + 1) * self.config.tick_s
-        self._next_tick_s = self.own_clock.when(next_tick) - 1e-9
 
     # The four lines ---------------------------------------------------------------------------
 

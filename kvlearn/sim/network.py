@@ -7,8 +7,9 @@ overtaken. Whether a packet will be lost is decided when it leaves, so that pict
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf
+from math import inf, nextafter
 from random import Random
+from typing import NamedTuple
 
 from kvlearn.events import Delayed, Dropped, Healed, LinksCut, Sent, facts
 from kvlearn.raft.messages import Message
@@ -68,19 +69,18 @@ class Links:
         )
 
 
-class Packet:
+class Packet(NamedTuple):
     """A message on its way. `number` names it in the trace; `fate` tells why it will not arrive."""
 
-    __slots__ = ("number", "message", "sent_s", "arrives_s", "fate", "cause", "over")
+    number: int
+    message: Message
+    sent_s: float
+    arrives_s: float
+    fate: str
+    cause: int  # the record of its Sent
 
-    def __init__(self, number, message, sent_s, arrives_s, fate, cause):
-        self.number: int = number
-        self.message: Message = message
-        self.sent_s: float = sent_s
-        self.arrives_s: float = arrives_s
-        self.fate: str = fate
-        self.cause: int = cause  # the record of its Sent
-        self.over = False  # arrived, dropped, or put back into the queue for another time
+    def __deepcopy__(self, memo: dict) -> Packet:
+        return self
 
     def __repr__(self) -> str:
         message = self.message
@@ -88,8 +88,12 @@ class Packet:
         return f"<packet {self.number}: {where} {message}, arrives at {self.arrives_s:.4f} s>"
 
 
+_packet = tuple.__new__  # Packet(...) without the detour through Python: one is made per message
+
+
 class Network:
-    """Invariant: a packet that is not `over` stands in the queue exactly once under its time."""
+    """Invariant: every packet on the wire stands in the queue under its time; one that was taken
+    off by hand stays there until then, and `_gone` knows it by number and time."""
 
     def __init__(self, clock: VirtualClock, trace: Trace, links: Links, rng: Random):
         self.clock = clock
@@ -99,6 +103,7 @@ class Network:
         self._rng = rng
         self._packets = 0
         self._last_arrival: dict[Link, float] = {}
+        self._gone: set[tuple[int, float]] = set()
 
     def send(self, message: Message, cause: int | None) -> None:
         """Put a message on its way."""
@@ -114,25 +119,27 @@ class Network:
 
     def _put(self, message: Message, cause: int | None, fate: str) -> None:
         clock, links, random = self.clock, self.links, self._rng.random
-        now = clock.now
+        now, source = clock.now, message.source
         low, high = links.latency_s
         arrives = now + low + (high - low) * random()
         if links.reorder and random() < links.reorder:
             arrives += 10 * (arrives - now) * random()
         else:
-            link = (message.source, message.target)
+            link = (source, message.target)
             before = self._last_arrival.get(link, 0.0)
             if arrives < before:
                 arrives = before
             self._last_arrival[link] = arrives
         self._packets = number = self._packets + 1
-        sent = (message, number, arrives, fate)
-        seq = self.trace.note(now, message.source, Sent, sent, cause)
-        clock.push(arrives, PACKET, Packet(number, message, now, arrives, fate, seq))
+        seq = self.trace.note(now, source, Sent, (message, number, arrives, fate), cause)
+        packet = _packet(Packet, (number, message, now, arrives, fate, seq))
+        clock.push(arrives, PACKET, packet)
 
     def arrives(self, packet: Packet) -> bool:
         """Whether a packet whose time has come gets through; if not, the trace says why."""
-        packet.over = True
+        if self._gone and (packet.number, packet.arrives_s) in self._gone:
+            self._gone.discard((packet.number, packet.arrives_s))
+            return False
         message = packet.message
         if packet.fate:
             self._lose(packet, packet.fate)
@@ -163,8 +170,9 @@ class Network:
 
     def in_flight(self) -> list[Packet]:
         """The packets on the wire, soonest arrival first."""
-        packets = [item for item in self.clock.queue if item[2] == PACKET and not item[3].over]
-        return [item[3] for item in sorted(packets, key=lambda item: item[:2])]
+        items = sorted((item for item in self.clock.queue if item[2] == PACKET), key=_order)
+        packets = [item[3] for item in items]
+        return [p for p in packets if (p.number, p.arrives_s) not in self._gone]
 
     def find(self, number: int) -> Packet:
         """The packet on the wire with that number.
@@ -178,9 +186,13 @@ class Network:
             f"packet {number} is not on the wire; cluster.in_flight lists those that are"
         )
 
+    def take(self, packet: Packet) -> None:
+        """Take it off the wire; the caller knows what becomes of it."""
+        self._gone.add((packet.number, packet.arrives_s))
+
     def drop(self, packet: Packet) -> None:
-        """Take it off the wire."""
-        packet.over = True
+        """Take it off the wire, for good."""
+        self.take(packet)
         self._lose(packet, "BY_HAND")
 
     def lost(self, packet: Packet) -> None:
@@ -189,18 +201,16 @@ class Network:
 
     def delay(self, packet: Packet, seconds: float) -> None:
         """Let it arrive `seconds` later than it would (others may overtake it)."""
-        packet.over = True  # the item in the queue; a new one takes its place
-        arrives = max(packet.arrives_s + seconds, self.clock.now)
+        self.take(packet)
+        later = max(packet.arrives_s + seconds, nextafter(packet.arrives_s, inf))
+        arrives = max(later, self.clock.now)
         self.trace.add(
             self.clock.now,
             packet.message.source,
             Delayed(packet.message, packet.number, arrives),
             packet.cause,
         )
-        late = Packet(
-            packet.number, packet.message, packet.sent_s, arrives, packet.fate, packet.cause
-        )
-        self.clock.push(arrives, PACKET, late)
+        self.clock.push(arrives, PACKET, packet._replace(arrives_s=arrives))
 
     def cut(self, links: Iterable[Link], why: str, anew: bool = False) -> None:
         """Cut these one-way links too, or (`anew`) only these from now on."""
@@ -212,3 +222,8 @@ class Network:
         """Let all links work again."""
         self.cuts = set()
         self.trace.add(self.clock.now, "", Healed(), None)
+
+
+def _order(item: tuple) -> tuple:
+    """The place of an item in the queue: its time, then when it was put there."""
+    return item[:2]
