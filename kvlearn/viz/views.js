@@ -26,7 +26,8 @@ class Ring {
     const spots = turns.map((turn) => ({ c: Math.cos(turn), s: Math.sin(turn) }));
     const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 84;
     const lowest = Math.max(...spots.map((spot) => radius * spot.s + (beside(spot) ? 12 : 38)));
-    const high = radius + lowest + 2 * TIMER + 40;
+    const highest = Math.min(...spots.map(({ s }) => radius * s));
+    const high = lowest - highest + 2 * TIMER + 40;
     set(this.svg, "viewBox", `0 0 ${2 * reach} ${high}`);
     this.svg.style.setProperty("--kv-aspect", `${2 * reach} / ${high}`);
     [this.edges, this.discs, this.dots].forEach((g) => g.replaceChildren());
@@ -35,7 +36,7 @@ class Ring {
     this.at = {};
     names.forEach((name, k) => {
       const { c, s } = spots[k];
-      this.at[name] = { x: reach + radius * c, y: TIMER + 40 + radius * (1 + s), c, s };
+      this.at[name] = { x: reach + radius * c, y: TIMER + 40 + radius * s - highest, c, s };
     });
     this.links = [];
     names.forEach((a, k) => names.slice(k + 1).forEach((b) => {
