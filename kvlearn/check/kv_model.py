@@ -24,7 +24,7 @@ from typing import Any
 
 from kvlearn.check.histories import UNKNOWN, Operation
 from kvlearn.check.ledger import Ledger, covers, is_read, pairs_of, told
-from kvlearn.check.models import LOST, Model, by_key
+from kvlearn.check.models import ANY, LOST, Model, Register, by_key
 from kvlearn.kv.requests import (
     SORT_TARGETS,
     DeleteRange,
@@ -86,7 +86,7 @@ class KV(Model):
             ok, after = self._delete(state, input, result)
         if revision and revision != after.revision:
             return False, after
-        if output is UNKNOWN and self.counts and self.ledger and after is not state:
+        if not revision and self.counts and self.ledger and after is not state:
             ok = ok and self.ledger.may_make(after.revision, input)
         return ok, after
 
@@ -167,12 +167,22 @@ class KV(Model):
 
     def due(self, input: Any, output: Any) -> int | None:
         """A write of revision r comes right after r - 1; a read that saw r comes at r."""
-        if output is UNKNOWN:
-            return self.moments[input] - 1 if input in self.moments else None
         revision, _ = told(output)
-        if not revision or self.is_read(input, output):
+        if self.is_read(input, output):
             return revision or None
-        return revision - 1
+        revision = revision or self.moments.get(input, 0)
+        return revision - 1 if revision else None
+
+    def is_late(self, state: State, input: Any, output: Any) -> bool:
+        """A pair that was shown is gone for good once its key was written or deleted again."""
+        if type(input) is not Range or input.revision > 0:
+            return False
+        for kv in pairs_of(told(output)[1]):
+            if 0 < kv.mod_revision <= state.revision:
+                held = state.pairs.get(kv.key)
+                if held is None or held.mod_revision != kv.mod_revision:
+                    return True
+        return False
 
     def likeness(self, input: Any) -> Any:
         """Two puts of a key are alike if nobody saw either."""
@@ -191,12 +201,19 @@ class KV(Model):
         fitted.counts = any(map(counts_revisions, everything))
         fitted.remembers = any(getattr(op.input, "revision", 0) > 0 for op in everything)
         fitted.by_value = any(getattr(op.input, "sort_target", "") == "value" for op in everything)
-        fitted.ledger = Ledger(everything, known)
+        fitted.ledger = Ledger(known, [op for op in optional if op.known])
         if fitted.counts:
             fitted.moments = fitted.ledger.moments([op.input for op in (*known, *optional)])
         if fitted.counts:
             return fitted, list(optional)
+        if is_plain([*known, *optional]):
+            return OneKey().fit(known, optional)
         return fitted, [op for op in optional if matters(op.input, known)]
+
+    def starts(self, known, optional):
+        """From every value that a single key may have had."""
+        fitted, optional = self.fit(known, optional)
+        return fitted.starts(known, optional) if isinstance(fitted, OneKey) else []
 
     def describe_operation(self, input: Any, output: Any) -> str:
         """`get a → a=1 (revision 5)`."""
@@ -210,6 +227,52 @@ class KV(Model):
         """`revision 5: a=1 b=2`."""
         pairs = " ".join(str(state.pairs[key]) for key in sorted(state.pairs)) or "no keys"
         return f"revision {state.revision}: {pairs}" if self.counts else pairs
+
+
+class OneKey(Register):
+    """One key whose answers tell values only: a register that can be empty (None)."""
+
+    inputs = (Put, Range, DeleteRange)
+
+    def step(self, state: Any, input: Any, output: Any) -> tuple[bool, Any]:
+        """A delete says whether there was something."""
+        if type(input) is Put:
+            return True, self.kept(input.value)
+        if type(input) is Range:
+            return output is UNKNOWN or self.needs(input, output) in (state, ANY), state
+        deleted = getattr(told(output)[1], "deleted", None)
+        return deleted is None or deleted == (state is not None), self.kept(None)
+
+    def makes(self, input: Any) -> Any:
+        return input.value if type(input) is Put else None
+
+    def needs(self, input: Any, output: Any) -> Any:
+        """What a read saw; a delete of nothing saw nothing."""
+        result = told(output)[1]
+        if type(input) is Range:
+            return result.value if isinstance(result, RangeResult) else ANY
+        return None if is_read(input, output) else ANY
+
+    def compares(self, input: Any) -> Any:
+        return None if type(input) is DeleteRange else ANY
+
+    def is_read(self, input: Any, output: Any) -> bool:
+        return is_read(input, output)
+
+    def helpful(self, known, optional, told: set) -> list[Operation]:
+        """A delete that found something may have found any value."""
+        if any(type(op.input) is DeleteRange and not is_read(op.input, op.output) for op in known):
+            return list(optional)
+        return super().helpful(known, optional, told)
+
+
+def is_plain(history: Sequence[Operation]) -> bool:
+    """Whether all of a history is about the value of one key."""
+    flags = ("prev_kv", "ignore_value", "ignore_lease", "keys_only", "count_only", "range_end")
+    if any(getattr(op.input, flag, False) for op in history for flag in flags):
+        return False
+    one_key = len({op.input.key for op in history}) == 1
+    return one_key and not any(getattr(op.input, "limit", 0) for op in history)
 
 
 # Answers ------------------------------------------------------------------------------------

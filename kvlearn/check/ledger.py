@@ -9,7 +9,7 @@ which: the revision that made it, the one that created its key, and how many put
 >>> pair = KeyValue(b"a", b"7", create_revision=3, mod_revision=5, version=2)
 >>> answer = Answer(1, Header(revision=6), RangeResult((pair,)))
 >>> read = Operation("c1", 8.0, 9.0, Range(b"a"), answer)
->>> ledger = Ledger([read], [read])
+>>> ledger = Ledger([read])
 >>> [revision for revision in range(2, 8) if ledger.may_make(revision, Put(b"a", b"0"))]
 [2, 3, 6]
 >>> [revision for revision in range(2, 8) if ledger.may_make(revision, DeleteRange(b"a"))]
@@ -36,20 +36,25 @@ from kvlearn.kv.requests import (
 
 
 class Ledger:
-    """The facts. `everything` are all operations with an answer, `known` those to be placed.
+    """The facts. `known` are the operations to be placed; `others` may be left out, and only which
+    revisions they made is taken from their answers.
 
     It is used to refuse what cannot have been; so it may know too little, but nothing wrong, as
     long as the answers are true. If they contradict one another, no order explains them anyway.
     """
 
-    def __init__(self, everything: Sequence[Operation], known: Sequence[Operation]):
+    def __init__(self, known: Sequence[Operation], others: Sequence[Operation] = ()):
         self.owned: dict[int, Any] = {}  # revision -> the known write that made it
         self.shown: dict[int, tuple[bytes, bytes | None]] = {}  # revision -> key, value if told
         self.born: dict[int, bytes] = {}  # revision -> the key that it created
         self.values: set[tuple[bytes, bytes]] = set()  # (key, value) of all pairs that were shown
         self.last: int | None = None  # nobody was told of a later revision
         self._lives: dict[tuple[bytes, int], dict[int, int]] = {}  # key, birth -> revision -> puts
-        for op in everything:
+        for op in (*known, *others):
+            revision = told(op.output)[0]
+            if revision and not is_read(op.input, op.output):
+                self.owned[revision] = op.input
+        for op in known:
             self._read(op)
         revisions = [told(op.output)[0] for op in known]
         if all(revisions):
@@ -58,10 +63,7 @@ class Ledger:
         self._close()
 
     def _read(self, op: Operation) -> None:
-        revision, result = told(op.output)
-        if revision and not is_read(op.input, op.output):
-            self.owned[revision] = op.input
-        for kv in pairs_of(result):
+        for kv in pairs_of(told(op.output)[1]):
             named = kv.value if not getattr(op.input, "keys_only", False) else None
             if named is not None:
                 self.values.add((kv.key, named))

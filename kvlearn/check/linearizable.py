@@ -47,6 +47,7 @@ from kvlearn.mvcc.revision import short
 
 PROMISE = "Linearizability"
 CORE_STEPS = 200_000  # spent on making a core small, at most
+TRIAL_STEPS = 25_000  # of them, on one try; what takes longer is not spared
 RECALL_STEPS = 15_000  # of them, to tell by operations what was there before
 FEW = 64
 SHOWN = 4  # of a long core so many operations are told at its beginning and at its end
@@ -268,7 +269,7 @@ class Shrink:
         middle = low
         while low < high:
             kept, free = self._until(ends[middle])
-            search = self._try(kept, free)
+            search = self._try(kept, free, steps=self.left)
             if search.verdict == VIOLATED:
                 high, self.kept, self.free = middle, kept, free
             else:
@@ -357,7 +358,11 @@ class Shrink:
         return True
 
     def _try(
-        self, kept: list[Operation], free: list[Operation], since: float | None = None
+        self,
+        kept: list[Operation],
+        free: list[Operation],
+        since: float | None = None,
+        steps: int = TRIAL_STEPS,
     ) -> Search | None:
         """Search from the beginning; or, with `since`, from each state that may have been there
         (None if the model cannot tell them)."""
@@ -366,9 +371,10 @@ class Shrink:
             models = self.model.starts(kept, free)
         search = None
         for model in models:
-            search = Search(model, kept, free, max(0, self.left), self.deadline)
+            budget = max(0, min(self.left, steps))
+            search = Search(model, kept, free, budget, self.deadline)
             search.run()
-            self.left -= search.steps + len(kept)  # to make a search ready costs something too
+            self.left -= search.steps + len(kept) // 4  # to make a search ready costs too
             if search.verdict == UNKNOWN_VERDICT:
                 self.smallest = False
             if search.verdict != VIOLATED:

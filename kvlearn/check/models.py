@@ -63,6 +63,10 @@ class Model:
         """At which `clock` alone the answer is possible, if it tells; else None."""
         return None
 
+    def is_late(self, state: Any, input: Any, output: Any) -> bool:
+        """Whether the answer is impossible from this state on, whatever comes. If in doubt: no."""
+        return False
+
     def likeness(self, input: Any) -> Any:
         """What of an input matters if nobody saw its answer; equal ones are tried in one order."""
         return input

@@ -204,6 +204,10 @@ class Search:
             clock = self.model.clock(frame.state)
             if any(self.due[number] is not None and self.due[number] < clock for number in free):
                 return  # the moment of one of them is over
+        for number in free:  # those that are reads did not fit here: will they ever?
+            op = self.known[number]
+            if self.reads[number] and self.model.is_late(frame.state, op.input, op.output):
+                return
         waiting = self.fleeting.get(frame.state)
         if waiting:
             here = [number for number in waiting if not is_in(number, frame.base, frame.window)]
