@@ -39,7 +39,7 @@ def lanes_of(verdict: Any, limit: int) -> dict[str, Any]:
         bars.append(
             {
                 "client": str(op.client),
-                "text": model.describe_operation(op.input, op.told),
+                "text": brief(model.describe_operation(op.input, op.told)),
                 "call": op.call_s,
                 "return": op.return_s if op.known else None,
                 "place": place,
@@ -55,7 +55,7 @@ def lanes_of(verdict: Any, limit: int) -> dict[str, Any]:
     data = {
         "bars": bars,
         "rows": rows,
-        "order": [model.describe_operation(op.input, op.told) for op in order],
+        "order": [brief(model.describe_operation(op.input, op.told)) for op in order],
         "start": min((bar["call"] for bar in bars), default=0.0),
         "end": max([*ends, *(bar["call"] for bar in bars)], default=0.0),
         "left_out": len(part) - len(chosen),
@@ -145,6 +145,16 @@ def span(operation: Operation) -> str:
     if not operation.known:
         return f"({operation.call_s:.7g}, no answer)"
     return f"({operation.call_s:.7g} to {operation.return_s:.7g})"
+
+
+def brief(text: str, limit: int = 96) -> str:
+    """A long answer with its beginning and its end, where answers differ.
+
+    >>> brief("read → abcdefghijklmnopqrstuvwxyz", limit=20)
+    'read → abcd…tuvwxyz'
+    """
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[: half + 1]}…{text[3 - half :]}"
 
 
 def said(kind: str, place: int | None, core: bool) -> str:

@@ -38,7 +38,7 @@ from typing import Any
 from kvlearn.check.histories import Append, Cas, Operation, Read, Write, history_of
 from kvlearn.check.invariants import count
 from kvlearn.check.kv_model import KV
-from kvlearn.check.lanes import lanes_of, span
+from kvlearn.check.lanes import brief, lanes_of, span
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register, not_of
 from kvlearn.check.search import OK, UNKNOWN_VERDICT, VIOLATED, Search
 from kvlearn.doors import door
@@ -464,5 +464,5 @@ def on(key: Any) -> str:
 
 def line(model: Model, operation: Operation) -> str:
     """`c1: write red (0 to 1)`."""
-    told = model.describe_operation(operation.input, operation.told)
+    told = brief(model.describe_operation(operation.input, operation.told))
     return f"{operation.client}: {told} {span(operation)}"

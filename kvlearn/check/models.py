@@ -126,6 +126,8 @@ class Lost:
 
 MANY = 16  # more values than this are not tried one by one
 
+NOWHERE, TWICE = -1, -2  # instead of a place
+
 LOST = Lost()
 ANY = Lost()  # of an answer: possible in more than one state
 
@@ -267,6 +269,7 @@ class AppendList(Model):
     def __init__(self) -> None:
         self._seen: list | None = None  # what was read and goes on nowhere; None: not fitted
         self._goal: Any = self.empty  # what the longest read saw, where nothing is ever replaced
+        self._spots: dict[Any, int] = {}  # added -> where it stands in the goal, if that is sure
 
     def init(self) -> Any:
         return self.empty
@@ -312,7 +315,34 @@ class AppendList(Model):
                 fitted._seen.append(read)
         if fitted._seen and not any(type(op.input) is Write for op in (*known, *optional)):
             fitted._goal = fitted._seen[0]
+            fitted._find_spots([op.input.value for op in (*known, *optional) if _is(op, Append)])
         return fitted, list(optional)
+
+    def _find_spots(self, added: list[Any]) -> None:
+        """Where each thing stands in the goal. That is sure if all differ, none stands there twice,
+        and side by side they fill it: then it was put together in one way only."""
+        spots = {value: self.find(self._goal, value) for value in added}
+        sizes = [(at, len(self.element(value))) for value, at in spots.items() if at >= 0]
+        found = sorted((at, at + size) for at, size in sizes)
+        ends = [0, *(end for _, end in found)]
+        filled = all(at == end for (at, _), end in zip(found, ends)) and ends[-1] == len(self._goal)
+        if len(spots) == len(added) and TWICE not in spots.values() and filled:
+            self._spots = {value: at for value, at in spots.items() if at >= 0}
+
+    def find(self, state: Any, added: Any) -> int:
+        """Where `added` stands in a state; NOWHERE, or TWICE at least."""
+        times = state.count(added)
+        return NOWHERE if not times else state.index(added) if times == 1 else TWICE
+
+    def due(self, input: Any, output: Any) -> int | None:
+        """By the length: that of a read, and of what stands before an element in the goal."""
+        if not self._goal:
+            return None
+        return len(self.whole(output)) if type(input) is Read else self._spots.get(input.value)
+
+    def clock(self, state: Any) -> int:
+        """How long the list is. (There is no due where a Write can make it short again.)"""
+        return len(self._goal) + 1 if state is LOST else len(state)
 
     def _starts_something(self, state: Any) -> bool:
         size = len(state)
@@ -349,6 +379,10 @@ class AppendText(AppendList):
 
     def whole(self, read: Any) -> Any:
         return read or ""
+
+    def find(self, state: Any, added: Any) -> int:
+        at = state.find(added)
+        return TWICE if at >= 0 and state.find(added, at + 1) >= 0 else at
 
 
 def _is(operation: Operation, kind: type) -> bool:

@@ -129,6 +129,16 @@ def list_asks(rng):
     return rng.choice([Read(), Append(rng.randint(1, 3))])
 
 
+def far_list_asks(rng):
+    """Seldom the same twice: then a read tells where each stands."""
+    return rng.choice([Read(), Append(rng.randint(1, 20))])
+
+
+def growing_text_asks(rng):
+    """Texts that can be put together in several ways, and never begin anew."""
+    return rng.choice([Read(), Append(rng.choice(["a", "ab", "b", "ba", "c"]))])
+
+
 def text_asks(rng):
     new = rng.choice(["a", "b", "ab"])
     return rng.choice([Read(), Read(), Append(new), Append(new), Write(new)])
@@ -158,7 +168,9 @@ KINDS = {
     "register": (register, register_asks),
     "cas": (register, cas_asks),
     "list": (grows, list_asks),
+    "far list": (grows, far_list_asks),
     "text": (text, text_asks),
+    "growing text": (text, growing_text_asks),
     "store": (store, store_asks),
     "lost writes": (store, store_asks),
     "telling pairs": (telling_pairs, store_asks),
