@@ -49,7 +49,7 @@ PROMISE = "Linearizability"
 CORE_STEPS = 200_000  # spent on making a core small, at most
 TRIAL_STEPS = 25_000  # of them, on one try; what takes longer is not spared
 RECALL_STEPS = 15_000  # of them, to tell by operations what was there before
-FEW = 64
+FEW = 64  # operations: below, a core is made to explain; above, to be found soon
 SHOWN = 4  # of a long core so many operations are told at its beginning and at its end
 WORDS = {OK: "is kept", VIOLATED: "is broken", UNKNOWN_VERDICT: "is not decided"}
 
@@ -133,7 +133,7 @@ class Linearizability:
 
 def linearizable(
     subject: Any,
-    model: Model | None = None,
+    model: Model | type[Model] | None = None,
     *,
     max_operations: int = 50_000,
     budget: int = 1_000_000,
@@ -151,7 +151,7 @@ def linearizable(
     model has together; TypeError for inputs that the model does not know.
     """
     history, seed = history_in(subject)
-    model = model or model_for(history)
+    model = model_for(history) if model is None else model() if isinstance(model, type) else model
     for operation in history:
         if not isinstance(operation.input, model.inputs):
             raise not_of(model, operation.input)
@@ -192,6 +192,11 @@ def history_in(subject: Any) -> tuple[list[Operation], int | None]:
             raise TypeError(f"a history is a list of Operation, and this is none: {operation!r}")
         if operation.known and operation.return_s < operation.call_s:
             raise ValueError(f"it returns before it is called: {operation} {span(operation)}")
+        try:
+            hash(operation.input)
+        except TypeError:
+            why = f"an input is a value that has a hash (a tuple, not a list): {operation.input}"
+            raise TypeError(why) from None
         if not getattr(operation.input, "serializable", False):  # may be stale, and says so
             history.append(operation)
     return history, None
@@ -273,7 +278,8 @@ class Shrink:
             if search.verdict == VIOLATED:
                 high, self.kept, self.free = middle, kept, free
             else:
-                low, self.order = middle + 1, search.order
+                low = middle + 1
+                self.order = search.order if search.verdict == OK else self.order
             middle = low + (high - low) // 8  # what is legal takes far less time to find
         placed = {id(op) for op in self.order}
         last = [op for op in self.kept if op.return_s == ends[high]]

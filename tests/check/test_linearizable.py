@@ -541,8 +541,10 @@ def test_what_is_no_history_is_refused():
         linearizable([("c1", 0, 1, "write")])
     with pytest.raises(ValueError, match="no model has all of Append, Cas"):
         linearizable([op("c1", 0, 1, Append(1)), op("c1", 2, 3, Cas(1, 2), True)])
+    with pytest.raises(TypeError, match="a tuple, not a list"):
+        linearizable([op("c1", 0, 1, Write([1, 2]))])
     with pytest.raises(TypeError, match="Register does not know"):
-        linearizable([op("c1", 0, 1, Cas(1, 2), True)], Register())
+        linearizable([op("c1", 0, 1, Cas(1, 2), True)], Register)
 
 
 def test_the_model_is_chosen_by_the_inputs():
