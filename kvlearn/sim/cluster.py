@@ -337,11 +337,11 @@ class Cluster:
 
     def drop(self, packet: Packet | int) -> None:
         """Take a packet (or its number) off the wire."""
-        self._do("drop", self._network.find(number_of(packet)).number)
+        self._do("drop", self._on_wire(packet))
 
     def deliver(self, packet: Packet | int) -> None:
         """Let a packet arrive now, whatever would have become of it."""
-        self._do("deliver", self._network.find(number_of(packet)).number)
+        self._do("deliver", self._on_wire(packet))
 
     def delay(self, packet: Packet | int, seconds: float) -> None:
         """Let a packet arrive `seconds` later than it would."""
@@ -350,7 +350,17 @@ class Cluster:
                 f"a delay is a number above 0 (seconds), not {seconds}; "
                 "see deliver(packet) and drop(packet)"
             )
-        self._do("delay", self._network.find(number_of(packet)).number, float(seconds))
+        self._do("delay", self._on_wire(packet), float(seconds))
+
+    def _on_wire(self, packet: Packet | int) -> int:
+        number = number_of(packet)
+        for host in self._hosts.values():
+            if number in host.mailbox:
+                raise ValueError(
+                    f"packet {number} has arrived: {host.name} is paused and will read it when it "
+                    f"is resumed"
+                )
+        return self._network.find(number).number
 
     def _change_links(self, setting: str, new: Any) -> None:
         setattr(copy.copy(self._network.links), setting, new)  # refuses what does not fit

@@ -152,6 +152,11 @@ class Host:
         self._inbox = []
         self.asked = set()
 
+    @property
+    def mailbox(self) -> list[int]:
+        """The numbers of the packets that came during a pause and wait to be read."""
+        return [item.number for item, _ in self._inbox if isinstance(item, Packet)]
+
     # Inputs -----------------------------------------------------------------------------------
 
     def emit(self, event) -> None:

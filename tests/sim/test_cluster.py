@@ -4,7 +4,7 @@ import pytest
 
 from kvlearn import Cluster, RaftConfig
 from kvlearn.errors import TimedOut, Violation
-from kvlearn.events import BecameLeader, Started
+from kvlearn.events import BecameLeader, Sent, Started
 from kvlearn.kv.requests import Put
 from kvlearn.raft import ConfState, Raft
 
@@ -386,3 +386,21 @@ def test_operations_that_are_not_there():
                 verb(op_id)
     with pytest.raises(ValueError, match="no node 'n9'"):
         cluster.submit(Put(b"k", b"v"), "n9")
+
+
+def test_a_packet_in_a_paused_nodes_mailbox_says_where_it_is():
+    """It is off the wire: no hand can drop, delay or deliver it, and the error tells why."""
+    cluster = Cluster(3, seed=1)
+    leader = cluster.wait_for_leader()
+    cluster.run(0.5)
+    other = next(name for name in cluster.nodes if name != leader)
+    cluster.pause(other)
+    cluster.run(0.3)
+    sent = [r for r in cluster.trace.of(Sent) if r.event.message.target == other][-1]
+    for verb in (cluster.drop, cluster.deliver, lambda packet: cluster.delay(packet, 1.0)):
+        with pytest.raises(ValueError, match=f"{other} is paused and will read it"):
+            verb(sent.event.packet)
+    cluster.resume(other)
+    cluster.run(0.3)
+    with pytest.raises(ValueError, match="not on the wire"):
+        cluster.drop(sent.event.packet)
