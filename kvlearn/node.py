@@ -67,6 +67,10 @@ class Node:
             )
         )
         self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied)
+        # Take a message that arrived; what the host has to do, or None. Straight through, because
+        # all messages and all turns of the host come this way.
+        self.step: Callable[[Message], None] = self.raft.step
+        self.ready: Callable[[], Ready | None] = self.raft.ready
         self.responses: list[Answer] = []
         self._tick_s = config.tick_s
         self._member_id = conf.members.index(name) + 1 if name in conf.members else 0
@@ -87,10 +91,6 @@ class Node:
         ticks = int(now / self._tick_s + 1e-6) - self.raft.now
         if ticks > 0:
             self.raft.tick(ticks)
-
-    def step(self, message: Message) -> None:
-        """Take a message that arrived."""
-        self.raft.step(message)
 
     def undelivered(self, message: Message) -> None:
         """The target's address refused the connection, so nothing came of the message: a client
@@ -125,10 +125,6 @@ class Node:
             self._refuse(op_id, error)
 
     # Output -----------------------------------------------------------------------------------
-
-    def ready(self) -> Ready | None:
-        """What the host has to do, or None."""
-        return self.raft.ready()
 
     def advance(self, ready: Ready, now: float) -> None:
         """The host has saved and sent `ready`: apply what is committed, answer who waited."""

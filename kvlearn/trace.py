@@ -66,7 +66,7 @@ class Trace:
 
     def note(self, time: float, node: str, kind: type, facts: tuple, cause: int | None) -> int:
         """As `add`, for what happens most: the event kind(*facts) is made when it is looked at."""
-        if self._readers and kind in self._readers:
+        if kind in self._readers:
             return self.add(time, node, kind(*facts), cause)
         rows = self._rows
         rows.append((time, node, (kind, facts), cause))

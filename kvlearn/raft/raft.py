@@ -208,7 +208,8 @@ class Raft:
         self._told = state
         self.outbox.clear()
         self.read_states.clear()
-        self.reads.sent()
+        if self.reads.rounds:
+            self.reads.sent()
         return ready
 
     def advance(self, ready: Ready) -> None:

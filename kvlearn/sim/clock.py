@@ -15,18 +15,18 @@ PACKET, TIMER, DISK, REFUSAL = 0, 1, 2, 3  # what an item of the queue is
 class VirtualClock:
     """Invariant: `now` never decreases but for a rewind; no item of the queue lies in the past."""
 
-    __slots__ = ("now", "queue", "happened", "_pushed")
+    __slots__ = ("now", "queue", "happened", "order")
 
     def __init__(self) -> None:
         self.now = 0.0  # virtual seconds
         self.queue: list[tuple[float, int, int, Any]] = []  # a heap: (time, order, kind, what)
         self.happened = 0  # items taken out so far
-        self._pushed = 0
+        self.order = 0
 
     def push(self, time: float, kind: int, what: Any) -> None:
         """Let `what` happen at `time` (virtual seconds)."""
-        self._pushed += 1
-        heappush(self.queue, (time, self._pushed, kind, what))
+        self.order += 1
+        heappush(self.queue, (time, self.order, kind, what))
 
 
 def rate_of_clock(rate: float) -> float:

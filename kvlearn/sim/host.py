@@ -171,10 +171,9 @@ class Host:
         if self.paused:
             self._inbox.append((packet, self.boot))
             return
-        now, message = self.clock.now, packet.message
-        received = (message, packet.number)
-        self.cause = self.trace.note(now, self.name, Received, received, packet.cause)
-        node = self.node
+        now, node = self.clock.now, self.node
+        number, message, _, _, _, cause = packet
+        self.cause = self.trace.note(now, self.name, Received, (message, number), cause)
         node.tick(self.own_clock.read(now))
         node.step(message)
         self._turn()
@@ -256,9 +255,9 @@ class Host:
                 causes = self._causes_of(ready) if self._causes else repeat(self.cause)
                 for message, cause in zip(ready.messages, causes):
                     self.network.send(message, cause)
+                if not (ready.committed or ready.reads):
+                    break  # messages were all: there is nothing to apply, and nothing new to do
                 self._finish(ready)
-                if not ready.committed:
-                    break  # nothing was applied, so there is nothing new to do
         if node.responses:
             self._hand_out()
         if node.raft.deadline < self._armed_tick:

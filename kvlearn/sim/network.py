@@ -7,6 +7,7 @@ overtaken. Whether a packet will be lost is decided when it leaves, so that pict
 from __future__ import annotations
 
 from collections.abc import Iterable
+from heapq import heappush
 from math import inf, nextafter
 from random import Random
 from typing import NamedTuple
@@ -107,15 +108,15 @@ class Network:
 
     def send(self, message: Message, cause: int | None) -> None:
         """Put a message on its way."""
-        links, random = self.links, self._rng.random
-        fate = ""
+        links, fate = self.links, ""
         if self.cuts and (message.source, message.target) in self.cuts:
             fate = "CUT"
-        elif links.loss and random() < links.loss:
+        elif links.loss and self._rng.random() < links.loss:
             fate = "LOST"
         self._put(message, cause, fate)
-        if links.duplicate and not message.at_most_once and random() < links.duplicate:
-            self._put(message, cause, fate)
+        if links.duplicate and not message.at_most_once:
+            if self._rng.random() < links.duplicate:
+                self._put(message, cause, fate)
 
     def _put(self, message: Message, cause: int | None, fate: str) -> None:
         clock, links, random = self.clock, self.links, self._rng.random
@@ -133,7 +134,8 @@ class Network:
         self._packets = number = self._packets + 1
         seq = self.trace.note(now, source, Sent, (message, number, arrives, fate), cause)
         packet = _packet(Packet, (number, message, now, arrives, fate, seq))
-        clock.push(arrives, PACKET, packet)
+        clock.order = order = clock.order + 1  # clock.push, without a call for each message
+        heappush(clock.queue, (arrives, order, PACKET, packet))
 
     def arrives(self, packet: Packet) -> bool:
         """Whether a packet whose time has come gets through; if not, the trace says why."""
