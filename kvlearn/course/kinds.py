@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvlearn.course.limits import HALTS, BoundedCluster, Spent, blame, bounded
+from kvlearn.course.page import Fold, Words
 from kvlearn.course.rules import source_of
-from kvlearn.course.trials import ALL, Outcome, Trial, Watch, verdict_of
+from kvlearn.course.trials import ALL, Difference, Outcome, Trial, Watch, verdict_of
 from kvlearn.course.verdicts import Judgement, broke, place, window
 from kvlearn.errors import Blank, TimedOut, Violation
 from kvlearn.raft.raft import Raft
@@ -59,25 +60,33 @@ class Predict:
         if said == fact.actual:
             title = f"Right: {_said(fact.actual)}"
             return Judgement(self.name, True, title, [fact.why], record=record, parts=shown)
-        title = f"You said {_said(said)}; the run says {_said(fact.actual)}"
+        # A page keeps the outcome folded, so that there is a second try.
+        title = f"You said {_said(said)}; the run says otherwise"
         hint = fact.hints.get(_key(said), "")
-        why = [text for text in (hint, fact.why) if text]
-        return Judgement(self.name, False, title, why, record=record, parts=shown)
+        why = [f"{hint} Think once more, or look at the run:".strip()]
+        told = [Words(f"The run says {_said(fact.actual)}. {fact.why}"), *shown]
+        inside = "".join(part.html() for part in told)
+        words = "\n".join(text for part in told if (text := part.text()))
+        parts = [Fold("what the run says", inside, words)]
+        return Judgement(self.name, False, title, why, record=record, parts=parts)
 
 
-def names(answer: Any) -> tuple[str, ...]:
-    """Node names in any form, sorted: "n2 n1", ["n1", "n2"], {"n1"}.
+def names(answer: Any, size: int = 5) -> tuple[str, ...]:
+    """Names of nodes n1 to n`size` in any form, sorted: "n2 n1", ["n1", "n2"], {"n1"}.
 
     >>> names("n2, n1")
     ('n1', 'n2')
     """
     if isinstance(answer, str):
         answer = answer.replace(",", " ").split()
-    found = tuple(sorted(answer))
+    found = list(answer)
+    known = [f"n{number}" for number in range(1, size + 1)]
     for name in found:
         if not isinstance(name, str) or name[:1] != "n":
-            raise ValueError(f"{name!r} is not the name of a node; write names as ['n1', 'n2']")
-    return found
+            raise ValueError(f"{name!r} is not the name of a node; write names as ['n1', 'n2'].")
+        if name not in known:
+            raise ValueError(f"There is no {name}: the nodes are {' '.join(known)}.")
+    return tuple(sorted(set(found)))
 
 
 def _said(answer: Any) -> str:
@@ -106,7 +115,7 @@ class Fill:
     because: str  # why the right answer is right
     solution: str  # Python source: the class's body
     trials: tuple[Trial, ...] = ALL
-    hints: Mapping[str, str] = field(default_factory=dict)  # "True" or "False" that was wrong
+    hint: Callable[[Difference], str] = lambda first: ""  # for the first wrong decision
 
     def judge(self, cls: Any) -> Judgement:
         """Let the class prove itself in every trial."""
@@ -189,7 +198,7 @@ class Fill:
         return Judgement(self.name, False, title, why, "", self.rule, record)
 
     def _hint(self, outcome: Outcome) -> list[str]:
-        hint = self.hints.get(outcome.first.said)
+        hint = self.hint(outcome.first)
         return [hint] if hint else []
 
 

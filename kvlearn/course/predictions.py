@@ -6,9 +6,9 @@ where nobody answered, `reveal` says so. Without widgets the answer is an argume
 
 >>> who = predict("Who wins?", ["n1", "n2"], answer="n2", sure=0.8)
 >>> print(who.reveal("n1"))
-✗ You predicted n2, 80% sure. It was n1.
+✗ You predicted “n2”, 80% sure. It was “n1”.
 >>> print(predict("Who loses?", ["n1", "n2"]).reveal("n1"))
-○ No prediction made. It was n1.
+○ No prediction made. It was “n1”.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Prediction:
         options = "; ".join(f"({place}) {option}" for place, option in enumerate(self.options, 1))
         parts: list[Part] = [Words(options)]
         if self.answer is not None:
-            parts.append(Words(f"You predict {self.answer}, {self.sure:.0%} sure."))
+            parts.append(Words(f"You predict “{self.answer}”, {self.sure:.0%} sure."))
         return Card("open", f"Predict: {self.question}", parts)
 
     def __str__(self) -> str:
@@ -136,7 +136,7 @@ class Prediction:
     def _say(self) -> None:
         made = self.answer is not None
         told = (
-            f"Noted: {self.answer}, {self.sure:.0%} sure."
+            f"Noted: “{self.answer}”, {self.sure:.0%} sure."
             if made
             else "Choose one; it is noted at once."
         )
@@ -157,7 +157,7 @@ class Revelation:
     def _repr_html_(self) -> str:
         p = self.prediction
         if p.answer is None:
-            inside = Words(f"It was {self.came}. {self.because}".strip()).html()
+            inside = Words(f"It was “{self.came}”. {self.because}".strip()).html()
             ask = "No prediction made. Choose an answer above and run this cell again, or look:"
             return Card("open", ask, [Fold("what happened", inside)])._repr_html_()
         return Card(self._mood(), self._title(), self._parts())._repr_html_()
@@ -173,11 +173,11 @@ class Revelation:
     def _title(self) -> str:
         p = self.prediction
         if p.answer is None:
-            return f"No prediction made. It was {self.came}."
+            return f"No prediction made. It was “{self.came}”."
         sure = f"{100 * p.sure:.0f}% sure"
         if p.right:
-            return f"You predicted {p.answer}, {sure}, and so it was."
-        return f"You predicted {p.answer}, {sure}. It was {self.came}."
+            return f"You predicted “{p.answer}”, {sure}, and so it was."
+        return f"You predicted “{p.answer}”, {sure}. It was “{self.came}”."
 
     def _parts(self) -> list[Part]:
         parts: list[Part] = [Words(self.because)] if self.because else []

@@ -48,13 +48,14 @@ GUARDS = {  # rule -> the promise that breaks without it
 }
 
 
-def show(thing: Any) -> Any:
+def show(thing: Any, reference: bool = True) -> Any:
     """Show a rule (`Raft.may_commit`), a class beside the one that it changes, or any function.
 
+    `reference=False` shows of a class its own lines only: how it should be is not told.
     What shows itself (a cluster) is asked to do so. Raises: TypeError for what has no source.
     """
     if isinstance(thing, type):
-        return _class_card(thing)
+        return _class_card(thing, reference)
     if inspect.isfunction(thing) or inspect.ismethod(thing):
         return _function_card(thing)
     if hasattr(thing, "show"):
@@ -198,7 +199,7 @@ def _function_card(function: Callable) -> Card:
 # Classes ------------------------------------------------------------------------------------
 
 
-def _class_card(cls: type) -> Card:
+def _class_card(cls: type, beside: bool) -> Card:
     base = cls.__mro__[1]
     said = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
     changed = [name for name in vars(cls) if name in GUARDS and hasattr(base, name)]
@@ -214,7 +215,8 @@ def _class_card(cls: type) -> Card:
             _bare(source_of(vars(cls)[name])),
         )
         facts = f"`{name}` guards: {GUARDS[name]} ({section_of(getattr(Raft, name))})."
-        parts += [Words(facts), Changes(before, after, reference.__name__, cls.__name__)]
+        changes = Changes(before, after, reference.__name__, cls.__name__)
+        parts += [Words(facts), changes if beside else Code(after)]
     return Card(
         "plain", f"{cls.__name__}: {reference.__name__} with another {' and '.join(changed)}", parts
     )

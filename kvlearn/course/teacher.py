@@ -1,7 +1,8 @@
-"""The teacher's version of a lesson: solutions between the markers, hidden tests below the checks.
+"""The teacher's version of a lesson: solutions between markers, hidden tests below the checks.
 
-The lessons in `notebooks/` are what students get. For nbgrader, whose `source` folder holds the
-notebooks of the teacher, this fills the exercises in:
+The lessons in `notebooks/` are what students get: in an exercise's cell stands `# your answer`, and
+what follows is theirs to replace. For nbgrader, whose `source` folder holds the notebooks of the
+teacher, this puts the solution there, between nbgrader's markers:
 
     python3 -m kvlearn.course.teacher notebooks/02_election.ipynb source/02/02_election.ipynb
 
@@ -21,13 +22,14 @@ from pathlib import Path
 
 from kvlearn.course.exercises import EXERCISES
 
+ANSWER = "# your answer"  # in the student's cell; from here to the end of the cell
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
 
 def teacher_version(notebook: dict) -> dict:
     """A copy of the student's notebook with all exercises solved.
 
-    Raises: ValueError for an exercise cell that has no check, or no markers.
+    Raises: ValueError for an exercise cell that has no check, or no place for the answer.
     """
     filled = deepcopy(notebook)
     cells = {mark["grade_id"]: cell for cell in filled["cells"] if (mark := _mark(cell))}
@@ -60,12 +62,11 @@ def _mark(cell: dict) -> dict | None:
 
 
 def _fill(source: str, solution: str) -> str:
-    head, begin, rest = source.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not end:
-        raise ValueError(f"an exercise cell has no {BEGIN} … {END}: {source}")
+    head, answer, _ = source.partition(ANSWER)
+    if not answer:
+        raise ValueError(f"an exercise cell has no line {ANSWER!r}: {source}")
     indent = head.rpartition("\n")[2]
-    return f"{head}{begin}\n{solution.rstrip()}\n{indent}{end}{tail}"
+    return f"{head}{BEGIN}\n{solution.rstrip()}\n{indent}{END}"
 
 
 def _with_hidden_test(source: str) -> str:

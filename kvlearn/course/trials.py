@@ -27,12 +27,16 @@ from kvlearn.errors import RequestError, TimedOut, Violation
 from kvlearn.kv.requests import Put
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
+from kvlearn.raft.types import ZERO, EntryID
 from kvlearn.trace import Trace
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A decision that Raft would have made otherwise. `seq` is the record that came before it."""
+    """A decision that Raft would have made otherwise. `seq` is the record that came before it.
+
+    `arguments` and `log_end` are what was asked, and where the node's log ended: hints look there.
+    """
 
     seq: int
     node: str
@@ -41,6 +45,8 @@ class Difference:
     said: str
     wanted: str
     state: str
+    arguments: tuple = ()
+    log_end: EntryID = ZERO
 
     def __str__(self) -> str:
         question = f"{self.state}, {self.node} was asked {self.rule}({self.asked})"
@@ -103,8 +109,11 @@ class Watch:
         shown = ", ".join(str(a) if not isinstance(a, str) else repr(a) for a in arguments)
         seq = len(self.cluster.trace) - 1
         self.differences.append(
-            Difference(seq, raft.id, rule, shown, _plain(said), _plain(wanted), _state(raft, rule))
-        )
+            Difference(
+                seq, raft.id, rule, shown, _plain(said), _plain(wanted), _state(raft, rule),
+                arguments, raft.log.last,
+            )
+        )  # fmt: skip
 
 
 def _plain(thing: Any) -> str:

@@ -72,10 +72,32 @@ def test_a_trial_is_the_same_each_time():
 def test_a_wrong_prediction_is_answered_by_the_run():
     judgement = check(3, "start/majority")
     assert judgement.ok is False
-    assert judgement.title == "You said 3; the run says 2"
+    assert judgement.title == "You said 3; the run says otherwise"
     assert "two are left" in judgement.why[0]
+    assert "The run says 2." in plain(judgement)
     assert "timed out" in str(judgement.record)
     assert f"▶ {judgement.record.seq}" in str(judgement)
+
+
+@pytest.mark.parametrize(
+    ("answer", "exercise", "told"),
+    [
+        (3, "start/majority", "The run says 2"),
+        ("red", "start/past", "says green"),
+        ("n1", "election/who-votes", "says n5"),
+    ],
+)
+def test_a_page_keeps_the_right_answer_folded_for_a_second_try(answer, exercise, told):
+    judgement = check(answer, exercise)
+    head, fold, rest = judgement._repr_html_().partition("<details")
+    assert "Think once more" in head and told not in head and told in rest
+    assert "<table" not in head
+
+
+def test_the_record_that_decides_about_the_past_is_the_put_that_made_the_revision():
+    judgement = check("red", "start/past")
+    assert judgement.record.event.revision == 3 and "gets ok" in str(judgement.record)
+    assert "put colour=green" in str(judgement)
 
 
 @pytest.mark.parametrize("nothing", [None, ..., ""])
@@ -97,6 +119,16 @@ def test_names_may_be_written_in_any_form(answer):
 @pytest.mark.parametrize("answer", [7, ["five"], [5], object(), [None]])
 def test_what_is_no_name_is_told_so(answer):
     assert check(answer, "election/who-votes").ok is False
+
+
+def test_a_node_that_does_not_exist_is_told_so():
+    assert "There is no n9: the nodes are n1 n2 n3 n4 n5" in str(
+        check(["n5", "n9"], "election/who-votes")
+    )
+
+
+def test_a_name_that_is_written_twice_counts_once():
+    assert check("n5 n5", "election/who-votes").ok
 
 
 def test_the_likely_mistakes_get_their_hint():
@@ -141,6 +173,24 @@ def test_a_forgotten_return_is_guessed():
 def test_logs_that_are_compared_wrongly_lose_entries(mutant):
     judgement = check(mutant, LOG)
     assert judgement.promise == "Leader Completeness" and judgement.rule == "is_up_to_date"
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        (lambda self, last: last.term >= self.log.last.term, "the same term, but"),
+        (lambda self, last: last.index >= self.log.last.index, "term is older"),
+        (lambda self, last: last > self.log.last, "equally long and equally new"),
+        (
+            lambda self, last: last.term == self.log.last.term and last >= self.log.last,
+            "term is newer",
+        ),
+    ],
+    ids=["index forgotten", "term forgotten", "too strict", "newer terms refused"],
+)
+def test_the_hint_names_what_was_ignored(rule, hint):
+    judgement = check(type("Mended", (LongestLogWins,), {"is_up_to_date": rule}), LOG)
+    assert judgement.ok is False and hint in plain(judgement)
 
 
 def test_a_blank_is_still_blank():

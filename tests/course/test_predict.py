@@ -23,19 +23,19 @@ def test_a_prediction_as_an_argument_is_revealed_at_once():
     assert asked.right is None
     told = str(asked.reveal("n3", because="n3 asked first."))
     assert asked.right is True
-    assert told.splitlines()[0] == "✓ You predicted n3, 80% sure, and so it was."
+    assert told.splitlines()[0] == "✓ You predicted “n3”, 80% sure, and so it was."
     assert "n3 asked first." in told
 
 
 def test_a_wrong_one_is_told_what_it_was():
     told = predict("Who?", OPTIONS, answer="n3", sure=0.9).reveal("n1")
-    assert str(told) == "✗ You predicted n3, 90% sure. It was n1."
-    assert "It was n1" in told._repr_html_()
+    assert str(told) == "✗ You predicted “n3”, 90% sure. It was “n1”."
+    assert "It was “n1”" in told._repr_html_()
 
 
 def test_without_a_prediction_the_page_keeps_the_outcome_folded():
     told = predict("Who?", OPTIONS).reveal("n2", because="n2 was first.")
-    assert str(told).startswith("○ No prediction made. It was n2.")
+    assert str(told).startswith("○ No prediction made. It was “n2”.")
     head, fold, rest = told._repr_html_().partition("<details")
     assert "No prediction made" in head and "n2" not in head and "n2" in rest
     assert predictions.BOOK.made == {}
@@ -61,7 +61,7 @@ def test_the_widget_notes_what_is_chosen_until_it_is_revealed():
     asked._choice.value = "n2"
     asked._slider.value = 0.95
     assert (asked.answer, asked.sure) == ("n2", 0.95)
-    assert "Noted: n2, 95%" in asked._line.value
+    assert "Noted: “n2”, 95%" in asked._line.value
     asked.reveal("n1")
     assert asked._choice.disabled and asked._slider.disabled
     asked._choice.value = "n1"

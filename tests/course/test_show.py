@@ -12,6 +12,7 @@ import kvlearn
 from kvlearn import Cluster, Raft
 from kvlearn.course import blank, compare, show, strips, summary
 from kvlearn.course.colours import coloured
+from kvlearn.course.exercises.election import LongestLogWins
 from kvlearn.course.mutants import MUTANTS, CommitsOldTerms, VotesTwice
 from kvlearn.course.page import Card, Code, Table, Words
 from kvlearn.course.rules import GUARDS, asked_by, section_of, sentence_of
@@ -82,6 +83,13 @@ def test_a_mutant_is_shown_beside_what_it_breaks(mutant):
     told = text_of(card._repr_html_())
     assert mutant.rule in told and f"- only Raft, + only {mutant.__name__}" in str(card)
     assert any(line.strip().startswith("+ ") for line in str(card).splitlines())
+
+
+def test_a_broken_rule_can_be_shown_without_the_right_one():
+    card = show(LongestLogWins, reference=False)
+    for told in (str(card), text_of(card._repr_html_())):
+        assert "return last.index >= self.log.last_index" in told
+        assert "self.log.last\n" not in f"{told}\n" and "only Raft" not in told
 
 
 def test_a_student_s_class_is_compared_with_what_can_be_read():

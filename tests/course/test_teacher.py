@@ -31,6 +31,20 @@ def test_with_its_solutions_every_check_is_content(path, tmp_path):
     ] == []
 
 
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_solution_stands_between_nbgrader_s_markers_and_nowhere_else(path):
+    lesson = json.loads(path.read_text(encoding="utf-8"))
+    filled = teacher.teacher_version(lesson)
+    for before, after in zip(lesson["cells"], filled["cells"]):
+        if not before["metadata"].get("nbgrader", {}).get("solution"):
+            continue
+        old, new = "".join(before["source"]), "".join(after["source"])
+        head, _, rest = new.partition(teacher.BEGIN)
+        body, _, tail = rest.partition(teacher.END)
+        assert old.startswith(head) and body.strip() and tail == ""
+        assert teacher.ANSWER not in new and teacher.BEGIN not in old
+
+
 def test_a_wrong_solution_is_found_by_the_hidden_test(tmp_path):
     lesson = next(path for path in LESSONS if path.stem == "00_start_here")
     filled = teacher.teacher_version(json.loads(lesson.read_text(encoding="utf-8")))
@@ -56,6 +70,21 @@ def test_an_exercise_without_a_check_is_refused():
     cell = {"cell_type": "code", "metadata": {"nbgrader": mark}, "source": ["x = None"]}
     with pytest.raises(ValueError, match="lonely-check"):
         teacher.teacher_version({"cells": [cell]})
+
+
+def test_an_exercise_without_a_place_for_the_answer_is_refused():
+    mark = {"grade_id": "x", "solution": True, "grade": False}
+    check = {"grade_id": "x-check", "solution": False, "grade": True}
+    cells = [
+        {"cell_type": "code", "metadata": {"nbgrader": mark}, "source": ["x = None"]},
+        {
+            "cell_type": "code",
+            "metadata": {"nbgrader": check},
+            "source": ['check(x, exercise="start/majority")'],
+        },
+    ]
+    with pytest.raises(ValueError, match="# your answer"):
+        teacher.teacher_version({"cells": cells})
 
 
 def test_it_says_how_to_call_it(capsys):

@@ -6,7 +6,7 @@ from statistics import median
 
 from kvlearn import Cluster, RaftConfig
 from kvlearn.course.exercises.election import late_candidate
-from kvlearn.events import BecameCandidate, BecameFollower, BecameLeader, VoteGranted
+from kvlearn.events import BecameCandidate, BecameFollower, BecameLeader, Committed, VoteGranted
 
 
 def test_lesson_00_the_leader_is_n4_and_n3_follows_it_after_a_second_or_two():
@@ -15,10 +15,16 @@ def test_lesson_00_the_leader_is_n4_and_n3_follows_it_after_a_second_or_two():
     assert client.put("colour", "blue").header.revision == 2
     assert cluster.leader == "n4"
     cluster.crash("n4")
-    crashed_s = cluster.now
+    crashed_s, start = cluster.now, len(cluster.trace)
     assert client.get("colour").text == "blue"
+    answered_s = cluster.now
     assert cluster.leader == "n3" and 1.0 < cluster.now - crashed_s < 2.5
     assert len(cluster.nodes["n4"].log) < len(cluster.nodes["n3"].log)
+    # The tables and the picture end before the next put; the picture begins just before the vote.
+    (stood,) = cluster.trace.of(BecameCandidate, start=start)
+    (won,) = cluster.trace.of(BecameLeader, start=start)
+    committed = next(cluster.trace.of(Committed, node="n3", start=won.seq))
+    assert won.time - 0.012 < stood.time < committed.time < won.time + 0.01 < answered_s
     assert [client.put("colour", text).header.revision for text in ("green", "red")] == [3, 4]
     assert list(client.history("colour").create_revision) == [2, 2, 2]
 

@@ -19,7 +19,7 @@ import pytest
 from nbclient import NotebookClient
 
 from kvlearn.course.exercises import EXERCISES
-from kvlearn.course.teacher import exercise_of
+from kvlearn.course.teacher import ANSWER, exercise_of
 
 LESSONS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SECONDS, WORDS, LINES = 60, 3000, 150
@@ -150,7 +150,7 @@ def test_its_exercises_carry_nbgrader_s_marks(path):
     for cell, mark in marks:
         assert mark.schema_version == 3 and mark.task is False
         if mark.solution:
-            assert "### BEGIN SOLUTION" in cell.source and "### END SOLUTION" in cell.source
+            assert cell.source.count(ANSWER) == 1 and "SOLUTION" not in cell.source
         else:
             assert mark.locked and mark.points > 0
             assert exercise_of(cell.source) in EXERCISES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kvlearn.course.kinds import Fact, Fill, Predict, Witness, names
 from kvlearn.course.mutants import VotesTwice
+from kvlearn.course.trials import Difference
 from kvlearn.events import Refused, VoteGranted
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import EntryID
@@ -63,6 +64,37 @@ def _who_votes() -> Fact:
     return Fact(names(granted), cluster.trace, refused[0].seq, why, hints)
 
 
+def _vote_hint(first: Difference) -> str:
+    """A vote that was given twice, or refused to the one who has it."""
+    if first.wanted == "False":
+        return "A vote that is given away is gone until the next term."
+    return (
+        "If a vote's answer is lost, the candidate's request may come again. Then the same answer "
+        "must come again, or the vote is lost for this term. And who has not voted is free."
+    )
+
+
+def _log_hint(first: Difference) -> str:
+    """Which of the two was ignored where the logs were compared: the term, or the index."""
+    (last,), own = first.arguments, first.log_end
+    ends = f"The candidate's log ends at {last}, the voter's at {own}: "
+    if first.wanted == "False" and last.term == own.term:
+        return (
+            f"{ends}the same term, but the candidate has fewer entries. Within one term the index "
+            "says who knows more."
+        )
+    if first.wanted == "False":
+        return (
+            f"{ends}the candidate's term is older. However long such a log is, it may be full of "
+            "entries that were never committed."
+        )
+    if last == own:
+        return f"{ends}equally long and equally new is good enough, or nobody could be elected."
+    if last.term == own.term:
+        return f"{ends}the same term, and the candidate has more entries. It lacks nothing."
+    return f"{ends}the candidate's term is newer. That decides, however short its log is."
+
+
 EXERCISES = [
     Predict(
         "election/who-votes",
@@ -80,13 +112,7 @@ EXERCISES = [
         "node, and "
         "that node votes once, so no term has two leaders.",
         "    def may_vote_for(self, candidate):\n        return self.vote in (None, candidate)\n",
-        hints={
-            "True": "A vote that is given away is gone until the next term.",
-            "False": "If a vote's answer is lost, the candidate's request may come again. Then "
-            "the same "
-            "answer must come again, or the vote is lost for this term. And who has not voted is "
-            "free.",
-        },
+        hint=_vote_hint,
     ),
     Fill(
         "election/up-to-date",
@@ -95,12 +121,7 @@ EXERCISES = [
         "leader "
         "had all that was committed before. Only within one term does the longer log know more.",
         "    def is_up_to_date(self, last):\n        return last >= self.log.last\n",
-        hints={
-            "True": "A long log may be full of entries that were never committed. The term of "
-            "its last "
-            "entry says how new it is.",
-            "False": "Equally long and equally new is good enough, or nobody could be elected.",
-        },
+        hint=_log_hint,
     ),
     Witness(
         "election/witness",

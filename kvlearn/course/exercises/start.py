@@ -46,18 +46,20 @@ def _past() -> Fact:
     for colour in ("blue", "green", "red"):
         client.put("colour", colour)
     text = client.get("colour", revision=3).text
-    seq = [record.seq for record in cluster.trace.of(Returned)][-1]
+    # The answer to green, not to the get: that one's header names the store's revision, which is 4.
+    done = [r for r in cluster.trace.of(Returned) if r.event.revision == 3 and not r.event.error]
     why = (
         "A store starts at revision 1. Each write makes a new revision, so the three puts made "
-        "2, 3 "
-        "and 4, and at revision 3 the second put was the newest."
+        "2, 3 and 4. The record below is the answer to the second put, green: it made revision 3. "
+        "(Any answer also tells the revision of the whole store. That of the get tells 4, "
+        "whichever revision was asked for.)"
     )
     hints = {
         "red": "red is what the key holds now, at revision 4.",
         "blue": "blue was written at revision 2.",
         None: "At revision 3 the key was there already.",
     }
-    return Fact(text, cluster.trace, seq, why, hints)
+    return Fact(text, cluster.trace, done[0].seq, why, hints)
 
 
 EXERCISES = [
