@@ -34,6 +34,9 @@ _WINDOW = {
 }
 __all__ = sorted(_WINDOW)
 
+# the packages that pyproject.toml names: one that is missing tells of a set-up that was not done
+_PACKAGES = ("sortedcontainers", "jupyterlab", "ipywidgets", "anywidget", "graphviz", "pandas")
+
 
 def __getattr__(name):
     room = _WINDOW.get(name)
@@ -41,9 +44,18 @@ def __getattr__(name):
         raise AttributeError("module 'kvlearn' has no attribute %r" % name)
     from importlib import import_module
 
-    if name == "Trace":
-        import_module("kvlearn.sim")  # a saved trace may hold any word of the vocabulary
-    found = import_module(room)
+    try:
+        if name == "Trace":
+            import_module("kvlearn.sim")  # a saved trace may hold any word of the vocabulary
+        found = import_module(room)
+    except ModuleNotFoundError as error:
+        if error.name not in _PACKAGES:
+            raise
+        text = (
+            "this Python lacks %s: in a clone run `python3 -m kvlearn lab` once and then use "
+            ".venv/bin/python, or install it with `pip install %s`" % (error.name, error.name)
+        )
+        raise ImportError(text, name=error.name) from None
     if room != "kvlearn." + name:
         found = getattr(found, name)
     globals()[name] = found

@@ -95,8 +95,9 @@ def command(notebook: str, port: int, quiet: bool) -> list[str]:
         "--ServerApp.port_retries=0",
         "--ServerApp.allow_remote_access=False",
         f"--ServerApp.root_dir={NOTEBOOKS}",
-        "--log-level=WARN",
-        "--LabApp.log_level=WARN",
+        "--ServerApp.kernel_spec_manager_class=kvlearn.cli.kernels.QuietKernels",
+        "--log-level=ERROR",  # a notebook from git is always "not trusted", and that is no news
+        "--LabApp.log_level=ERROR",
     ]
     if quiet:
         options.append("--no-browser")

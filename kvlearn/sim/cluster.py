@@ -65,7 +65,7 @@ class Cluster:
     ):
         if not isinstance(size, int) or not 1 <= size <= 9:
             raise ValueError(
-                f"a cluster has 1 to 9 nodes, not {size}: 3 or 5 are the usual numbers"
+                f"a cluster has 1 to 9 nodes, not {size!r}: 3 or 5 are the usual numbers"
             )
         self.seed = seed
         self.config = config if config is not None else RaftConfig.etcd()

@@ -229,14 +229,21 @@ def _play_file(path: Path, rewrite: bool) -> int:
         playback = play(text)
         if not rewrite:
             _complete(text)
-    except (OSError, UnicodeDecodeError) as error:
-        print(f"kvlearn play: {path}: {error}", file=sys.stderr)
+    except FileNotFoundError:
+        print(f"kvlearn play: there is no file {path}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"kvlearn play: {path} cannot be read: {error.strerror}", file=sys.stderr)
+        return 2
+    except UnicodeDecodeError as error:
+        print(f"kvlearn play: {path} is no text in UTF-8: {error}", file=sys.stderr)
         return 2
     except ScriptError as error:
         print(f"kvlearn play: {path}, {error}", file=sys.stderr)
         return 2
     if playback.ok:
-        print(playback.text)
+        print(playback.text, flush=True)
+        print(f"\n{_matched(playback)}", file=sys.stderr)
         return 0
     print(playback.diff(f"{path}, as told", f"{path}, as it happened"))
     if rewrite:
@@ -244,6 +251,12 @@ def _play_file(path: Path, rewrite: bool) -> int:
         return 0
     sys.stderr.write(f"kvlearn play: {path} tells another story; --rewrite writes down this one\n")
     return 1
+
+
+def _matched(playback: Playback) -> str:
+    """One line on a transcript that tells what happened."""
+    count = sum(len(block.commands) for block in playback.blocks)
+    return f"{count} command{'s' * (count != 1)}, every output as written"
 
 
 def _complete(text: str) -> None:

@@ -6,13 +6,15 @@ import importlib
 import json
 import os
 import re
+import subprocess
+import sys
 
 import nbformat
 import pytest
 
 import kvlearn
 from kvlearn import cli
-from kvlearn.cli import doctor, notebooks, testing
+from kvlearn.cli import doctor, environment, notebooks, testing
 from kvlearn.cli.environment import Stop
 
 
@@ -59,6 +61,24 @@ def test_what_cannot_be_done_is_one_sentence(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "main", refuse)
     assert cli.main(["doctor"]) == 1
     assert capsys.readouterr().err == "kvlearn: the moon is in the way: wait an hour\n"
+
+
+def test_a_python_without_our_packages_is_told_what_to_do():
+    """`-S` leaves site-packages out, as on a machine that has none."""
+    code = "import kvlearn\ntry: kvlearn.Cluster\nexcept ImportError as error: print(error)"
+    bare = [sys.executable, "-S", "-c", code]
+    done = subprocess.run(bare, cwd=testing.ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("this Python lacks sortedcontainers: in a clone run `python3 -m ")
+    assert "use .venv/bin/python" in done.stdout and "pip install" in done.stdout
+    needed = environment.requirements("lab")
+    assert set(kvlearn._PACKAGES) == {environment.split(line)[0] for line in needed}
+
+
+def test_the_bench_of_imports_tells_both(capsys):
+    assert cli.main(["bench", "import", "--rounds", "1"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^  import kvlearn +[\d.]+ ms +goal: under 300$", told, re.M)
+    assert re.search(r"^  from kvlearn import Cluster +[\d.]+ ms$", told, re.M)
 
 
 def test_the_arguments_of_test_go_to_pytest(monkeypatch, tmp_path):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from kvlearn import cli
-from kvlearn.cli import lab
+from kvlearn.cli import kernels, lab
 from kvlearn.cli.environment import Stop
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +76,11 @@ def test_the_token_is_not_on_the_command_line():
     words = lab.command("00_start_here.ipynb", 1234, quiet=True)
     assert token not in " ".join(words)
     assert "--ServerApp.ip=127.0.0.1" in words and "--no-browser" in words
+
+
+def test_kernels_start_quietly(monkeypatch):
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    assert kernels.QuietKernels().get_kernel_spec("python3").argv[-1] == kernels.QUIET
 
 
 @pytest.fixture

@@ -289,7 +289,9 @@ def file(tmp_path):
 
 def test_a_file_that_tells_the_truth(file, capsys):
     assert main([str(file(GOOD))]) == 0
-    assert capsys.readouterr().out == GOOD
+    out, err = capsys.readouterr()
+    assert out == GOOD
+    assert err == "\n2 commands, every output as written\n"
 
 
 def test_a_file_that_tells_another_story(file, capsys):
@@ -313,8 +315,14 @@ def test_a_file_without_the_rule(file, capsys):
 def test_a_file_that_cannot_be_played(file, tmp_path, capsys):
     assert main([str(file("cluster 3\nfoo\n----\n"))]) == 2
     assert "scene.txt, line 2: `foo`: there is no command 'foo'" in capsys.readouterr().err
-    assert main([str(tmp_path / "nothing.txt")]) == 2
-    assert "nothing.txt" in capsys.readouterr().err
+    nothing = tmp_path / "nothing.txt"
+    assert main([str(nothing)]) == 2
+    assert capsys.readouterr().err == f"kvlearn play: there is no file {nothing}\n"
+    assert main([str(tmp_path)]) == 2
+    assert f"{tmp_path} cannot be read: " in capsys.readouterr().err
+    nothing.write_bytes(b"\xff")
+    assert main([str(nothing)]) == 2
+    assert "nothing.txt is no text in UTF-8" in capsys.readouterr().err
 
 
 def test_several_files_give_the_worst_status(file, tmp_path, capsys):
