@@ -4,6 +4,7 @@
 const GLYPHS = { crash: "✕", restart: "↻", pause: "❙❙", resume: "▶", isolate: "⊘", heal: "⌁",
   campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", goto: "◂" };
 
+const SLOW = /^The kernel manages/; // holds for the speed it was said of, as panels.py words it
 const CROWD = "More happens than can be drawn: heartbeats and other routine messages have no dots.";
 
 class Bench {
@@ -19,7 +20,8 @@ class Bench {
     this.heard = (told) => this.take(told);
     line.watchers.add(this.heard);
     this.build();
-    this.sized = new ResizeObserver(() => this.logs.line && this.logs.drawCells(line));
+    this.player.pace.addEventListener("change", () => SLOW.test(this.notice.textContent) && say(this.notice, ""));
+    this.sized = new ResizeObserver(() => this.logs.line && this.logs.resized(line));
     this.sized.observe(this.logs.strips);
     this.theme0();
     this.player.dirty = true;
@@ -124,6 +126,7 @@ class Bench {
     this.drawCutter();
     const asked = this.client && line.state[`client.${this.client}`];
     this.answer.classList.toggle("kv-bad", Boolean(asked && !asked[4]));
+    set(this.answer, "title", asked && asked[3] || ""); // two lines of it are shown
     say(this.answer, !asked ? "" : asked[3] === null ? `${asked[2]}, asked at ${asked[1]} …`
       : `${asked[2]} → ${asked[3]}`);
     const spoken = this.player.spoken;
@@ -206,10 +209,13 @@ class Bench {
 
   messageMenu(id) {
     if (this.player.playing || this.player.glide) this.player.stop(); // it waits while you choose
-    const packet = this.line.packets.get(id);
-    this.openMenu(this.ring.messages.get(id).g, `${packet.from} → ${packet.to}: ${packet.label}`, id,
-      [["drop", "drop"], ["delay", "delay"], ["deliver", "deliver now"]],
-      () => this.ring.messages.has(id), (op) => this.act(op, { packet: id }));
+    const { line } = this, packet = line.packets.get(id), { to } = packet;
+    const due = line.state[`p${id}`] ?? packet.arrives;
+    const waits = line.get(to, "role") === "paused" && due && due <= line.us; // no longer on the wire
+    this.openMenu(this.ring.messages.get(id).g, `${packet.from} → ${to}: ${packet.label}`, waits ? to : id, waits
+      ? [["resume", `resume ${to}: it is paused, and the message waits in its mailbox`]]
+      : [["drop", "drop"], ["delay", "delay"], ["deliver", "deliver now"]], () => this.ring.messages.has(id),
+      (op) => this.act(op, waits ? { node: to } : { packet: id }));
   }
 
   entryMenu(name, index, cell) { // why is it there, why is it committed or not: the deciding records

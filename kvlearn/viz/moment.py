@@ -411,7 +411,7 @@ def line(record: Record) -> str:
             return told
         case ev.Received(message=message):
             return f"{record.node} receives {message} from {message.source}"
-        case ev.Dropped(message=message):
+        case ev.Dropped(message=message) | ev.Delayed(message=message):
             return f"{message.source}→{message.target}: {record.event}"
     return str(record)
 

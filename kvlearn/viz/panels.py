@@ -106,6 +106,7 @@ class Bench(anywidget.AnyWidget):
         self._sent = deque(maxlen=UPDATES_A_SECOND)  # when the last updates left
         self._open = False  # whether a front end shows it
         self._timer: asyncio.TimerHandle | None = None
+        self._slow_at: float | None = None  # the speed of which the panel says it is too much
         self._asked: list[int] = []  # requests of this panel that wait for their answer
         opening = {**self.feed.opening(cluster.now), "client": CLIENT}
         super().__init__(theme=THEME, opening=opening, speed=speed)
@@ -223,6 +224,9 @@ class Bench(anywidget.AnyWidget):
         if left > wall_s / 2 and speed != "follow":
             speed_now = (1 - left / wall_s) * speed
             self._flags["notice"] = f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
+            self._slow_at = speed
+        elif self._slow_at not in (None, speed):  # said of a speed that is no longer wanted
+            self._flags["notice"], self._slow_at = "", None
 
     def _rate(self, speed: float | str) -> tuple[float, float]:
         """Virtual seconds a second now, and how many seconds of the screen to do at a time."""
@@ -264,7 +268,7 @@ class Bench(anywidget.AnyWidget):
 
     def _act(self, command: dict) -> None:
         """Change the cluster, where the cursor stands."""
-        self._flags["notice"] = self._go_to_cursor(command)
+        self._flags["notice"], self._slow_at = self._go_to_cursor(command), None
         self._flags["snap"] = True
         cluster, node = self.cluster, command.get("node")
         match command["op"]:

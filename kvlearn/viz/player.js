@@ -8,6 +8,7 @@ const still = matchMedia("(prefers-reduced-motion: reduce)");
 const FLIGHT_S = 0.75, BEAT_S = 0.3; // "follow": how long a message, a heartbeat travels on screen
 const SPEEDS = [["follow", "follow the messages"], [0.001, "1/1000 ×"], [0.005, "1/200 ×"],
   [0.02, "1/50 ×"], [0.1, "1/10 ×"], [1, "1 × real time"], [10, "10 ×"], [100, "100 ×"]];
+const STEP = "Step to the next record (→)";
 const LOW_S = 0.15, MORE_S = 0.25; // with less than this ahead, ask Python for this much more
 const MOST_ROWS = 60000; // older ones are forgotten, not those of the trace in Python
 
@@ -310,7 +311,7 @@ class Player {
     this.buttons = {
       back: button("back", "Back by one record (←)", () => this.back()),
       play: button("play", "Play (P)", () => this.toggle()),
-      step: button("step", "Step to the next record (→)", () => this.step()),
+      step: button("step", STEP, () => this.step()),
       next: button("next", "On to the next decision (N)", () => this.next()) };
     this.slider = make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, class: "kv-slider",
       "aria-label": "Time", oninput: () => this.scrub(+this.slider.value) });
@@ -519,6 +520,10 @@ class Player {
     if (this.remark) this.drawBand();
     this.remark = false;
     set(this.buttons.back, "aria-disabled", !line.place);
+    const next = line.rows[line.place], told = next && next.merged > 1
+      ? `On over ${next.merged} records of routine traffic that were told as one (→)` : STEP;
+    set(this.buttons.step, "title", told);
+    set(this.buttons.step, "aria-label", told);
     this.drawTime();
   }
 
@@ -534,16 +539,19 @@ class Player {
     const past = line.us < this.shown - 0.5;
     this.edge.classList.toggle("kv-past", past);
     set(this.edge, "aria-pressed", !past);
-    set(this.band, "viewBox", `${line.firstUs()} 0 ${Math.max(1, this.shown - line.firstUs())} 10`);
+    const first = line.firstUs();
+    set(this.band, "viewBox", `${first / 1e3} 0 ${Math.max(1, this.shown - first) / 1e3} 10`);
     for (const view of this.views) view.drawTime(line);
   }
 
-  drawBand() { // the stretch of each term in its colour, with a mark for what is worth telling
+  // The stretch of each term in its colour, with a mark for what is worth telling. In milliseconds:
+  // browsers cut lengths off at 2^25, which as microseconds would be half a minute.
+  drawBand() {
     const { line } = this;
     const parts = [], marks = [];
     let term = null, since = line.firstUs();
-    const stretch = (to) => term && parts.push(make("rect", { x: since, y: 2, width: Math.max(0, to - since),
-      height: 6, fill: this.colour(term) }));
+    const stretch = (to) => term && parts.push(make("rect", { x: since / 1e3, y: 2,
+      width: Math.max(0, to - since) / 1e3, height: 6, fill: this.colour(term) }));
     for (const row of line.story) {
       for (const [key, old, now] of row.patches) {
         if (!key.endsWith(".term") || now === null || now <= (term ?? old ?? 0)) continue;
@@ -551,7 +559,7 @@ class Player {
         stretch(row.us);
         [term, since] = [now, row.us];
       }
-      if (row.weight > 1) marks.push(make("line", { x1: row.us, x2: row.us, y1: 0, y2: 10 }));
+      if (row.weight > 1) marks.push(make("line", { x1: row.us / 1e3, x2: row.us / 1e3, y1: 0, y2: 10 }));
     }
     term ??= Math.max(0, ...Object.keys(line.state).filter((k) => k.endsWith(".term")).map((k) => line.state[k]));
     stretch(Math.max(line.head, since));

@@ -262,7 +262,8 @@ def _operation(asked: Operation | None) -> tuple | None:
     if asked.returned_s is None:
         return (asked.op_id, asked.node, request, None, True)
     if asked.error:
-        unknown = "; it may have been carried out all the same" if asked.unknown else ""
+        unsaid = asked.unknown and "is not known" not in asked.error  # a time-out says it itself
+        unknown = "; it may have been carried out all the same" if unsaid else ""
         return (asked.op_id, asked.node, request, f"{asked.error}{unknown}", False)
     answer = f"{_short(str(asked.result), ANSWER_CHARS)} · revision {asked.revision}"
     return (asked.op_id, asked.node, request, answer, True)

@@ -286,9 +286,18 @@ class Logs {
     return true;
   }
 
+  size() { return `${this.strips.clientWidth} ${this.strips.scrollWidth}`; }
+
+  resized(line) { // or shown again
+    if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
+    this.sized = this.size();
+    this.drawCells(line);
+  }
+
   scrolled() {
     const { scrollLeft, scrollWidth, clientWidth } = this.strips;
-    this.stick = scrollLeft + clientWidth >= scrollWidth - 4;
+    // Where the size is new, or there is none, the page has scrolled it, and nobody wants to stay there.
+    if (clientWidth && this.sized === this.size()) this.stick = scrollLeft + clientWidth >= scrollWidth - 4;
     this.strips.classList.toggle("kv-more", scrollLeft > PAD - 4);
     if (this.line) this.drawCells(this.line);
   }
@@ -309,6 +318,7 @@ class Logs {
     if (this.lane.style.width !== wide) {
       this.lane.style.width = wide;
       if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
+      this.sized = this.size();
     }
     this.drawCells(line);
   }

@@ -201,6 +201,8 @@ def test_a_lost_message_says_between_whom():
     trace = Trace()
     trace.add(0.0, "", ev.Dropped(m.Heartbeat("n1", "n2", 1, 0), 1, "LOST"), None)
     assert line(trace[0]) == "n1→n2: Beat is lost: the network lost it"
+    trace.add(0.2, "", ev.Delayed(m.Heartbeat("n1", "n2", 1, 0), 1, 0.5), None)
+    assert line(trace[-1]) == "n1→n2: Beat is held up until 0.500 s"
 
 
 def test_at_time_takes_all_records_up_to_then(trace):

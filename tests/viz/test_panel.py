@@ -9,7 +9,7 @@ import json
 import comm
 import pytest
 
-from kvlearn import Cluster
+from kvlearn import Cluster, RaftConfig
 from kvlearn.viz import panels
 from kvlearn.viz.feed import LIMIT_BYTES
 from kvlearn.viz.timeline_rows import RowCompiler
@@ -138,6 +138,12 @@ def test_a_request_that_nobody_can_answer_is_given_up(browser, cluster):
         browser.send("more", wall_s=0.2, speed=1)
     *_, answer, well = browser.state["client.panel"]
     assert not well and ("timed out" in answer or "leader" in answer)
+    browser.command("pause", node="n5")
+    browser.command("put", key="a", value="1", node="n5")
+    for _ in range(30):
+        browser.send("more", wall_s=0.2, speed=1)
+    answer = browser.state["client.panel"][3]
+    assert answer.endswith("whether it was carried out is not known)"), "said once"
 
 
 def test_more_lets_time_pass_as_the_screen_needs_it(browser, cluster):
@@ -210,6 +216,35 @@ def test_each_message_of_a_moment_can_be_dropped_where_the_cursor_shows_it(brows
     browser.command("drop", at=browser.last_seq - 1, packet=asks[-1][6][0])
     dropped = [row[7] for row in browser.rows if "by hand" in row[2]]
     assert dropped == [[asks[-1][6][0]]], "what hands did after the cursor is undone"
+
+
+@pytest.mark.parametrize("op", ["drop", "delay", "deliver"])
+def test_lesson_02_the_vote_is_caught_at_each_record_where_its_dot_is_drawn(op):
+    def stepped():
+        cluster = Cluster(5, seed=8, config=RaftConfig.paper())
+        cluster.wait_for_leader()
+        cluster.client().put("colour", "blue")
+        cluster.run(0.5)
+        cluster.crash(cluster.leader)
+        browser = Browser(cluster.show())
+        for _ in range(60):
+            browser.command("step")
+        return browser
+
+    seen = stepped().rows
+    asks = (row for row in seen if row[6] and row[6][1:3] == ["n1", "n4"] and row[6][4] == "vote")
+    ask = next(asks)
+    number = ask[6][0]
+    end = next(row[0] for row in seen if number in row[7])
+    assert end - ask[0] > 5
+    for at in range(ask[0], end):
+        browser = stepped()
+        browser.command(op, at=at, packet=number)
+        assert browser.errors == []
+        ended = [row for row in browser.rows if number in row[7]]
+        assert bool(ended) == (op != "delay") and all(row[0] > ask[0] for row in ended)
+        assert op != "drop" or "dropped by hand" in ended[0][2]
+        assert op != "delay" or browser.state[f"p{number}"] > ask[6][6]
 
 
 def test_what_hands_did_before_the_cursor_stays(browser, cluster):
@@ -342,6 +377,19 @@ def test_the_fastest_speed_merges_heartbeats_and_says_so(browser, cluster):
     assert agree(browser, cluster)
     records = sum(row[8] or 1 for told in payloads for row in told.get("rows", []))
     assert sum(len(told.get("rows", [])) for told in payloads) < records / 20
+
+
+def test_that_a_speed_is_too_much_is_said_until_another_is_chosen(browser, monkeypatch):
+    monkeypatch.setattr(panels, "CHUNK_S", 0.0)
+    browser.send("more", wall_s=0.25, speed=100)
+    assert browser.last_flags["notice"] == "The kernel manages 0 × here, not 100 ×."
+    monkeypatch.setattr(panels, "CHUNK_S", 60.0)
+    browser.send("more", wall_s=0.01, speed=100)
+    assert "notice" not in browser.last_flags, "it does not flicker"
+    browser.send("more", wall_s=0.01, speed=1)
+    assert browser.last_flags["notice"] == ""
+    browser.send("more", wall_s=0.01, speed=1)
+    assert "notice" not in browser.last_flags, "what others said later stays"
 
 
 def test_at_most_ten_updates_a_second_on_an_event_loop(cluster):
