@@ -286,18 +286,16 @@ class Logs {
     return true;
   }
 
-  size() { return `${this.strips.clientWidth} ${this.strips.scrollWidth}`; }
-
   resized(line) { // or shown again
     if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
-    this.sized = this.size();
+    this.sized = this.strips.clientWidth;
     this.drawCells(line);
   }
 
   scrolled() {
-    const { scrollLeft, scrollWidth, clientWidth } = this.strips;
-    // Where the size is new, or there is none, the page has scrolled it, and nobody wants to stay there.
-    if (clientWidth && this.sized === this.size()) this.stick = scrollLeft + clientWidth >= scrollWidth - 4;
+    const { scrollLeft, clientWidth } = this.strips;
+    // Where the width is new, or there is none, the page has scrolled it, and nobody wants to stay there.
+    if (clientWidth && this.sized === clientWidth) this.stick = scrollLeft + clientWidth >= this.lane.offsetWidth - 4;
     this.strips.classList.toggle("kv-more", scrollLeft > PAD - 4);
     if (this.line) this.drawCells(this.line);
   }
@@ -318,7 +316,6 @@ class Logs {
     if (this.lane.style.width !== wide) {
       this.lane.style.width = wide;
       if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
-      this.sized = this.size();
     }
     this.drawCells(line);
   }

@@ -19,11 +19,18 @@ SMALL = (
     "from kvlearn import Cluster\ncluster = Cluster(5, seed=7)\ncluster.wait_for_leader()\n"
     "client = cluster.client()\nclient.put('colour', 'blue')\npanel = cluster.show()\npanel"
 )
+LONG = SMALL.replace(
+    "panel =",
+    "for k in range(40): client.put('colour', f'blue {k}')\ncluster.run(40)\npanel =",
+)
+MAILBOX = SMALL.replace("panel =", "cluster.pause('n2')\ncluster.run(0.5)\npanel =")
 NOTEBOOKS = {
     "measure": (SMALL,),
     "messages": (SMALL,),
     "past": (SMALL,),
     "widths": (SMALL,),
+    "long": (LONG,),
+    "mailbox": (MAILBOX,),
     "cells": (SMALL, "cluster.show()", "client.put('from', 'a cell'); cluster.crash('n1')"),
 }
 
@@ -198,6 +205,63 @@ def test_cells_move_the_panel_and_two_panels_agree(visit):
     visitor.node("n2").click()
     visitor.press("pause", "n2")
     visitor.page.wait_for_function("s => document.querySelectorAll(s).length === 2", arg=paused)
+
+
+# How far the logs are scrolled from the newest entries.
+FROM_END = """(s => s.scrollWidth - s.clientWidth - s.scrollLeft)(b.querySelector('.kv-strips'))"""
+
+BAND = """(() => {
+  const whole = b.querySelector('.kv-band').getBoundingClientRect().width;
+  const parts = [...b.querySelectorAll('.kv-band rect')];
+  return parts.reduce((sum, r) => sum + r.getBoundingClientRect().width, 0) / whole;
+})()"""
+
+
+def test_a_long_run_keeps_its_newest_entries_in_sight_and_its_band_whole(visit):
+    visitor = visit("long", viewport={"width": 1400, "height": 1200})
+    visitor.run_all()
+    visitor.until(f"{FROM_END} < 4")
+    assert visitor.look(BAND) > 0.9, "half a minute and more, and all of it in its term's colour"
+    for width in (1000, 1700, 800, 1400):
+        visitor.page.set_viewport_size({"width": width, "height": 1200})
+        visitor.until(f"b.querySelector('.kv-strips').clientWidth && {FROM_END} < 4")
+    visitor.look("b.style.display = 'none'")
+    visitor.look("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    visitor.look("b.style.display = ''")
+    visitor.until(f"{FROM_END} < 4")
+    visitor.press("put")
+    wait_for_reply(visitor, "ok")
+    visitor.until(f"{FROM_END} < 4")
+    visitor.look("b.querySelector('.kv-strips').scrollLeft = 300")
+    visitor.look("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    visitor.bench.locator("input[name=key]").fill("another")
+    visitor.press("put")
+    wait_for_reply(visitor, "another=1 → ok")
+    assert visitor.look("b.querySelector('.kv-strips').scrollLeft") == 300, "a reader scrolled it"
+
+
+def test_a_message_in_the_mailbox_of_a_paused_node_offers_to_resume_it(visit):
+    visitor = visit("mailbox", viewport={"width": 1400, "height": 1000})
+    visitor.page.keyboard.press("Control+b")
+    visitor.run_all()
+    parked = "b.querySelector('[data-kv-message][aria-label$=\"to n2\"]')"
+    visitor.until(parked)
+    visitor.look(f"{parked}.focus()")
+    visitor.page.keyboard.press("Enter")
+    visitor.until("b.querySelector('[role=menu]').textContent.includes('waits in its mailbox')")
+    high = visitor.look("b.offsetHeight")
+    visitor.press("resume", "n2")
+    visitor.until("b.querySelector('[data-kv-node=n2]').dataset.kvRole !== 'paused'")
+    assert visitor.look("b.querySelector('.kv-trouble').hidden")
+    for name in ("n1", "n3", "n5"):
+        visitor.node(name).click()
+        visitor.press("pause", name)
+        visitor.until("b.querySelector(`[data-kv-node=${a}]`).dataset.kvRole === 'paused'", name)
+    visitor.bench.locator("select[name=via]").select_option("n1")
+    visitor.bench.locator(".kv-strip-controls select").select_option("1")
+    visitor.press("put")
+    wait_for_reply(visitor, "not known")
+    assert visitor.look(CLIPPED) == [] and visitor.look("b.offsetHeight") == high
 
 
 CLIPPED = """(() => {
