@@ -352,10 +352,12 @@ class Raft:
         if self.role == LEADER:
             return  # two leaders in a term: Election Safety is broken, and the checkers say so
         self._hear(message.source)
-        # Beyond its end only if its disk was wiped since it acknowledged: the leader cannot know.
-        commit = min(message.commit, self.log.last_index)
-        if commit > self.log.committed:
-            self._commit(commit)
+        if message.commit > self.log.committed:
+            # Beyond its end only if its disk was wiped since it acknowledged: the leader cannot
+            # know.
+            commit = min(message.commit, self.log.last_index)
+            if commit > self.log.committed:
+                self._commit(commit)
         self._send(HeartbeatResponse(self.id, message.source, self.term, message.context))
 
     def _on_append(self, message: AppendEntries) -> None:
@@ -476,7 +478,7 @@ class Raft:
         if self.role != LEADER or message.source not in self.progress:
             return
         progress = self.progress[message.source]
-        if progress.match < self.log.last_index or progress.state == PROBE:
+        if progress.match < len(self.log.entries) or progress.state == PROBE:
             # It is alive and lacks something: whatever was on its way may have been lost.
             progress.waiting = False
             if len(progress.inflight) >= self.config.max_inflight:

@@ -107,46 +107,48 @@ class Network:
         self._gone: set[tuple[int, float]] = set()
 
     def send(self, message: Message, cause: int | None) -> None:
-        """Put a message on its way."""
-        links, fate = self.links, ""
-        if self.cuts and (message.source, message.target) in self.cuts:
-            fate = "CUT"
-        elif links.loss and self._rng.random() < links.loss:
-            fate = "LOST"
-        self._put(message, cause, fate)
-        if links.duplicate and not message.at_most_once:
-            if self._rng.random() < links.duplicate:
-                self._put(message, cause, fate)
-
-    def _put(self, message: Message, cause: int | None, fate: str) -> None:
+        """Put a message on its way, twice if the network doubles it."""
         clock, links, random = self.clock, self.links, self._rng.random
         now, source = clock.now, message.source
+        link = (source, message.target)
+        fate, doubled = "", False
+        if self.cuts and link in self.cuts:
+            fate = "CUT"
+        elif links.loss and random() < links.loss:
+            fate = "LOST"
         low, high = links.latency_s
-        arrives = now + low + (high - low) * random()
-        if links.reorder and random() < links.reorder:
-            arrives += 10 * (arrives - now) * random()
-        else:
-            link = (source, message.target)
-            before = self._last_arrival.get(link, 0.0)
-            if arrives < before:
-                arrives = before
-            self._last_arrival[link] = arrives
-        self._packets = number = self._packets + 1
-        seq = self.trace.note(now, source, Sent, (message, number, arrives, fate), cause)
-        packet = _packet(Packet, (number, message, now, arrives, fate, seq))
-        clock.order = order = clock.order + 1  # clock.push, without a call for each message
-        heappush(clock.queue, (arrives, order, PACKET, packet))
+        while True:
+            arrives = now + low + (high - low) * random()
+            if links.reorder and random() < links.reorder:
+                arrives += 10 * (arrives - now) * random()
+            else:
+                before = self._last_arrival.get(link, 0.0)
+                if arrives < before:
+                    arrives = before
+                self._last_arrival[link] = arrives
+            self._packets = number = self._packets + 1
+            seq = self.trace.note(now, source, Sent, (message, number, arrives, fate), cause)
+            packet = _packet(Packet, (number, message, now, arrives, fate, seq))
+            clock.order = order = clock.order + 1  # clock.push, without a call for each message
+            heappush(clock.queue, (arrives, order, PACKET, packet))
+            if not links.duplicate or doubled or message.at_most_once:
+                return
+            doubled = True
+            if random() >= links.duplicate:
+                return
 
     def arrives(self, packet: Packet) -> bool:
         """Whether a packet whose time has come gets through; if not, the trace says why."""
-        if self._gone and (packet.number, packet.arrives_s) in self._gone:
+        if not (self._gone or self.cuts or packet.fate):
+            return True  # as nearly always
+        if (packet.number, packet.arrives_s) in self._gone:
             self._gone.discard((packet.number, packet.arrives_s))
             return False
         message = packet.message
         if packet.fate:
             self._lose(packet, packet.fate)
             return False
-        if self.cuts and (message.source, message.target) in self.cuts:
+        if (message.source, message.target) in self.cuts:
             self._lose(packet, "CUT")
             return False
         return True
