@@ -353,8 +353,7 @@ class Raft:
             return  # two leaders in a term: Election Safety is broken, and the checkers say so
         self._hear(message.source)
         if message.commit > self.log.committed:
-            # Beyond its end only if its disk was wiped since it acknowledged: the leader cannot
-            # know.
+            # Beyond its end only if its disk was wiped since it acknowledged.
             commit = min(message.commit, self.log.last_index)
             if commit > self.log.committed:
                 self._commit(commit)

@@ -57,6 +57,7 @@ from kvlearn.raft.types import ConfState, Entry, HardState, Index, NodeId, Ready
 from kvlearn.sim.clock import VirtualClock
 from kvlearn.sim.desk import Desk
 from kvlearn.sim.disk import Disk
+from kvlearn.sim.views import known_names
 from kvlearn.trace import Trace
 
 MOVE_S = 0.001  # virtual seconds that a move takes
@@ -304,7 +305,7 @@ class Bench:
         self._reader.attach(self.trace)
         conf, nothing = ConfState(voters=names), (HardState(), ())
         self.hosts: dict[str, HandHost] = {}
-        self._known((*rafts, *disks), names)
+        known_names((*rafts, *disks), names)
         for name in names:
             kind, held = rafts.get(name, Raft), disks.get(name, nothing)
             self.hosts[name] = HandHost(self, name, conf, kind, held)
@@ -475,7 +476,7 @@ class Bench:
 
     def stabilize(self, names: Collection[str] = ()) -> None:
         """Let these nodes (or all) work and talk among themselves until none has work left."""
-        self._known(names, self.hosts)
+        known_names(names, self.hosts)
         names = [name for name in self.hosts if not names or name in names]
         start = len(self.trace)
         busy = True
@@ -509,7 +510,7 @@ class Bench:
         """Cut all links between the groups; nodes that are not named form a group of their own."""
         named = [list(group) for group in groups]
         flat = [name for group in named for name in group]
-        self._known(flat, self.hosts)
+        known_names(flat, self.hosts)
         if len(flat) != len(set(flat)):
             raise ValueError("a node can be in one group only")
         named.append([name for name in self.hosts if name not in flat])
@@ -523,7 +524,7 @@ class Bench:
 
     def cut(self, source: str, target: str) -> None:
         """Cut the link from `source` to `target`, in this direction only."""
-        self._known((source, target), self.hosts)
+        known_names((source, target), self.hosts)
         self._move()
         self.cuts = self.cuts | {(source, target)}
         self.note("", LinksCut(tuple(sorted(self.cuts)), f"{source}→{target} is cut"))
@@ -540,7 +541,7 @@ class Bench:
         self.clock.now += MOVE_S
 
     def _host(self, name: str) -> HandHost:
-        self._known((name,), self.hosts)
+        known_names((name,), self.hosts)
         return self.hosts[name]
 
     def _up(self, name: str) -> HandHost:
@@ -554,9 +555,3 @@ class Bench:
         if host.paused:
             raise ValueError(f"{name} is paused; resume it first")
         return host
-
-    @staticmethod
-    def _known(names: Iterable[str], all_names: Iterable[str]) -> None:
-        for name in names:
-            if name not in all_names:
-                raise ValueError(f"there is no node {name!r}; the nodes are {', '.join(all_names)}")

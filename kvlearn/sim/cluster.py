@@ -37,7 +37,14 @@ from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
 from kvlearn.sim.network import Links, Network, Packet, span_of_seconds
-from kvlearn.sim.views import ClockView, DiskView, LinksView, NodeView, Nodes
+from kvlearn.sim.views import (
+    ClockView,
+    DiskView,
+    LinksView,
+    Nodes,
+    NodeView,
+    known_names,
+)
 from kvlearn.trace import Record, Trace
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
@@ -71,7 +78,7 @@ class Cluster:
         self.config = config if config is not None else RaftConfig.etcd()
         names = tuple(f"n{k}" for k in range(1, size + 1))
         special = raft if isinstance(raft, dict) else dict.fromkeys(names, raft)
-        self._known(special, names)
+        known_names(special, names)
         _check_parts(self.config, special, links)
         links = copy.copy(links) if links is not None else Links()
         fsync_s = span_of_seconds("fsync_s", fsync_s)
@@ -302,7 +309,7 @@ class Cluster:
         group of their own."""
         named = [list(group) for group in groups]
         flat = [name for group in named for name in group]
-        self._known(flat, self._hosts)
+        known_names(flat, self._hosts)
         if len(flat) != len(set(flat)):
             raise ValueError("a node can be in one group only")
         rest = [name for name in self._hosts if name not in flat]
@@ -318,7 +325,7 @@ class Cluster:
 
     def cut(self, source: str, target: str, one_way: bool = False) -> None:
         """Cut the link between two nodes; `one_way`: only what `source` sends to `target`."""
-        self._known((source, target), self._hosts)
+        known_names((source, target), self._hosts)
         if source == target:
             raise ValueError(f"{source} needs no link to itself")
         self._do("cut", source, target, one_way)
@@ -560,7 +567,7 @@ class Cluster:
     # Names ------------------------------------------------------------------------------------
 
     def _host(self, name: str) -> Host:
-        self._known((name,), self._hosts)
+        known_names((name,), self._hosts)
         return self._hosts[name]
 
     def _running(self, name: str) -> Host:
@@ -568,12 +575,6 @@ class Cluster:
         if host.node is None:
             raise ValueError(f"{name} is down; restart it first")
         return host
-
-    @staticmethod
-    def _known(names: Iterable[str], all_names: Iterable[str]) -> None:
-        for name in names:
-            if name not in all_names:
-                raise ValueError(f"there is no node {name!r}; the nodes are {', '.join(all_names)}")
 
 
 def _check_parts(config: Any, rafts: dict[str, Any], links: Any) -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
 from kvlearn.raft.types import ConfState, Entry
 from kvlearn.sim.host import Host
 from kvlearn.sim.network import Links, span_of_seconds
+
+
+def known_names(names: Iterable[str], all_names: Iterable[str]) -> None:
+    """Raises: ValueError for a name that no node has."""
+    for name in names:
+        if name not in all_names:
+            raise ValueError(f"there is no node {name!r}; the nodes are {', '.join(all_names)}")
 
 
 class NodeView:
