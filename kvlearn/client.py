@@ -12,10 +12,21 @@ Source: etcd client/v3/kv.go, retry_interceptor.go (the repeatable and non-repea
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kvlearn.errors import Compacted, TimedOut, Unavailable
+from kvlearn.kv.members import (
+    READS,
+    Member,
+    MemberAdd,
+    MemberChange,
+    MemberList,
+    MemberPromote,
+    MemberRemove,
+    MoveLeader,
+)
 from kvlearn.kv.requests import (
     FROM_KEY,
     Answer,
@@ -93,6 +104,10 @@ class Reply:
     @property
     def deleted(self) -> int:
         return self.result.deleted
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return self.result.members
 
     def __repr__(self) -> str:
         return f"<{self.result} at revision {self.header.revision}>"
@@ -219,6 +234,46 @@ class Client:
         columns = ["mod_revision", "version", "create_revision", "value"]
         return pandas.DataFrame(rows[::-1], columns=columns).set_index("mod_revision")
 
+    # Members ----------------------------------------------------------------------------------
+
+    def members(self, linearizable: bool = True) -> Reply:
+        """Who is a member: `reply.members`."""
+        return self.call(MemberList(linearizable))
+
+    def add_member(self, name: str, learner: bool = False) -> Reply:
+        """Make a node a voter, or with `learner` a member that gets the log and has no vote."""
+        return self.call(MemberAdd(name, learner))
+
+    def promote_member(self, name: str) -> Reply:
+        """Give a learner its vote. Raises: LearnerNotReady while it lacks much of the log."""
+        return self.call(MemberPromote(name))
+
+    def remove_member(self, name: str) -> Reply:
+        """Remove a member; it may be the leader."""
+        return self.call(MemberRemove(name))
+
+    def reconfigure(
+        self,
+        add: Iterable[str] = (),
+        learners: Iterable[str] = (),
+        remove: Iterable[str] = (),
+        explicit: bool = False,
+    ) -> Reply:
+        """Change several members at once, through a joint configuration (thesis 4.3).
+
+        With `explicit` it stays joint until `leave_joint`.
+        """
+        changes = (tuple(names) for names in (add, learners, remove))
+        return self.call(MemberChange(*changes, explicit))
+
+    def leave_joint(self) -> Reply:
+        """End a joint configuration that was entered with `explicit`."""
+        return self.call(MemberChange())
+
+    def move_leader(self, name: str) -> Reply:
+        """Let another voter lead; returns once it does."""
+        return self.call(MoveLeader(name))
+
     def call(self, request: Any) -> Reply:
         """Carry `request` out, trying other endpoints where that is safe."""
         channel = self.channel
@@ -227,7 +282,7 @@ class Client:
         while True:
             endpoint = endpoints[self._turn % len(endpoints)]
             left = give_up - channel.now()
-            again = isinstance(request, Range)  # reading twice does no harm
+            again = isinstance(request, READS)  # reading twice does no harm
             try:
                 answer = channel.call(endpoint, request, min(left, 1.0) if again else left)
             except Unavailable:

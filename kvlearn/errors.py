@@ -112,6 +112,63 @@ class Stopped(Unavailable):
     text = "etcdserver: server stopped"
 
 
+class TooManyRequests(RequestError):
+    """More waits for its commit than the leader takes; nothing was done."""
+
+    code = "RESOURCE_EXHAUSTED"
+    text = "etcdserver: too many requests"
+
+
+class Unhealthy(Unavailable):
+    """Not all voters answer the leader: no time to add another."""
+
+    text = "etcdserver: unhealthy cluster"
+
+
+class FailedPrecondition(RequestError):
+    """The cluster is not in a state in which this can be done."""
+
+    code = "FAILED_PRECONDITION"
+    text = "etcdserver: failed precondition"
+
+
+class MemberExists(FailedPrecondition):
+    """The member to be added is one already."""
+
+    text = "etcdserver: member ID already exist"
+
+
+class MemberNotFound(RequestError):
+    """There is no such member."""
+
+    code = "NOT_FOUND"
+    text = "etcdserver: member not found"
+
+
+class MemberNotLearner(FailedPrecondition):
+    """Only a learner can be promoted."""
+
+    text = "etcdserver: can only promote a learner member"
+
+
+class LearnerNotReady(FailedPrecondition):
+    """The learner lacks too much of the log to be given a vote."""
+
+    text = "etcdserver: can only promote a learner member which is in sync with leader"
+
+
+class TooManyLearners(FailedPrecondition):
+    """One learner at a time."""
+
+    text = "etcdserver: too many learner members in cluster"
+
+
+class BadLeaderTransferee(FailedPrecondition):
+    """Only a voter can be made leader."""
+
+    text = "etcdserver: bad leader transferee"
+
+
 class TimedOut(RequestError):
     """No answer in time. A write may have been carried out or not: look before you repeat it."""
 
@@ -149,8 +206,8 @@ class ProposalDropped(KVLearnError):
         return type(self), (self.reason, str(self))
 
 
-class ConfChangeError(KVLearnError):
-    """A membership change that is not allowed now, or never."""
+class ConfChangeError(ProposalDropped):
+    """A membership change that does not fit the present configuration; nothing happened."""
 
 
 class StorageError(KVLearnError):

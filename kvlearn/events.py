@@ -20,6 +20,9 @@ from kvlearn.value import value
 # code -> sentence; the braces are filled from the refusal's facts.
 REASONS: dict[str, str] = {
     # votes (paper 5.2, 5.4.1)
+    "LEADER_KNOWN": "{leader} leads term {term} already",
+    "LEADER_ALIVE": "{leader} leads, and was heard {ticks} ticks ago",
+    "NOT_MEMBER": "it knows nothing of the cluster yet",
     "VOTE_TAKEN": "my vote of term {term} went to {vote}",
     "VOTE_LOG_BEHIND": "its log ends at {theirs}, which is behind {mine}, where mine ends",
     "TERM_OLD": "it speaks of term {theirs}, and I am in term {term} already",
@@ -29,8 +32,18 @@ REASONS: dict[str, str] = {
     # commit (paper 5.4.2)
     "COMMIT_OLD_TERM": "{entry} is on a majority, but it is not of my own term {term}",
     # proposals and reads
+    "TRANSFERRING": "leadership is on its way to {to}",
+    "TOO_MUCH_UNCOMMITTED": "{waiting} entries wait for their commit, and {limit} are the limit",
+    "NO_VOTER": "{to} has no vote and cannot lead",
     "NO_LEADER": "no leader is known in term {term}",
     "READ_NOT_YET": "nothing of my own term {term} is committed yet",
+    # members (thesis 4) and snapshots (paper 7)
+    "CHANGE_PENDING": "the change at index {index} is not applied yet, which is at {applied}",
+    "CHANGE_UNAPPLIED": "a change of members in its log is not applied yet",
+    "CHANGE_WRONG": "{why}",
+    "LEARNER_BEHIND": "{node} has {match} of {last} entries",
+    "UNHEALTHY": "{node} has not answered for {ticks} ticks",
+    "SNAPSHOT_OLD": "{last} is not beyond {committed}, which is committed here",
     # the wire
     "LOST": "the network lost it",
     "CUT": "the link from {source} to {target} is cut",
@@ -41,6 +54,9 @@ REASONS: dict[str, str] = {
     "HIGHER_TERM": "{source} speaks of term {theirs}, newer than {mine}",
     "LEADER_HEARD": "{source} leads term {term}",
     "ELECTION_LOST": "too many refused for a majority",
+    "PRE_VOTE_LOST": "too many would refuse for a majority",
+    "QUORUM_LOST": "no majority has answered for {ticks} ticks",
+    "REMOVED": "it is no voter any more: {conf}",
 }
 
 Facts = tuple[tuple[str, Any], ...]
@@ -86,9 +102,11 @@ class Started(Event):
     tick_s: float = 0.0
     learners: tuple[str, ...] = ()
     revision: int = 0  # of the store at `applied`
+    outgoing: tuple[str, ...] = ()  # who still votes in a joint configuration
+    base: Any = None  # EntryID: the log begins after it; None: at index 1
 
     def __str__(self) -> str:
-        last = self.entries[-1].id if self.entries else "0@0"
+        last = self.entries[-1].id if self.entries else self.base or "0@0"
         return f"starts in term {self.term} with its log up to {last}"
 
 
@@ -122,6 +140,86 @@ class BecameCandidate(Event):
 
 
 @value
+class AskedPreVote(Event):
+    """Before it enters `term`, a node asks whether it would be elected there (thesis 9.6)."""
+
+    term: int
+    last: Any  # EntryID, the end of its log
+    timeout_ticks: int
+    waited_ticks: int
+
+    def __str__(self) -> str:
+        heard = f"heard no leader for {self.waited_ticks} ticks"
+        return f"asks for pre-votes for term {self.term}: {heard}, its log ends at {self.last}"
+
+
+@value
+class TransferStarted(Event):
+    """A leader hands its office to `to`; it takes no proposals until that is decided."""
+
+    to: str
+    match: int  # what `to` has
+    last: int  # what it needs
+
+    def __str__(self) -> str:
+        return f"hands leadership to {self.to}, which has {self.match} of {self.last} entries"
+
+
+@value
+class TransferAborted(Event):
+    """`to` did not take over within an election timeout: the old leader goes on."""
+
+    to: str
+
+    def __str__(self) -> str:
+        return f"keeps leadership: {self.to} did not take over in time"
+
+
+@value
+class ConfChanged(Event):
+    """From now on the node counts by another configuration (paper, section 6)."""
+
+    conf: Any  # raft.types.ConfState
+
+    def __str__(self) -> str:
+        return f"counts by {self.conf}"
+
+
+@value
+class LogCompacted(Event):
+    """The log begins after `base` now: what came before is in the state (paper, section 7)."""
+
+    base: Any  # EntryID
+    snapshot: Any  # EntryID, the last entry of the snapshot that stands for it
+
+    def __str__(self) -> str:
+        return f"compacts its log up to {self.base}; its snapshot is of {self.snapshot}"
+
+
+@value
+class SnapshotInstalled(Event):
+    """A follower replaces its whole log by a leader's snapshot of all up to `last`."""
+
+    last: Any  # EntryID
+    records: int
+
+    def __str__(self) -> str:
+        return f"replaces its log by the snapshot of {self.last} ({self.records} records)"
+
+
+@value
+class StateLoaded(Event):
+    """The state machine took over a snapshot's state: all up to `index` is applied."""
+
+    index: int
+    term: int
+    revision: int
+
+    def __str__(self) -> str:
+        return f"loads the state of {self.index}@{self.term} (revision {self.revision})"
+
+
+@value
 class BecameLeader(Event):
     term: int
     votes: tuple[str, ...]  # who voted for it
@@ -135,14 +233,16 @@ class BecameLeader(Event):
 class VoteGranted(Event):
     term: int
     candidate: str
+    pre: bool = False  # it only says that it would
 
     def __str__(self) -> str:
-        return f"votes for {self.candidate} in term {self.term}"
+        return f"{'would vote' if self.pre else 'votes'} for {self.candidate} in term {self.term}"
 
 
 @value
 class Refused(Event):
-    """`action` is what was asked: vote, append, commit, proposal or read."""
+    """`action` is what was asked: vote, append, snapshot, commit, proposal, read, transfer or
+    campaign."""
 
     action: str
     peer: str | None
@@ -156,6 +256,9 @@ class Refused(Event):
             "append": f"refuses {self.peer}'s entries",
             "commit": "may not commit",
             "proposal": "cannot take a proposal",
+            "transfer": "cannot transfer leadership",
+            "campaign": "does not stand for election",
+            "snapshot": f"refuses {self.peer}'s snapshot",
             "read": "cannot serve a read",
         }[self.action]
         return f"{what} in term {self.term}: {sentence(self.reason, self.facts)}"
@@ -212,12 +315,13 @@ class ReadConfirmed(Event):
     """A leader knows that it still leads: reads that wait may be served from `index` (6.4)."""
 
     index: int
-    acks: tuple[str, ...]
+    acks: tuple[str, ...]  # none: the leader's lease was enough
     reads: int
 
     def __str__(self) -> str:
         what = "a read" if self.reads == 1 else f"{self.reads} reads"
-        return f"confirms {what} at index {self.index} with {' '.join(self.acks)}"
+        how = f"with {' '.join(self.acks)}" if self.acks else "by its lease, without asking"
+        return f"confirms {what} at index {self.index} {how}"
 
 
 # The node and its host ----------------------------------------------------------------------

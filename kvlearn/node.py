@@ -6,13 +6,16 @@ read is answered at once, from what this node has.
 
 Its host does four things, forever (see `kvlearn/sim/host.py`):
 
-    1  disk.save(ready)            entries and hard state; wait until durable
+    1  disk.save(ready)            snapshot, entries, hard state; wait until durable
     2  network.send(ready.messages)
-    3  node.advance(ready, now)    applies, answers
+    3  node.advance(ready, now)    applies, answers, compacts
     4  hand out node.responses
 
+The node decides when the log is compacted (`snapshot_entries` after the last time): what the store
+holds is durable by then, so all that its host has to keep is the log behind `raft.log.base`.
+
 Source: etcd server/etcdserver/server.go, v3_server.go (processInternalRaftRequest,
-linearizableReadLoop), raft.go. Differs: etcd applies on a goroutine of its own.
+linearizableReadLoop, triggerSnapshot), raft.go. Differs: etcd applies on a goroutine of its own.
 """
 
 from __future__ import annotations
@@ -21,16 +24,33 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from kvlearn.errors import NoLeader, ProposalDropped, RequestError, Unavailable
-from kvlearn.events import Applied, Event, Started
+from kvlearn.errors import (
+    BadLeaderTransferee, ConfChangeError, LearnerNotReady, NoLeader, ProposalDropped, RequestError,
+    Stopped, TooManyRequests, Unavailable, Unhealthy
+)  # fmt: skip
+from kvlearn.events import Applied, Event, StateLoaded, Started, sentence
 from kvlearn.kv.machine import KVMachine
+from kvlearn.kv.members import (
+    MEMBERSHIP, MemberList, MoveLeader, changes_of, member_id, members_of
+)  # fmt: skip
 from kvlearn.kv.requests import Answer, Command, Header, Range
 from kvlearn.mvcc.backend import Backend
+from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.config import RaftConfig
-from kvlearn.raft.messages import ForwardProposal, Message, ReadIndex
+from kvlearn.raft.messages import ForwardProposal, InstallSnapshot, Message, ReadIndex
 from kvlearn.raft.raft import Raft
-from kvlearn.raft.types import ConfState, Entry, HardState, Index, NodeId, Ready
+from kvlearn.raft.types import (
+    ZERO, ConfState, Entry, EntryID, HardState, Index, NodeId, Ready, Snapshot
+)  # fmt: skip
 
+CONF = "conf"  # the backend's name for the membership
+REFUSALS = {  # Raft's reason for not taking a proposal -> what the client is told
+    "NO_LEADER": NoLeader,
+    "TOO_MUCH_UNCOMMITTED": TooManyRequests,
+    "LEARNER_BEHIND": LearnerNotReady,
+    "UNHEALTHY": Unhealthy,
+    "NO_VOTER": BadLeaderTransferee,
+}
 CLUSTER_ID = 0x6B766C  # one simulated cluster is like any other
 
 
@@ -50,32 +70,41 @@ class Node:
         entries: tuple[Entry, ...] = (),
         raft: type[Raft] = Raft,
         boot: int = 1,
+        base: EntryID = ZERO,
+        snapshot: Snapshot | None = None,
     ):
         """A node with what its disk holds: log and hard state, and the store's backend.
 
-        `boot` counts the starts on this disk.
+        `conf` is the membership before the first entry; the backend knows a newer one. `boot`
+        counts the starts on this disk. `base` is the entry before `entries`, and `snapshot` what
+        was saved in the place of earlier ones: a crash may have come before it was loaded.
         """
         self.name = name
         self.emit = emit
-        self.machine = KVMachine(backend)
-        applied, revision = self.machine.applied, self.machine.revision
-        commit = min(max(hard_state.commit, applied), len(entries))
-        start = (boot, config.tick_s, conf.learners, revision)
-        emit(
-            Started(
-                hard_state.term, hard_state.vote, entries, commit, applied, conf.members, *start
-            )
-        )
-        self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied)
+        self.machine = machine = KVMachine(backend)
+        if snapshot is not None and snapshot.last.index > machine.applied:
+            self._load(snapshot)
+        conf = backend.get_meta(CONF, conf)
+        applied, revision = machine.applied, machine.revision
+        commit = min(max(hard_state.commit, applied), base.index + len(entries))
+        start = (boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
+        start = (hard_state.vote, entries, commit, applied, conf.members, *start)
+        emit(Started(hard_state.term, *start))
+        self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied, base)
+        if base.index:
+            self.raft.snapshot = self._snapshot()
+        self._snapshot_index = base.index  # how far the last snapshot went
         # Take a message that arrived; what the host has to do, or None. Straight through, because
         # all messages and all turns of the host come this way.
         self.step: Callable[[Message], None] = self.raft.step
         self.ready: Callable[[], Ready | None] = self.raft.ready
         self.responses: list[Answer] = []
+        self._config = config
         self._tick_s = config.tick_s
-        self._member_id = conf.members.index(name) + 1 if name in conf.members else 0
+        self._member_id = member_id(name)
         self._writes: set[int] = set()  # op_ids that were proposed here
-        self._reads: dict[int, Range] = {}  # op_ids that wait for their read index
+        self._reads: dict[int, Any] = {}  # op_ids that wait for their read index
+        self._moves: dict[int, NodeId] = {}  # op_ids that wait until another node leads
         self._served_from: list[tuple[Index, int]] = []  # (index to be applied first, op_id)
 
     @property
@@ -103,6 +132,8 @@ class Node:
             case ReadIndex(context=op_id):
                 if self._reads.pop(op_id, None) is not None:
                     self._refuse(op_id, Unavailable(hint=f"{message.target} led, and is down"))
+            case InstallSnapshot(target=peer):
+                self.raft.report_snapshot(peer, arrived=False)
 
     def request(self, op_id: int, request: Any) -> None:
         """Take a client's request; `responses` will have the answer under `op_id`.
@@ -110,24 +141,66 @@ class Node:
         A request that cannot be served (malformed, no leader) is answered at once.
         """
         try:
+            if self.name not in self.raft.conf.members:
+                raise Stopped(hint=f"{self.name} is no member; ask one of the others")
+            if isinstance(request, MEMBERSHIP):
+                self._request_members(op_id, request)
+                return
             self.machine.check(request)
             if not isinstance(request, Range):
-                self.raft.propose(Command(self.name, op_id, request))
-                self._writes.add(op_id)
+                self._propose(op_id, Command(self.name, op_id, request))
             elif request.serializable:
                 self._answer_read(op_id, request)
             else:
-                self.raft.read_index(op_id)
-                self._reads[op_id] = request
-        except ProposalDropped:
-            self._refuse(op_id, NoLeader())
+                self._read(op_id, request)
+        except ProposalDropped as drop:
+            self._refuse(op_id, _refusal(drop.reason, str(drop)))
         except RequestError as error:
             self._refuse(op_id, error)
+
+    def _propose(self, op_id: int, data: Any) -> None:
+        self.raft.propose(data)
+        self._writes.add(op_id)
+
+    def _read(self, op_id: int, request: Any) -> None:
+        self.raft.read_index(op_id)
+        self._reads[op_id] = request
+
+    def _request_members(self, op_id: int, request: Any) -> None:
+        match request:
+            case MemberList(linearizable=True):
+                self._read(op_id, request)
+            case MemberList():
+                self._answer_read(op_id, request)
+            case MoveLeader(target):
+                self.raft.transfer_leadership(target)
+                self._moves[op_id] = target
+                self._answer_moves()
+            case _:
+                asked = Command(self.name, op_id, request)
+                change = ConfChange(*changes_of(request, self.raft.conf), asked)
+                self._propose(op_id, change)
+
+    def compact(self, kept_entries: int) -> None:
+        """Take a snapshot, and forget the log but for the last `kept_entries` that are applied."""
+        if self.raft.restored is not None:
+            return  # a newer snapshot has replaced the log, and only waits to be loaded
+        snapshot = self._snapshot()
+        self._snapshot_index = snapshot.last.index
+        base = self.raft.log.base.index
+        self.raft.compact(snapshot, max(base, snapshot.last.index - kept_entries))
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(self.raft.log.id(self.machine.applied), self.raft.conf, self.machine.save())
 
     # Output -----------------------------------------------------------------------------------
 
     def advance(self, ready: Ready, now: float) -> None:
         """The host has saved and sent `ready`: apply what is committed, answer who waited."""
+        if ready.snapshot is not None:
+            self._load(ready.snapshot)
+            last, self._snapshot_index = ready.snapshot.last, ready.snapshot.last.index
+            self.emit(StateLoaded(last.index, last.term, self.machine.revision))
         for entry in ready.committed:
             self._apply(entry)
         if ready.committed:
@@ -137,13 +210,27 @@ class Node:
             self._served_from += [(state.index, state.context) for state in ready.reads]
         if self._served_from:
             self._serve_reads()
+        for data, reason, known in ready.dropped:
+            self._came_back(data, reason, known)
+        if self._moves:
+            self._answer_moves()
+        if self.machine.applied - self._snapshot_index >= self._config.snapshot_entries:
+            self.compact(self._config.kept_entries)
+
+    def _load(self, snapshot: Snapshot) -> None:
+        self.machine.load(snapshot.data)
+        self.machine.backend.set_meta(CONF, snapshot.conf)
+        self.machine.commit()
 
     def _apply(self, entry: Entry) -> None:
-        command = entry.data
-        result, error = self.machine.apply(entry.index, entry.term, command)
-        revision = self.machine.revision
+        command, error = entry.data, None
+        if isinstance(command, ConfChange):
+            result, error = self._apply_change(entry)
+            command = command.asked
+        else:
+            result, error = self.machine.apply(entry.index, entry.term, command)
         refusal = error.text if error else ""
-        self.emit(Applied(entry.index, entry.term, command, revision, refusal))
+        self.emit(Applied(entry.index, entry.term, entry.data, self.machine.revision, refusal))
         if command is None or command.origin != self.name or command.op_id not in self._writes:
             return
         self._writes.discard(command.op_id)
@@ -151,6 +238,29 @@ class Node:
             self._refuse(command.op_id, error)
         else:
             self.responses.append(Answer(command.op_id, self._header(), result))
+
+    def _apply_change(self, entry: Entry) -> tuple[Any, RequestError | None]:
+        """Count by the new membership, which becomes durable with the index of its entry."""
+        self.machine.apply(entry.index, entry.term, None)
+        try:
+            conf = self.raft.apply_change(entry.data)
+        except ConfChangeError as error:
+            return None, Unavailable(hint=str(error))
+        self.machine.backend.set_meta(CONF, conf)
+        return members_of(conf), None
+
+    def _came_back(self, data: Any, reason: str, known: tuple) -> None:
+        """The leader did not take a proposal that was made here."""
+        command = data.asked if isinstance(data, ConfChange) else data
+        if command.op_id in self._writes:
+            self._writes.discard(command.op_id)
+            self._refuse(command.op_id, _refusal(reason, sentence(reason, known)))
+
+    def _answer_moves(self) -> None:
+        for op_id, target in list(self._moves.items()):
+            if self.raft.leader == target:
+                del self._moves[op_id]
+                self.responses.append(Answer(op_id, self._header(), members_of(self.raft.conf)))
 
     def _serve_reads(self) -> None:
         applied = self.machine.applied
@@ -162,9 +272,10 @@ class Node:
                 self._answer_read(op_id, self._reads.pop(op_id))
         self._served_from = waiting
 
-    def _answer_read(self, op_id: int, request: Range) -> None:
+    def _answer_read(self, op_id: int, request: Any) -> None:
         try:
-            result = self.machine.read(request)
+            members = isinstance(request, MemberList)
+            result = members_of(self.raft.conf) if members else self.machine.read(request)
         except RequestError as error:
             self._refuse(op_id, error)
         else:
@@ -175,3 +286,9 @@ class Node:
 
     def _header(self) -> Header:
         return Header(CLUSTER_ID, self._member_id, self.machine.revision, self.raft.term)
+
+
+def _refusal(reason: str, why: str) -> RequestError:
+    """What the client is told where Raft did not take its proposal."""
+    kind = REFUSALS.get(reason, Unavailable)
+    return kind() if kind is NoLeader else kind(hint=why)

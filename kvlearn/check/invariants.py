@@ -8,6 +8,7 @@ The checker rebuilds every node's log from the records (`Started` tells what the
   Appended       the same entry as everywhere, after the same predecessor?
   Truncated      at a leader?
   Committed      the entry that others committed at this index?
+  SnapshotInstalled, StateLoaded   of what others committed and applied there?  not going back?
   Applied        the command, revision and refusal that others got at this index?  in order?
   Returned       was the acknowledged write applied?  from now on its index must keep it
 ```
@@ -44,7 +45,9 @@ from kvlearn.events import (
     Committed,
     Invoked,
     Returned,
+    SnapshotInstalled,
     Started,
+    StateLoaded,
     Truncated,
     Wiped,
 )
@@ -134,6 +137,8 @@ class Invariants:
             BecameLeader: self._on_leader,
             Appended: self._on_appended,
             Truncated: self._on_truncated,
+            SnapshotInstalled: self._on_snapshot,
+            StateLoaded: self._on_loaded,
             Committed: self._on_committed,
             Applied: self._on_applied,
             Invoked: self._on_invoked,
@@ -230,9 +235,8 @@ class Invariants:
     def _on_started(self, record: Record) -> None:
         member, event = self._member(record), record.event
         member.term, member.leads, member.applied = event.term, False, event.applied
-        member.log = []
+        member.log = [HOLE] * (event.base.index if event.base else 0)
         if event.entries:
-            member.log = [HOLE] * (event.entries[0].index - 1)
             self._add_entries(record, member, event.entries)
 
     def _on_wiped(self, record: Record) -> None:
@@ -326,6 +330,31 @@ class Invariants:
                 else:
                     self._unlike(record, entry, before, *seen)
             log.append(entry)
+
+    def _on_snapshot(self, record: Record) -> None:
+        """A follower's log is replaced by what was committed, as far as the story told that."""
+        member, last = self._member(record), record.event.last
+        known = self._committed[: last.index]
+        member.log = known + [HOLE] * (last.index - len(known))
+        if len(known) < last.index or known[-1] is HOLE or known[-1].term == last.term:
+            return
+        node, _, seq = self._committed_by[last.index - 1]
+        why = f"{record.node} takes over a snapshot of {last}, and {node} had committed"
+        self._break(MACHINE_SAFETY, record, f"{why} {brief(known[-1])} (record {seq})")
+
+    def _on_loaded(self, record: Record) -> None:
+        """A state machine jumps ahead; it never goes back, and has what others had there."""
+        member, event = self._member(record), record.event
+        if event.index <= member.applied:
+            why = f"{record.node} had applied index {member.applied}, and goes back to a state of"
+            why += f" {event.index}@{event.term}: what was done in between is undone there"
+            self._break(MACHINE_SAFETY, record, why)
+        member.applied = event.index
+        first, node = self._applied.get(event.index, (None, ""))
+        if first is not None and first.revision != event.revision:
+            why = f"the state of {event.index}@{event.term} brings {record.node} to revision "
+            why += f"{event.revision}, and {node} was at revision {first.revision} there"
+            self._break(MACHINE_SAFETY, record, why)
 
     def _misplaced(self, record: Record, member: Member, entry: Entry) -> None:
         """An entry that does not continue the log: it replaces a tail, or leaves a hole."""

@@ -8,7 +8,7 @@ Raft.may_commit: Counting commits only entries of the leader's own term.
   Source: paper 5.4.2, figure 8. Guards: Leader Completeness. Asked by: `_maybe_commit`.
       def may_commit(self, index: Index) -> bool:
           return self.log.term(index) == self.term
-  kvlearn/raft/raft.py, line ...
+  kvlearn/raft/rules.py, line ...
 >>> Your = blank(Raft, "may_commit")
 >>> Your.may_commit(None, 4)
 Traceback (most recent call last):
@@ -30,7 +30,9 @@ from typing import Any
 
 from kvlearn.course.page import BLOCK, COLOURS, MONO, Card, Code, Fold, Words
 from kvlearn.errors import Blank
+from kvlearn.raft import admission
 from kvlearn.raft.raft import Raft
+from kvlearn.raft.rules import Rules
 
 GUARDS = {  # rule -> the promise that breaks without it
     "may_vote_for": "Election Safety",
@@ -45,6 +47,13 @@ GUARDS = {  # rule -> the promise that breaks without it
     "own_match": "an acknowledged write is never lost",
     "may_read": "no read is stale",
     "read_quorum": "no read is stale",
+    "holds_lease": "no read is stale",
+    "may_stand": "Election Safety",
+    "in_lease": "a leader that a majority hears keeps its term",
+    "quorum_active": "a leader without a majority steps down",
+    "may_reconfigure": "Election Safety",
+    "may_promote": "a change of members does not stop the cluster",
+    "wants_snapshot": "State Machine Safety",
 }
 
 
@@ -112,8 +121,8 @@ def section_of(rule: Callable) -> str:
 def asked_by(cls: type, name: str) -> list[str]:
     """The methods of `cls` that ask the rule, in the order of its source."""
     found = []
-    for place in cls.__mro__:
-        if place.__module__ == "builtins":
+    for place in (*cls.__mro__, admission):
+        if place is object:
             continue
         for part in ast.walk(ast.parse(textwrap.dedent(source_of(place)))):
             if isinstance(part, ast.FunctionDef) and part.name != name and _asks(part, name):
@@ -126,7 +135,7 @@ def _asks(function: ast.FunctionDef, name: str) -> bool:
         isinstance(part, ast.Attribute)
         and part.attr == name
         and isinstance(part.value, ast.Name)
-        and part.value.id == "self"
+        and part.value.id in ("self", "raft")
         for part in ast.walk(function)
     )
 
@@ -170,6 +179,8 @@ def _owner(function: Callable) -> type | None:
     """The class in whose body the function was written, if it is Raft or derived from it."""
     name = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
     kinds = [Raft]
+    if vars(Rules).get(function.__name__) is function:
+        return Raft
     for kind in kinds:  # grows while it is walked
         if kind.__name__ == name and vars(kind).get(function.__name__) is function:
             return kind

@@ -16,6 +16,8 @@ a=1 2 2
 The index of the applied entry goes into the same backend batch as what the entry wrote: whatever a
 crash leaves, the two agree, and no entry is carried out twice.
 
+A snapshot is the whole backend as records. A node that gets one starts over from it.
+
 Source: etcd server/etcdserver/apply/apply.go, txn/range.go, txn/put.go, api/v3rpc/key.go.
 Differs: requests are checked again when they are applied, so a faulty node cannot smuggle one in.
 """
@@ -121,6 +123,16 @@ class KVMachine:
         self.applied = index
         self.backend.set_meta(APPLIED, index)
         return result, error
+
+    def save(self) -> tuple:
+        """The whole state as records: (name, fact) and (backend key, record), in order."""
+        return ((APPLIED, self.applied), *self.backend.range())
+
+    def load(self, records: tuple) -> None:
+        """Replace the state by what `save` gave on another node, in one durable batch."""
+        self.backend.replace(records)
+        self.store = Store(self.backend)
+        self.applied = self.backend.get_meta(APPLIED)
 
     def commit(self) -> None:
         """Make everything applied so far durable, in one batch."""

@@ -17,7 +17,7 @@ or 10,000 writes on a timer of its own; here the node says when.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from kvlearn.mvcc.bptree import BPlusTree
@@ -43,6 +43,9 @@ class Backend(Protocol):
 
     def set_meta(self, name: str, fact: Any) -> None:
         """Store a fact (a value or plain data)."""
+
+    def replace(self, records: Iterable[tuple]) -> None:
+        """Hold these (name, fact) and (key, record) and nothing else; durable like a commit."""
 
     def commit(self) -> None:
         """Make everything since the last commit durable, all of it or nothing."""
@@ -86,6 +89,17 @@ class MemoryBackend:
         """Store a fact other than None, and remember the old one."""
         self._undo_meta.setdefault(name, self._meta.get(name))
         self._meta[name] = fact
+
+    def replace(self, records: Iterable[tuple]) -> None:
+        """Hold these (name, fact) and (key, record) and nothing else."""
+        self.tree = BPlusTree(self.tree.order)
+        self._meta = {}
+        for name, record in records:
+            if isinstance(name, str):
+                self._meta[name] = record
+            else:
+                self.tree.put(name, record)
+        self.commit()
 
     def commit(self) -> None:
         """The batch is durable: forget how to undo it."""

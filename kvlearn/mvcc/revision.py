@@ -107,7 +107,5 @@ def short(data: bytes, limit: int = 24) -> str:
     # Decoding a whole megabyte to print 24 characters would make every log line slow.
     text = data[: 4 * limit + 4].decode("utf-8", "backslashreplace")
     if not text.isprintable():
-        text = "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-        )
+        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

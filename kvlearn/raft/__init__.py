@@ -48,7 +48,10 @@ The map, in the order of reading:
     progress.py   what a leader knows of a follower
     reads.py      how reads share a round
     config.py     how patient a node is
-    raft.py       all of it together; its last section, *Rules*, is what safety hangs on
+    confchange.py changes of the membership, as arithmetic
+    rules.py      what a node knows, and the rules: what safety hangs on
+    admission.py  what a leader does not take
+    raft.py       all of it together: what a node does
 
 Source: Ongaro, Ousterhout: In Search of an Understandable Consensus Algorithm (extended version),
 here "paper"; Ongaro: Consensus: Bridging Theory and Practice, here "thesis"; etcd-io/raft.

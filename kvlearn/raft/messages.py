@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from kvlearn.raft.types import Entry, EntryID, Index, NodeId, Term
+from kvlearn.raft.types import ConfState, Entry, EntryID, Index, NodeId, Term, Ticks
 from kvlearn.value import value
 
 
@@ -33,13 +33,20 @@ class Message:
 
 @value
 class RequestVote(Message):
-    """A candidate asks for a vote; `last` is the end of its log (figure 2). etcd: MsgVote."""
+    """A candidate asks for a vote; `last` is the end of its log (figure 2). etcd: MsgVote.
+
+    With `pre` it only asks whether it would get one, in a term that nobody has entered yet (thesis
+    9.6; etcd: MsgPreVote). With `transfer` the leader wants the election, so nobody has to protect
+    it (thesis 3.10).
+    """
 
     after_save: ClassVar[bool] = True  # the candidate's vote for itself
     last: EntryID
+    pre: bool = False
+    transfer: bool = False
 
     def __str__(self) -> str:
-        return f"Vote? t{self.term} {self.last}"
+        return f"{'Pre-vote' if self.pre else 'Vote'}? t{self.term} {self.last}"
 
 
 @value
@@ -48,9 +55,11 @@ class VoteResponse(Message):
 
     after_save: ClassVar[bool] = True  # the vote
     granted: bool
+    pre: bool = False
 
     def __str__(self) -> str:
-        return f"{'Vote' if self.granted else 'No vote'} t{self.term}"
+        what = "pre-vote" if self.pre else "vote"
+        return f"{what.capitalize() if self.granted else f'No {what}'} t{self.term}"
 
 
 @value
@@ -87,6 +96,7 @@ class Heartbeat(Message):
 
     commit: Index
     context: int = 0
+    sent: Ticks = 0  # the leader's clock; the answer brings it back
 
     def __str__(self) -> str:
         return f"Beat r{self.context}" if self.context else "Beat"
@@ -97,6 +107,7 @@ class HeartbeatResponse(Message):
     """etcd: MsgHeartbeatResp."""
 
     context: int = 0
+    sent: Ticks = 0
 
     def __str__(self) -> str:
         return f"Beat ok r{self.context}" if self.context else "Beat ok"
@@ -111,6 +122,20 @@ class ForwardProposal(Message):
 
     def __str__(self) -> str:
         return f"Prop {self.data}"
+
+
+@value
+class ProposalRefused(Message):
+    """The leader does not take a forwarded command, and why; term 0. Differs: etcd lets it drop,
+    and the client waits for nothing."""
+
+    at_most_once: ClassVar[bool] = True
+    data: Any
+    reason: str
+    facts: tuple = ()
+
+    def __str__(self) -> str:
+        return f"No prop ({self.reason.lower().replace('_', ' ')})"
 
 
 @value
@@ -132,3 +157,49 @@ class ReadIndexResponse(Message):
 
     def __str__(self) -> str:
         return f"Read at {self.index}"
+
+
+@value
+class TransferLeader(Message):
+    """A follower passes on the wish that `to` shall lead; term 0. etcd: MsgTransferLeader."""
+
+    to: NodeId
+
+    def __str__(self) -> str:
+        return f"Transfer to {self.to}"
+
+
+@value
+class TimeoutNow(Message):
+    """Stand for election at once: the leader wants it (thesis 3.10). etcd: MsgTimeoutNow."""
+
+    def __str__(self) -> str:
+        return "Timeout now"
+
+
+@value
+class InstallSnapshot(Message):
+    """Records `offset` and on of the snapshot `last`, which has `total` (thesis 5.3).
+
+    etcd: MsgSnap. Differs: there a snapshot is one stream beside the messages.
+    """
+
+    last: EntryID
+    conf: ConfState
+    offset: int
+    records: tuple
+    total: int
+
+    def __str__(self) -> str:
+        return f"Snap {self.last} {self.offset + len(self.records)}/{self.total}"
+
+
+@value
+class SnapshotResponse(Message):
+    """ "I have `offset` records of it": send on from there. etcd: MsgSnapStatus."""
+
+    last: EntryID
+    offset: int
+
+    def __str__(self) -> str:
+        return f"Snap {self.last} have {self.offset}"

@@ -29,6 +29,8 @@ def majority(size: int) -> int:
 def committed_index(conf: ConfState, match: Callable[[NodeId], Index]) -> Index:
     """The highest index that a quorum has; `match(node)` is how far a node's log agrees.
 
+    With times instead of indices it tells when a quorum was heard last.
+
     >>> have = {"n1": 5, "n2": 3, "n3": 4}
     >>> committed_index(ConfState(("n1", "n2", "n3")), have.get)
     4

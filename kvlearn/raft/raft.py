@@ -1,121 +1,49 @@
-"""One node's Raft: elections, replication, reads; no clock, no disk, no network.
+"""One node's Raft: elections, replication, reads, members, snapshots; no clock, disk or network.
 
-Inputs (`tick`, `step`, `propose`, `read_index`) change the state and fill an outbox; `ready` hands
-out what the host must save, send and apply; `advance` says that it was done. The last section,
-*Rules*, holds the decisions that safety hangs on, one short method each.
+Inputs (`tick`, `step`, `propose`, `read_index`, `transfer_leadership`, `compact`) change the state
+and fill an outbox; `ready` hands out what the host must save, send and apply; `advance` says that
+it was done. The decisions that safety hangs on are in rules.py.
 
-Source: paper section 5 and figure 2; thesis 6.4 (reads), 10.2.1 (a leader's disk in parallel);
-etcd-io/raft raft.go. Differs: a leader's commands leave when `ready` is asked, so that all that
-came in one turn of the host share a message; a newer term alone does not restart a follower's
-election timer (figure 2: only a leader's word or a granted vote does; etcd restarts it).
+Source: paper 5 to 7, figure 2; thesis 3.10 (transfer), 4 (members), 6.4 (reads), 9.6 (pre-votes),
+10.2.1 (a leader's disk in parallel); etcd-io/raft raft.go. Differs: a leader's commands leave when
+`ready` is asked, so that all that came in one turn of the host share a message; a newer term alone
+does not restart a follower's election timer (figure 2: only a leader's word or a granted vote does;
+etcd restarts it); a leader steps down as soon as no majority has answered for an election timeout
+(etcd looks once in a timeout).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from random import Random
 from typing import Any
 
 from kvlearn.errors import ProposalDropped
 from kvlearn.events import (
-    Appended,
-    BecameCandidate,
-    BecameFollower,
-    BecameLeader,
-    Committed,
-    Event,
-    Progressed,
-    ReadConfirmed,
-    Refused,
-    Truncated,
-    VoteGranted,
-    facts,
-    sentence,
-)
+    Appended, AskedPreVote, BecameCandidate, BecameFollower, BecameLeader, Committed, ConfChanged,
+    LogCompacted, Progressed, ReadConfirmed, Refused, SnapshotInstalled, TransferAborted,
+    TransferStarted, VoteGranted, facts, sentence,
+)  # fmt: skip
 from kvlearn.raft import quorum
-from kvlearn.raft.config import RaftConfig
-from kvlearn.raft.log import RaftLog
+from kvlearn.raft.admission import refusal_of
+from kvlearn.raft.confchange import ConfChange, changed
 from kvlearn.raft.messages import (
-    AppendEntries,
-    AppendResponse,
-    ForwardProposal,
-    Heartbeat,
-    HeartbeatResponse,
-    Message,
-    ReadIndex,
-    ReadIndexResponse,
-    RequestVote,
-    VoteResponse,
-)
-from kvlearn.raft.progress import PROBE, Progress
+    AppendEntries, AppendResponse, ForwardProposal, Heartbeat, HeartbeatResponse, InstallSnapshot,
+    Message, ProposalRefused, ReadIndex, ReadIndexResponse, RequestVote, SnapshotResponse,
+    TimeoutNow, TransferLeader, VoteResponse,
+)  # fmt: skip
+from kvlearn.raft.progress import PROBE, SNAPSHOT, Progress
 from kvlearn.raft.reads import ReadRounds
+from kvlearn.raft.rules import CANDIDATE, FOLLOWER, LEADER, Rules
 from kvlearn.raft.types import (
-    ConfState,
-    Entry,
-    EntryID,
-    HardState,
-    Index,
-    NodeId,
-    ReadState,
-    Ready,
-    Term,
-    Ticks,
-)
-
-FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+    ZERO, ConfState, Entry, EntryID, Index, NodeId, ReadState, Ready, Snapshot, Term, Ticks,
+)  # fmt: skip
 
 
-class Raft:
-    """One member of a Raft cluster.
+class Raft(Rules):
+    """One member of a Raft cluster; what it knows is set up in `Rules`."""
 
-    Invariant: `term` never decreases; `vote` changes at most once a term; `progress` is filled on
-    a leader only; `deadline` is the tick at which time alone makes something happen.
-    """
-
-    def __init__(
-        self,
-        id: NodeId,
-        conf: ConfState,
-        config: RaftConfig,
-        rng: Random,
-        emit: Callable[[Event], Any],
-        hard_state: HardState = HardState(),
-        entries: Iterable[Entry] = (),
-        applied: Index = 0,
-    ):
-        """A node as its disk remembers it; a new one has nothing to remember.
-
-        `applied` is how far the state machine already got; what was applied was committed.
-        """
-        self.id = id
-        self.conf = conf
-        self.config = config
-        self.rng = rng
-        self.emit = emit
-        self.peers = tuple(member for member in conf.members if member != id)
-
-        self.term: Term = hard_state.term
-        self.vote: NodeId | None = hard_state.vote
-        entries = list(entries)
-        # The commit index is written lazily and may be behind what the state machine has.
-        commit = min(max(hard_state.commit, applied), len(entries))
-        self.log = RaftLog(entries, commit, applied)
-
-        self.role = FOLLOWER
-        self.leader: NodeId | None = None
-        self.votes: dict[NodeId, bool] = {}  # as candidate: who has answered, and how
-        self.progress: dict[NodeId, Progress] = {}  # as leader: what the others have
-
-        self.now: Ticks = 0
-        self.timeout_ticks: Ticks = 0  # the election timeout of this period
-        self.deadline: Ticks = 0
-
-        self.outbox: list[Message] = []
-        self.read_states: list[ReadState] = []
-        self.reads = ReadRounds()
-        self.early_reads: list[tuple[NodeId, Any]] = []  # came before this term's first commit
-        self._due: set[NodeId] = set()  # as leader: who should hear of entries or a commit index
-        self._told = (self.term, self.vote, commit)  # the hard state that the host has
+    def __init__(self, *known: Any, **more: Any):
+        """See `Rules`: who it is, and what its disk remembers."""
+        super().__init__(*known, **more)
         self._become_follower(self.term, None, "STARTED")
 
     # Inputs -----------------------------------------------------------------------------------
@@ -125,8 +53,8 @@ class Raft:
         self.now += n
         if self.now >= self.deadline:
             if self.role == LEADER:
-                self._broadcast_heartbeat()
-            elif self.id in self.conf.voters:
+                self._lead_on()
+            elif self.conf.votes(self.id):
                 self.campaign()
             else:
                 self._restart_timer()
@@ -154,18 +82,31 @@ class Raft:
                 self._on_read_index(message)
             case ReadIndexResponse():
                 self.read_states.append(ReadState(message.context, message.index))
+            case InstallSnapshot():
+                self._on_snapshot(message)
+            case SnapshotResponse():
+                self._on_snapshot_response(message)
+            case ProposalRefused():
+                self.dropped.append((message.data, message.reason, message.facts))
+            case TransferLeader() if self.role == LEADER and self.conf.votes(message.to):
+                self.transfer_leadership(message.to)
+            case TimeoutNow() if self.role == FOLLOWER:
+                self._stand(transfer=True)
 
     def propose(self, data: Any) -> None:
-        """Have `data` appended to the log: here on the leader, or forwarded to it.
+        """Have `data` appended to the log: here on the leader, or forwarded to it. A ConfChange
+        changes the membership once it is applied (`apply_change`).
 
-        Raises: ProposalDropped where no leader is known; then nothing has happened.
+        Raises: ProposalDropped that says why; then nothing has happened.
         """
         if self.role == LEADER:
+            if refusal := refusal_of(self, data):
+                self._drop("proposal", *refusal)
             self._append_own(data)
         elif self.leader is not None:
             self._send(ForwardProposal(self.id, self.leader, 0, data))
         else:
-            self._drop("proposal")
+            self._drop("proposal", "NO_LEADER", facts(term=self.term))
 
     def read_index(self, context: Any) -> None:
         """Ask from which index on a linearizable read may be served; `Ready.reads` answers.
@@ -177,12 +118,57 @@ class Raft:
         elif self.leader is not None:
             self._send(ReadIndex(self.id, self.leader, 0, context))
         else:
-            self._drop("read")
+            self._drop("read", "NO_LEADER", facts(term=self.term))
 
-    def _drop(self, action: str) -> None:
-        known = facts(term=self.term)
-        self.emit(Refused(action, None, self.term, "NO_LEADER", known))
-        raise ProposalDropped("NO_LEADER", sentence("NO_LEADER", known))
+    def transfer_leadership(self, to: NodeId) -> None:
+        """Let `to` lead: it gets what it lacks and then stands for election at once (thesis 3.10).
+        Proposals are refused meanwhile; without success in an election timeout all is as before.
+
+        Raises: ProposalDropped where `to` has no vote, or no leader is known.
+        """
+        if not self.conf.votes(to):
+            self._drop("transfer", "NO_VOTER", facts(to=to))
+        elif self.leader is None:
+            self._drop("transfer", "NO_LEADER", facts(term=self.term))
+        elif self.role != LEADER:
+            self._send(TransferLeader(self.id, self.leader, 0, to))
+        elif to not in (self.id, self.transferee):
+            self.transferee = to
+            self.transfer_due = self.now + self.config.election_ticks
+            self.emit(TransferStarted(to, self.progress[to].match, self.log.last_index))
+            self._hand_over(to)
+
+    def forget_leader(self) -> None:
+        """Protect the leader no longer, so that votes may be granted against it (etcd too). With
+        lease reads nothing happens: the leader relies on the promise."""
+        if self.role == FOLLOWER and not self.config.lease_reads:
+            self.leader = None
+
+    def report_snapshot(self, peer: NodeId, arrived: bool) -> None:
+        """What the transport knows of a snapshot on its way to `peer` (etcd: MsgSnapStatus)."""
+        progress = self.progress.get(peer)
+        if progress is not None and progress.state == SNAPSHOT:
+            progress.reported(arrived)
+
+    def compact(self, snapshot: Snapshot, index: Index) -> None:
+        """Forget the log up to `index`, for which `snapshot`, taken not before it, stands."""
+        assert index <= snapshot.last.index <= self.log.applied, "it is not of what is applied"
+        self.snapshot = snapshot
+        if index > self.log.base.index:
+            self.log.compact(index)
+            self.emit(LogCompacted(self.log.base, snapshot.last))
+
+    def apply_change(self, change: ConfChange) -> ConfState:
+        """A change of members is committed and all before it is applied: from now on it counts.
+
+        Raises: ConfChangeError where it does not fit; then nothing has changed, on any node.
+        """
+        self._count_by(changed(self.conf, change))
+        return self.conf
+
+    def _drop(self, action: str, reason: str, known: tuple) -> None:
+        self.emit(Refused(action, None, self.term, reason, known))
+        raise ProposalDropped(reason, sentence(reason, known))
 
     # Output -----------------------------------------------------------------------------------
 
@@ -193,9 +179,10 @@ class Raft:
         log = self.log
         state = (self.term, self.vote, log.committed)
         changed = state != self._told
-        fresh = len(log.entries) > log.stable
+        fresh = log.last_index > log.stable
         behind = log.applied < log.committed
-        if not (self.outbox or changed or fresh or behind or self.read_states):
+        asks = self.outbox or self.read_states or self.dropped or self.restored
+        if not (asks or changed or fresh or behind):
             return None
         ready = Ready(
             self.hard_state() if changed else None,
@@ -203,23 +190,37 @@ class Raft:
             tuple(self.outbox),
             log.slice(log.applied + 1, log.committed) if behind else (),
             tuple(self.read_states),
-            must_sync=fresh or (changed and state[:2] != self._told[:2]),
+            fresh or bool(self.restored) or (changed and state[:2] != self._told[:2]),
+            self.restored,
+            tuple(self.dropped),
         )
         self._told = state
         self.outbox.clear()
         self.read_states.clear()
+        self.dropped.clear()
         if self.reads.rounds:
             self.reads.sent()
         return ready
 
     def advance(self, ready: Ready) -> None:
         """The host has saved, sent and applied `ready`."""
+        log = self.log
         if ready.entries:
-            self.log.saved(ready.entries[-1].id)
+            log.saved(ready.entries[-1].id)
+        if ready.snapshot is not None:
+            if self.restored is ready.snapshot:
+                self.restored = None
+            self._count_by(ready.snapshot.conf)
         if ready.committed:
-            self.log.applied = ready.committed[-1].index
-        if ready.entries and self.role == LEADER:
-            self._maybe_commit()
+            # A snapshot that came meanwhile may be ahead of what was applied.
+            log.applied = max(log.applied, ready.committed[-1].index)
+        if self.role == LEADER:
+            if ready.entries:
+                self._maybe_commit()
+            if self.conf.auto_leave and self.may_reconfigure():
+                self._append_own(ConfChange())
+        elif self.role == CANDIDATE and ready.hard_state and ready.hard_state.term == self.term:
+            self._count_votes()  # its own is durable now
 
     def _send(self, message: Message) -> None:
         self.outbox.append(message)
@@ -227,11 +228,17 @@ class Raft:
     # Terms ------------------------------------------------------------------------------------
 
     def _settle_terms(self, message: Message) -> bool:
-        """Whether to go on with a message of another term (paper 5.1)."""
+        """Whether to go on with a message of another term (paper 5.1); 0 is none."""
         if message.term == 0:
-            return True  # it speaks of no term
+            return True
         if message.term > self.term:
-            leads = isinstance(message, (AppendEntries, Heartbeat))
+            if isinstance(message, RequestVote) and not message.transfer and self.in_lease():
+                known = facts(leader=self.leader or "a leader", ticks=self.now - self.heard)
+                self.emit(Refused("vote", message.source, self.term, "LEADER_ALIVE", known))
+                return False
+            if _is_early(message):
+                return True
+            leads = isinstance(message, (AppendEntries, Heartbeat, InstallSnapshot))
             known = facts(source=message.source, theirs=message.term, mine=self.term)
             leader = message.source if leads else None
             self._become_follower(message.term, leader, "HIGHER_TERM", known)
@@ -247,9 +254,8 @@ class Raft:
             case AppendEntries(source=source, prev=prev):
                 known = facts(theirs=message.term, term=self.term)
                 self.emit(Refused("append", source, self.term, "TERM_OLD", known))
-                hint = EntryID(0, 0)
-                self._send(AppendResponse(self.id, source, self.term, 0, prev.index or 1, hint))
-            case Heartbeat(source=source):
+                self._send(AppendResponse(self.id, source, self.term, 0, prev.index or 1, ZERO))
+            case Heartbeat(source=source) | InstallSnapshot(source=source):
                 self._send(HeartbeatResponse(self.id, source, self.term))
 
     # Roles ------------------------------------------------------------------------------------
@@ -272,17 +278,26 @@ class Raft:
         self.emit(BecameLeader(self.term, granted, self.log.last))
         self.role, self.leader = LEADER, self.id
         self._forget_leadership()
-        start = self.log.last_index + 1
-        self.progress = {peer: Progress(start, self.config.max_inflight) for peer in self.peers}
+        self._track_peers()
+        # There may be a change of members among the entries that are not applied yet.
+        self.conf_index = self.log.last_index
         self.deadline = self.now + self.config.heartbeat_ticks
         # Only an entry of its own term tells a leader how far the old ones are committed (5.4.2).
         self._append_own(None)
+
+    def _track_peers(self) -> None:
+        old, self.progress = self.progress, {}
+        for peer in self.peers:
+            new = Progress(self.log.last_index + 1, self.config.max_inflight, self.now)
+            self.progress[peer] = old.get(peer, new)
 
     def _forget_leadership(self) -> None:
         self.votes = {}
         self.progress = {}
         self.reads = ReadRounds()
         self.early_reads = []
+        self.asking = self.named_successor = False
+        self.transferee = None
         self._due.clear()
 
     def _draw_timeout(self) -> None:
@@ -296,47 +311,89 @@ class Raft:
     # Elections (paper 5.2) --------------------------------------------------------------------
 
     def campaign(self) -> None:
-        """Stand for election in the next term; what a follower does when it hears no leader."""
+        """Stand for election in the next term, as a follower does that hears no leader; with
+        pre-votes, ask first whether it would win (thesis 9.6)."""
+        if not self.config.pre_vote:
+            self._stand()
+        elif self._can_stand():
+            waited = self.now - (self.deadline - self.timeout_ticks)
+            self.role, self.leader = FOLLOWER, None
+            self._forget_leadership()
+            self.asking = True
+            self._draw_timeout()
+            self.emit(AskedPreVote(self.term + 1, self.log.last, self.timeout_ticks, waited))
+            self._ask_voters(self.term + 1, pre=True)
+
+    def _stand(self, transfer: bool = False) -> None:
+        if not self._can_stand():
+            return
         waited = self.now - (self.deadline - self.timeout_ticks)
         self.role, self.leader = CANDIDATE, None
         self.term, self.vote = self.term + 1, self.id
         self._forget_leadership()
-        self.votes = {self.id: True}
         self._draw_timeout()
         self.emit(BecameCandidate(self.term, self.log.last, self.timeout_ticks, waited))
-        if self.election_result() == quorum.WON:  # alone in the cluster
-            self._become_leader()
-            return
+        self._ask_voters(self.term, transfer=transfer)
+
+    def _can_stand(self) -> bool:
+        """Whether it has a vote and knows by whom to count; if not, it waits once more."""
+        if not self.conf.votes(self.id):
+            reason, known = "NO_VOTER", facts(to=self.id)
+        elif not self.may_stand():
+            reason, known = "CHANGE_UNAPPLIED", ()
+        else:
+            return True
+        self.emit(Refused("campaign", None, self.term, reason, known))
+        self._restart_timer()
+        return False
+
+    def _ask_voters(self, term: Term, pre: bool = False, transfer: bool = False) -> None:
+        self.votes = {self.id: True}
         for voter in self.peers:
-            if voter not in self.conf.learners:
-                self._send(RequestVote(self.id, voter, self.term, self.log.last))
+            if self.conf.votes(voter):
+                self._send(RequestVote(self.id, voter, term, self.log.last, pre, transfer))
+        if pre or not self.peers:
+            self._count_votes()  # where others listen, its own vote is saved before it counts
 
     def _on_request_vote(self, message: RequestVote) -> None:
-        if not self.may_vote_for(message.source):
-            known = facts(term=self.term, vote=self.vote)
-            self._refuse_vote(message, "VOTE_TAKEN", known)
+        early = _is_early(message) and message.term > self.term  # it promises nothing
+        if not (self.log.last_index or self.conf.votes(self.id)):
+            self._refuse_vote(message, "NOT_MEMBER", ())
+        elif not early and not self.may_vote_for(message.source):
+            known = facts(term=self.term, leader=self.leader, vote=self.vote)
+            reason = "VOTE_TAKEN" if self.vote else "LEADER_KNOWN"
+            self._refuse_vote(message, reason, known)
         elif not self.is_up_to_date(message.last):
             known = facts(theirs=message.last, mine=self.log.last)
             self._refuse_vote(message, "VOTE_LOG_BEHIND", known)
         else:
-            self.vote = message.source
-            self._restart_timer()
-            self.emit(VoteGranted(self.term, message.source))
-            self._send(VoteResponse(self.id, message.source, self.term, True))
+            if not message.pre:
+                self.vote = message.source
+                self._restart_timer()
+            self.emit(VoteGranted(message.term, message.source, message.pre))
+            self._send(VoteResponse(self.id, message.source, message.term, True, message.pre))
 
     def _refuse_vote(self, message: RequestVote, reason: str, known: tuple) -> None:
         self.emit(Refused("vote", message.source, self.term, reason, known))
-        self._send(VoteResponse(self.id, message.source, self.term, False))
+        self._send(VoteResponse(self.id, message.source, self.term, False, message.pre))
 
     def _on_vote_response(self, message: VoteResponse) -> None:
-        if self.role != CANDIDATE:
+        if message.pre != self.asking or not (self.asking or self.role == CANDIDATE):
             return
+        if message.granted and message.term != self.term + message.pre:
+            return  # an answer to an earlier question
         self.votes.setdefault(message.source, message.granted)
+        self._count_votes()
+
+    def _count_votes(self) -> None:
         match self.election_result():
+            case quorum.WON if self.asking:
+                self._stand()
             case quorum.WON:
                 self._become_leader()
             case quorum.LOST:
-                self._become_follower(self.term, None, "ELECTION_LOST")
+                reason = "PRE_VOTE_LOST" if self.asking else "ELECTION_LOST"
+                self._become_follower(self.term, None, reason)
 
     # Followers (paper 5.3) --------------------------------------------------------------------
 
@@ -347,6 +404,7 @@ class Raft:
             self._become_follower(self.term, leader, "LEADER_HEARD", known)
         else:
             self.deadline = self.now + self.timeout_ticks
+        self.heard = self.now
 
     def _on_heartbeat(self, message: Heartbeat) -> None:
         if self.role == LEADER:
@@ -357,7 +415,8 @@ class Raft:
             commit = min(message.commit, self.log.last_index)
             if commit > self.log.committed:
                 self._commit(commit)
-        self._send(HeartbeatResponse(self.id, message.source, self.term, message.context))
+        answer = message.context, message.sent
+        self._send(HeartbeatResponse(self.id, message.source, self.term, *answer))
 
     def _on_append(self, message: AppendEntries) -> None:
         if self.role == LEADER:
@@ -388,6 +447,33 @@ class Raft:
         self.emit(Refused("append", message.source, self.term, reason, known))
         return AppendResponse(self.id, message.source, self.term, 0, prev.index, hint)
 
+    def _on_snapshot(self, message: InstallSnapshot) -> None:
+        if self.role == LEADER:
+            return  # see _on_heartbeat
+        self._hear(message.source)
+        last, total = message.last, message.total
+        if not self.wants_snapshot(last) or self.log.has(last):
+            known = facts(last=last, committed=self.log.committed)
+            self.emit(Refused("snapshot", message.source, self.term, "SNAPSHOT_OLD", known))
+            if last.index > self.log.committed:
+                self._commit(last.index)  # it has these very entries, and they were committed
+            self._send(AppendResponse(self.id, message.source, self.term, self.log.committed))
+            return
+        records = self.incoming[1] if self.incoming[0] == last else []
+        if message.offset == len(records):
+            records += message.records
+        self.incoming = (last, records)
+        self._send(SnapshotResponse(self.id, message.source, self.term, last, len(records)))
+        if len(records) == total:
+            self._restore(Snapshot(last, message.conf, tuple(records)))
+            self._send(AppendResponse(self.id, message.source, self.term, last.index))
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.incoming = (ZERO, [])
+        self.log.restore(snapshot.last)
+        self.snapshot = self.restored = snapshot
+        self.emit(SnapshotInstalled(snapshot.last, len(snapshot.data)))
+
     def _commit(self, index: Index) -> None:
         assert index <= self.log.last_index, f"told to commit {index}, and the log ends before it"
         old, self.log.committed = self.log.committed, index
@@ -399,22 +485,29 @@ class Raft:
         entry = Entry(self.log.last_index + 1, self.term, data)
         self.log.append((entry,))
         self.emit(Appended((entry,)))
+        if isinstance(data, ConfChange):
+            self.conf_index = entry.index
         self._due.update(self.peers)
 
     def _on_forward(self, message: ForwardProposal) -> None:
-        if self.role == LEADER:
-            self._append_own(message.data)
-        elif self.leader not in (None, message.source):
+        if self.role != LEADER and self.leader not in (None, message.source):
             self._send(ForwardProposal(self.id, self.leader, 0, message.data))
+            return
+        lost = "NO_LEADER", facts(term=self.term)
+        refusal = refusal_of(self, message.data) if self.role == LEADER else lost
+        if refusal:
+            self.emit(Refused("proposal", message.source, self.term, *refusal))
+            self._send(ProposalRefused(self.id, message.source, 0, message.data, *refusal))
         else:
-            known = facts(term=self.term)
-            self.emit(Refused("proposal", message.source, self.term, "NO_LEADER", known))
+            self._append_own(message.data)
 
     def _send_due(self) -> None:
         """Send what was put off until now, so that all that came in one turn shares messages."""
         for peer in self.peers:
+            if peer not in self._due:
+                continue
             progress = self.progress[peer]
-            if peer in self._due and progress.may_send():
+            if progress.may_send():
                 self._send_append(peer, progress)
                 while progress.next <= self.log.last_index and progress.may_send():
                     self._send_append(peer, progress)
@@ -423,6 +516,9 @@ class Raft:
     def _send_append(self, peer: NodeId, progress: Progress) -> None:
         """Send what `peer` lacks, as much as fits a message; possibly only the commit index."""
         log = self.log
+        if progress.state == SNAPSHOT or progress.next <= log.base.index:
+            self._send_snapshot(peer, progress)
+            return
         prev = log.id(progress.next - 1)
         limit = self.config.max_entries_per_message
         entries = log.slice(progress.next, log.last_index, limit)
@@ -431,27 +527,59 @@ class Raft:
         progress.told = log.committed
         self._send(AppendEntries(self.id, peer, self.term, prev, entries, log.committed))
 
+    def _send_snapshot(self, peer: NodeId, progress: Progress) -> None:
+        """Send the next chunk of the snapshot that `peer` gets instead of compacted entries."""
+        if progress.state != SNAPSHOT:
+            progress.become_snapshot(self.snapshot)
+            self._tell_progress(peer)
+        last, conf, data = progress.snapshot.last, progress.snapshot.conf, progress.snapshot.data
+        start = progress.offset
+        chunk = tuple(data[start : start + self.config.chunk_records])
+        progress.sent(last.index)
+        part = (last, conf, start, chunk, len(data))
+        self._send(InstallSnapshot(self.id, peer, self.term, *part))
+
+    def _tell_progress(self, peer: NodeId) -> None:
+        known = self.progress[peer]
+        self.emit(Progressed(peer, known.state, known.match, known.next))
+
     def _on_append_response(self, message: AppendResponse) -> None:
-        if self.role != LEADER or message.source not in self.progress:
+        peer, progress = message.source, self.progress.get(message.source)
+        if progress is None:  # it does not lead, or talks to that node no more
             return
-        progress = self.progress[message.source]
-        before = (progress.state, progress.match, progress.next)
+        progress.heard = self.now
+        before = str(progress)
         if message.rejected:
             # Entries newer than the hint's term cannot be in the follower's log: skip them all.
             shared = self.log.last_at_most(message.hint.index, message.hint.term)
             if progress.rejected(message.rejected, shared.index + 1):
-                self._due.add(message.source)
+                self._due.add(peer)
         else:
-            if progress.acked(message.match):
-                self._maybe_commit()
-            if progress.state == PROBE:
-                progress.become_replicate()
-            # While nothing could be sent to it, it may also have missed a commit.
-            if progress.next <= self.log.last_index or progress.told < self.log.committed:
-                self._due.add(message.source)
-        if before != (progress.state, progress.match, progress.next):
-            known = Progressed(message.source, progress.state, progress.match, progress.next)
-            self.emit(known)
+            self._on_acked(peer, progress, message.match)
+        if before != str(progress):
+            self._tell_progress(peer)
+
+    def _on_acked(self, peer: NodeId, progress: Progress, match: Index) -> None:
+        if progress.acked(match):
+            self._maybe_commit()
+        if progress.may_replicate(self.log.base.index):
+            progress.become_replicate()
+        # While nothing could be sent, it may also have missed a commit.
+        if progress.next <= self.log.last_index or progress.told < self.log.committed:
+            self._due.add(peer)
+        if peer == self.transferee:
+            self._hand_over(peer)
+
+    def _on_snapshot_response(self, message: SnapshotResponse) -> None:
+        peer, progress = message.source, self.progress.get(message.source)
+        if progress is None:  # it does not lead, or talks to that node no more
+            return
+        progress.heard = self.now
+        if progress.state == SNAPSHOT and progress.snapshot.last == message.last:
+            if progress.chunk_acked(message.offset):
+                self._due.add(peer)
+            elif progress.state == PROBE:
+                self._tell_progress(peer)
 
     def _maybe_commit(self) -> None:
         index = self.quorum_index()
@@ -467,25 +595,66 @@ class Raft:
         for origin, context in waiting:
             self._lead_read(origin, context)
 
+    def _lead_on(self) -> None:
+        """A heartbeat is due: time to see whether it still makes sense to lead."""
+        if self.transferee is not None and self.now >= self.transfer_due:
+            self._abort_transfer()
+        if self.config.check_quorum and not self.quorum_active():
+            known = facts(ticks=self.config.election_ticks)
+            self._become_follower(self.term, None, "QUORUM_LOST", known)
+        else:
+            self._broadcast_heartbeat()
+
     def _broadcast_heartbeat(self) -> None:
         self.deadline = self.now + self.config.heartbeat_ticks
         number = self.reads.rounds[-1].number if self.reads.rounds else 0
         for peer in self.peers:
-            self._send(Heartbeat(self.id, peer, self.term, self.commit_for(peer), number))
+            beat = self.commit_for(peer), number, self.now
+            self._send(Heartbeat(self.id, peer, self.term, *beat))
 
     def _on_heartbeat_response(self, message: HeartbeatResponse) -> None:
-        if self.role != LEADER or message.source not in self.progress:
+        peer, progress = message.source, self.progress.get(message.source)
+        if progress is None:  # it does not lead, or talks to that node no more
             return
-        progress = self.progress[message.source]
-        if progress.match < len(self.log.entries) or progress.state == PROBE:
-            # It is alive and lacks something: whatever was on its way may have been lost.
-            progress.waiting = False
-            if len(progress.inflight) >= self.config.max_inflight:
-                progress.inflight.popleft()
-            self._due.add(message.source)
+        progress.heard = self.now
+        progress.proven = max(progress.proven, message.sent)
+        if progress.match < self.log.last_index or progress.state == PROBE:
+            progress.stuck()
+            self._due.add(peer)
         if message.context:
-            confirmed = self.reads.ack(message.source, message.context, self.read_quorum)
+            confirmed = self.reads.ack(peer, message.context, self.read_quorum)
             self._serve_reads(confirmed)
+
+    # Transfer and members (thesis 3.10, 4) ----------------------------------------------------
+
+    def _hand_over(self, to: NodeId) -> None:
+        """Let the next leader stand as soon as it has everything."""
+        if self.progress[to].match == self.log.last_index:
+            self.named_successor = True
+            self._send(TimeoutNow(self.id, to, self.term))
+        else:
+            self._due.add(to)
+
+    def _abort_transfer(self) -> None:
+        self.emit(TransferAborted(self.transferee))
+        self.transferee = None
+
+    def _count_by(self, conf: ConfState) -> None:
+        """Another configuration counts from now on; a leader starts or stops talking to some."""
+        self.conf = conf
+        self.peers = tuple(member for member in conf.members if member != self.id)
+        self.emit(ConfChanged(conf))
+        if self.role != LEADER:
+            return
+        self._track_peers()
+        if self.transferee is not None and not conf.votes(self.transferee):
+            self._abort_transfer()
+        if self.config.step_down_on_removal and not conf.votes(self.id):
+            self._become_follower(self.term, None, "REMOVED", facts(conf=conf))
+            return
+        self._due.update(self.peers)
+        self._maybe_commit()  # fewer voters may be a majority already
+        self._serve_reads(self.reads.recount(self.read_quorum))
 
     # Reads (thesis 6.4) -----------------------------------------------------------------------
 
@@ -501,6 +670,9 @@ class Raft:
             known = facts(term=self.term)
             self.emit(Refused("read", origin, self.term, "READ_NOT_YET", known))
             self.early_reads.append((origin, context))
+        elif self.holds_lease():
+            self.emit(ReadConfirmed(self.log.committed, (), 1))
+            self._serve_read(origin, context, self.log.committed)
         elif self.reads.ask(origin, context, self.log.committed, self.id):
             self._broadcast_heartbeat()
             # Its own word counts too, and is enough where nobody else has a vote.
@@ -511,71 +683,19 @@ class Raft:
             acks = tuple(sorted(round.acks))
             self.emit(ReadConfirmed(round.index, acks, len(round.asked)))
             for origin, context in round.asked:
-                if origin == self.id:
-                    self.read_states.append(ReadState(context, round.index))
-                else:
-                    self._send(ReadIndexResponse(self.id, origin, 0, context, round.index))
+                self._serve_read(origin, context, round.index)
 
-    # Rules ------------------------------------------------------------------------------------
-    # Each is one sentence with its source, asked at exactly one place. A subclass that overrides
-    # one of them is a broken Raft: see kvlearn/course/mutants.py.
+    def _serve_read(self, origin: NodeId, context: Any, index: Index) -> None:
+        if origin == self.id:
+            self.read_states.append(ReadState(context, index))
+        else:
+            self._send(ReadIndexResponse(self.id, origin, 0, context, index))
 
-    def may_vote_for(self, candidate: NodeId) -> bool:
-        """A node votes for at most one candidate in a term, first come, first served (5.2)."""
-        return self.vote in (None, candidate)
 
-    def hard_state(self) -> HardState:
-        """Term and vote are on the disk before anybody hears of them (5.1, figure 2)."""
-        return HardState(self.term, self.vote, self.log.committed)
-
-    def is_up_to_date(self, last: EntryID) -> bool:
-        """A vote goes only to a candidate whose log is at least as up-to-date (5.4.1)."""
-        return last >= self.log.last
-
-    def election_result(self) -> str:
-        """A candidate wins with the votes of a majority of the full cluster (5.2, thesis 4.3)."""
-        return quorum.vote_result(self.conf, self.votes)
-
-    def log_matches(self, prev: EntryID) -> bool:
-        """Entries are taken only where the log has the entry that precedes them (5.3)."""
-        return self.log.has(prev)
-
-    def store_entries(self, entries: tuple[Entry, ...]) -> None:
-        """Only an entry that differs removes what follows; a late message removes nothing (5.3)."""
-        new = self.log.first_conflict(entries)
-        if new is not None and new.index <= self.log.last_index:
-            dropped = tuple(entry.id for entry in self.log.entries[new.index - 1 :])
-            self.emit(Truncated(new.index - 1, dropped, new.id))
-            self.log.cut_after(new.index - 1)
-        if new is not None:
-            fresh = entries[new.index - entries[0].index :]
-            self.emit(Appended(fresh))
-            self.log.append(fresh)
-
-    def quorum_index(self) -> Index:
-        """The highest index that a majority of the members have (5.3, thesis 4.3)."""
-
-        def match(node: NodeId) -> Index:
-            return self.own_match() if node == self.id else self.progress[node].match
-
-        return quorum.committed_index(self.conf, match)
-
-    def may_commit(self, index: Index) -> bool:
-        """Counting commits only entries of the leader's own term (5.4.2, figure 8)."""
-        return self.log.term(index) == self.term
-
-    def commit_for(self, peer: NodeId) -> Index:
-        """A heartbeat commits nothing beyond what the follower is known to have (5.3; etcd)."""
-        return min(self.progress[peer].match, self.log.committed)
-
-    def own_match(self) -> Index:
-        """A leader counts itself only for what its own disk has (thesis 10.2.1)."""
-        return self.log.stable
-
-    def may_read(self) -> bool:
-        """A new leader serves no read before it has committed in its term (thesis 6.4, step 1)."""
-        return self.log.term(self.log.committed) == self.term
-
-    def read_quorum(self, acks: set[NodeId]) -> bool:
-        """A read waits until a majority has answered a heartbeat sent after it (6.4, step 3)."""
-        return quorum.vote_result(self.conf, dict.fromkeys(acks, True)) == quorum.WON
+def _is_early(message: Message) -> bool:
+    """Whether a message speaks of a term that nobody has entered yet. The refusal of a pre-vote
+    speaks of a real one."""
+    match message:
+        case RequestVote(pre=True) | VoteResponse(pre=True, granted=True):
+            return True
+    return False

@@ -61,6 +61,10 @@ class ReadRounds:
         for round in self.rounds:
             if round.number <= number:
                 round.acks.add(peer)
+        return self.recount(enough)
+
+    def recount(self, enough: Callable[[set], bool]) -> list[Round]:
+        """The rounds that are confirmed by now, oldest first."""
         done = [k for k, round in enumerate(self.rounds) if enough(round.acks)]
         if not done:
             return []

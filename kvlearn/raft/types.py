@@ -69,22 +69,54 @@ class HardState:
 
 @value
 class ConfState:
-    """Who is a member. With `outgoing`, both majorities must agree (joint consensus, section 6)."""
+    """Who is a member. With `outgoing`, both majorities must agree (joint consensus, section 6).
+
+    `learners_next` are outgoing voters that become learners when the joint configuration is left;
+    with `auto_leave` the leader does that by itself. All tuples are sorted.
+
+    >>> print(ConfState(("n1", "n4"), ("n1", "n2"), learners=("n5",), learners_next=("n2",)))
+    (n1 n4)&&(n1 n2) learners(n5) next(n2)
+    """
 
     voters: tuple[NodeId, ...] = ()
     outgoing: tuple[NodeId, ...] = ()
     learners: tuple[NodeId, ...] = ()
+    learners_next: tuple[NodeId, ...] = ()
+    auto_leave: bool = False
 
     @property
     def members(self) -> tuple[NodeId, ...]:
         """Everybody who gets the log, sorted."""
         return tuple(sorted({*self.voters, *self.outgoing, *self.learners}))
 
+    def votes(self, node: NodeId) -> bool:
+        """Whether the node's vote counts in one of the majorities."""
+        return node in self.voters or node in self.outgoing
+
     def __str__(self) -> str:
         text = f"({' '.join(self.voters)})"
         if self.outgoing:
             text += f"&&({' '.join(self.outgoing)})"
-        return text + (f" learners({' '.join(self.learners)})" if self.learners else "")
+        if self.learners:
+            text += f" learners({' '.join(self.learners)})"
+        if self.learners_next:
+            text += f" next({' '.join(self.learners_next)})"
+        return text + (" auto-leave" if self.auto_leave else "")
+
+
+@value
+class Snapshot:
+    """The state after entry `last`: what it is made of is opaque to Raft, but can be cut in parts.
+
+    `data` is a sequence of records; `conf` is the membership at `last` (thesis 5, figure 5.3).
+    """
+
+    last: EntryID = ZERO
+    conf: ConfState = ConfState()
+    data: tuple = ()
+
+    def __str__(self) -> str:
+        return f"snapshot {self.last} of {len(self.data)} records"
 
 
 @value
@@ -99,8 +131,9 @@ class ReadState:
 class Ready:
     """What the host must do now; see the seam in `raft/__init__.py`.
 
-    Messages whose `after_save` is true promise something that `hard_state` or `entries` hold:
-    they must not leave before those are durable. The others may leave at once (thesis 10.2.1).
+    Messages whose `after_save` is true promise something that `hard_state`, `entries` or
+    `snapshot` hold: they must not leave before those are durable. The others may leave at once
+    (thesis 10.2.1).
     """
 
     hard_state: HardState | None = None  # None: unchanged
@@ -109,3 +142,5 @@ class Ready:
     committed: tuple[Entry, ...] = ()  # to apply, once `entries` are durable
     reads: tuple[ReadState, ...] = ()
     must_sync: bool = False  # false: the disk need not be forced, nothing is promised
+    snapshot: Snapshot | None = None  # replaces the log and the state, before `entries`
+    dropped: tuple = ()  # (data, reason, facts) of proposals that the leader refused

@@ -47,6 +47,7 @@ from kvlearn.events import (
     Resumed,
     Saved,
     Sent,
+    Wiped,
     facts,
 )
 from kvlearn.node import Node
@@ -149,6 +150,8 @@ class HandHost:
             tuple(disk.entries),
             self.raft,
             self._boot,
+            disk.base,
+            disk.snapshot,
         )
         self._forget()
 
@@ -162,7 +165,7 @@ class HandHost:
         self.disk.backend.rollback()
         self.node = None
         self.paused = False
-        seq = self._bench.note(self.name, Crashed(len(self.disk.entries), self.disk.hard_state))
+        seq = self._bench.note(self.name, Crashed(self.disk.last.index, self.disk.hard_state))
         for op_id in sorted(self.asked):
             self._bench.desk.broken(op_id, seq)
         self._forget()
@@ -190,6 +193,23 @@ class HandHost:
         """Let its election timeout run out now."""
         self._cause = None
         self.node.raft.campaign()
+        self._noted()
+
+    def forget_leader(self) -> None:
+        """Let it protect its leader no longer."""
+        self._cause = None
+        self.node.raft.forget_leader()
+
+    def compact(self, kept_entries: int) -> None:
+        """Take a snapshot, and keep so many entries behind it."""
+        self._cause = None
+        self.node.compact(kept_entries)
+        self._compacted()
+
+    def report(self, peer: NodeId, arrived: bool) -> None:
+        """What the transport says of the snapshot that is on its way to `peer`."""
+        self._cause = None
+        self.node.raft.report_snapshot(peer, arrived)
         self._noted()
 
     def step(self, message: Message, cause: int) -> None:
@@ -261,8 +281,14 @@ class HandHost:
             if message.after_save:
                 self._bench.send(message, cause)
         self.node.advance(ready, self._now)
+        self._compacted()
         self._noted()
         return True
+
+    def _compacted(self) -> None:
+        base = self.node.raft.log.base
+        if base.index > self.disk.base.index:
+            self.disk.compact(base)
 
     def _hand_out(self) -> None:
         for answer in self.node.responses:
@@ -294,7 +320,7 @@ class Bench:
         rafts = raft if isinstance(raft, Mapping) else dict.fromkeys(names, raft)
         disks = disks or {}
         self.seed = seed
-        self.config = config or RaftConfig.etcd()
+        self.config = config or RaftConfig()
         self.trace = Trace(seed, {"nodes": list(names)})
         self.clock = VirtualClock()
         self.desk = Desk(self.clock, self.trace)
@@ -306,6 +332,7 @@ class Bench:
         conf, nothing = ConfState(voters=names), (HardState(), ())
         self.hosts: dict[str, HandHost] = {}
         known_names((*rafts, *disks), names)
+        self._founders, self._raft = conf, raft if isinstance(raft, type) else Raft
         for name in names:
             kind, held = rafts.get(name, Raft), disks.get(name, nothing)
             self.hosts[name] = HandHost(self, name, conf, kind, held)
@@ -383,6 +410,42 @@ class Bench:
         self._move()
         host.start()
 
+    def add_node(self, name: str, learner: bool = False) -> None:
+        """Start a fresh, empty node, which is no member yet; a wiped one may begin anew so."""
+        host = self.hosts.get(name)
+        if host is not None and (host.node or host.disk.last.index or host.disk.hard_state.term):
+            raise ValueError(f"{name} exists and is not empty; wipe it first")
+        self._move()
+        others = tuple(voter for voter in self._founders.voters if voter != name)
+        conf = ConfState(others, learners=(name,) if learner else ())
+        kind = host.raft if host else self._raft
+        self.hosts[name] = HandHost(self, name, conf, kind, (HardState(), ()))
+        self.hosts[name].start()
+
+    def wipe(self, name: str) -> None:
+        """End the process and empty its disk."""
+        host = self._host(name)
+        if host.node is not None:
+            self.crash(name)
+        self._move()
+        host.disk.wipe()
+        self.note(name, Wiped())
+
+    def compact(self, name: str, kept_entries: int = 0) -> None:
+        """Let the node take a snapshot, and compact its log but for the last entries."""
+        self._move()
+        self._running(name).compact(kept_entries)
+
+    def forget_leader(self, name: str) -> None:
+        """Let a follower protect its leader no longer."""
+        self._move()
+        self._running(name).forget_leader()
+
+    def report(self, name: str, peer: str, arrived: bool) -> None:
+        """Tell the leader `name` that the snapshot for `peer` arrived, or that it did not."""
+        self._move()
+        self._running(name).report(peer, arrived)
+
     def pause(self, name: str) -> None:
         """Stop the process where it is."""
         self._running(name).paused = True
@@ -442,14 +505,14 @@ class Bench:
     def deliver(self, parcel: Parcel) -> None:
         """Let a message arrive; it is lost if its link is cut or nobody is there."""
         message = parcel.message
-        host = self._host(message.target)
-        if host.paused:
+        host = self.hosts.get(message.target)  # a member may not have been started yet
+        if host is not None and host.paused:
             raise ValueError(f"{host.name} is paused; resume it first")
         self._move()
         self.pool.remove(parcel)
         if (message.source, message.target) in self.cuts:
             self._lose(parcel, "CUT")
-        elif host.node is None:
+        elif host is None or host.node is None:
             self._lose(parcel, "DOWN")
         else:
             received = Received(message, parcel.number)
@@ -495,8 +558,10 @@ class Bench:
 
     def _may_arrive(self, parcel: Parcel, names: Collection[str]) -> bool:
         source, target = parcel.message.source, parcel.message.target
-        paused = self.hosts[target].paused
-        return not (parcel.held or paused) and source in names and target in names
+        host = self.hosts.get(target)
+        if host is None:
+            return source in names
+        return not (parcel.held or host.paused) and source in names and target in names
 
     def _lose(self, parcel: Parcel, reason: str) -> None:
         message = parcel.message

@@ -28,6 +28,7 @@ from kvlearn.client import Client
 from kvlearn.doors import door
 from kvlearn.errors import TimedOut, Violation
 from kvlearn.events import LinksChanged
+from kvlearn.kv.members import MEMBERSHIP
 from kvlearn.kv.requests import Answer, DeleteRange, Put, Range
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
@@ -48,6 +49,7 @@ from kvlearn.sim.views import (
 from kvlearn.trace import Record, Trace
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
+MOST_NODES = 25  # of a cluster, with all that were added
 MOST_SILENT = 100  # timers without a record that one step passes over
 
 
@@ -98,23 +100,20 @@ class Cluster:
         self._raised = False
         if self._reader is not None:
             self._reader.attach(trace)
-        conf = ConfState(voters=names)
+        self._fsync_s = fsync_s
+        self._founders = ConfState(voters=names)
         for name in names:
-            disk = Disk(fsync_s, Random(f"{seed}/{name}/disk"))
-            self._hosts[name] = Host(
-                name,
-                conf,
-                self.config,
-                rafts.get(name, Raft),
-                self._clock,
-                self._network,
-                trace,
-                disk,
-                Random(f"{seed}/{name}"),
-                self._desk,
-            )
+            self._hosts[name] = self._new_host(name, self._founders, rafts.get(name, Raft), "")
         for host in self._hosts.values():
             host.start(None)
+
+    def _new_host(self, name: str, conf: ConfState, raft: type[Raft], life: str) -> Host:
+        """A host that was not started yet; `life` tells lives of the same name apart."""
+        seed = self.seed
+        disk = Disk(self._fsync_s, Random(f"{seed}/{name}/disk{life}"))
+        rng = Random(f"{seed}/{name}{life}")
+        parts = (self._clock, self._network, self.trace, disk, rng, self._desk)
+        return Host(name, conf, self.config, raft, *parts)
 
     # Looking ----------------------------------------------------------------------------------
 
@@ -254,7 +253,7 @@ class Cluster:
         try:
             if kind == PACKET:
                 if self._network.arrives(what):
-                    self._hosts[what.message.target].receive(what)
+                    self._receive(what)
             elif kind == TIMER:
                 self._hosts[what[0]].on_timer(what[1])
             elif kind == DISK:
@@ -266,6 +265,13 @@ class Cluster:
             raise
         if self._reader is not None and self._reader.broken is not None:
             self._look()
+
+    def _receive(self, packet: Packet) -> None:
+        host = self._hosts.get(packet.message.target)
+        if host is None:
+            self._network.refuse(packet)  # a member that nobody has started yet
+        else:
+            host.receive(packet)
 
     def _look(self) -> None:
         """Raise the first violation once; afterwards the run may go on and be looked at."""
@@ -303,6 +309,37 @@ class Cluster:
         """Crash the node and empty its disk. A voter that forgets its vote is a danger to all."""
         self._host(name)
         self._do("wipe", name)
+
+    def add_node(self, name: str, learner: bool = False) -> None:
+        """Start a fresh, empty node. It is no member until `client.add_member(name)` makes it one;
+        until then it neither votes nor stands, and with `learner` it takes itself for a learner.
+
+        A node that exists can be made anew so, once it is wiped: it forgot its votes, and comes
+        back without harm when it was removed from the membership and is added again.
+        """
+        host = self._hosts.get(name)
+        if host is None:
+            if not (isinstance(name, str) and name[:1] == "n" and name[1:].isdecimal()):
+                raise ValueError(f"a node is called n and a number, like n6, not {name!r}")
+            if len(self._hosts) >= MOST_NODES:
+                raise ValueError(f"there are {MOST_NODES} nodes already, and no more fit")
+        elif host.node is not None or host.disk.last.index or host.disk.hard_state.term:
+            raise ValueError(f"{name} exists and is not empty; wipe it first")
+        self._do("add_node", name, learner)
+
+    def compact(self, name: str, kept_entries: int = 0) -> None:
+        """Let the node take a snapshot now, and compact its log but for the last entries."""
+        if self._running(name).paused:
+            raise ValueError(f"{name} is paused; resume it first")
+        if not isinstance(kept_entries, int) or kept_entries < 0:
+            raise ValueError(f"kept_entries is a number from 0 on, not {kept_entries!r}")
+        self._do("compact", name, kept_entries)
+
+    def forget_leader(self, name: str) -> None:
+        """Let a follower forget its leader, so that it may grant pre-votes against it (etcd)."""
+        if self._running(name).paused:
+            raise ValueError(f"{name} is paused; resume it first")
+        self._do("forget_leader", name)
 
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut all links between the groups, and mend all others. Nodes that are not named form a
@@ -391,6 +428,8 @@ class Cluster:
             return self._serve(verb, arguments)
         if verb in ("partition", "isolate", "cut", "heal", "links", "drop", "deliver", "delay"):
             return self._rewire(verb, arguments)
+        if verb == "add_node":
+            return self._start_fresh(*arguments)
         host = self._hosts[arguments[0]]
         match verb:
             case "crash":
@@ -403,14 +442,28 @@ class Cluster:
                 host.resume()
             case "wipe":
                 host.wipe()
-            case "campaign":
-                host.campaign()
+            case "campaign" | "forget_leader":
+                getattr(host, verb)()
+            case "compact":
+                host.compact(arguments[1])
             case "set_rate":
                 host.set_rate(arguments[1])
                 self.trace.add(self.now, host.name, LinksChanged("clock rate", arguments[1]), None)
             case "set_fsync":
                 host.disk.fsync_s = arguments[1]
                 self.trace.add(self.now, host.name, LinksChanged("fsync_s", arguments[1]), None)
+
+    def _start_fresh(self, name: str, learner: bool) -> None:
+        founders = tuple(node for node in self._founders.voters if node != name)
+        conf = ConfState(founders, learners=(name,) if learner else ())
+        known = self._hosts.get(name)
+        raft = known.raft if known else self._made_with[3]
+        kind = raft.get(name, Raft) if isinstance(raft, dict) else raft
+        life = f"/{len(self._done)}" if known else ""
+        host = self._hosts[name] = self._new_host(name, conf, kind, life)
+        if known:
+            host.boot = known.boot  # what was on its way to the old process is not for this one
+        host.start(None)
 
     def _rewire(self, verb: str, arguments: tuple) -> None:
         network, hosts = self._network, self._hosts
@@ -436,7 +489,7 @@ class Cluster:
             case "deliver", number:
                 packet = network.find(number)
                 network.take(packet)
-                hosts[packet.message.target].receive(packet)
+                self._receive(packet)
             case "delay", number, seconds:
                 network.delay(network.find(number), seconds)
 
@@ -463,8 +516,8 @@ class Cluster:
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
         self._host(node)
-        if type(request) not in (Put, Range, DeleteRange):
-            raise ValueError(f"a request is a Put, Range or DeleteRange, not {request!r}")
+        if not isinstance(request, (Put, Range, DeleteRange, *MEMBERSHIP)):
+            raise ValueError(f"a request is a Put, Range, DeleteRange …, not {request!r}")
         return self._do("ask", client, node, request)
 
     def operation(self, op_id: int) -> Operation:

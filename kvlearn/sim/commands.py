@@ -176,13 +176,13 @@ def _cluster(player: Player, words: list[str]) -> None:
         raise ValueError(f"a cluster has 1 to 9 nodes, not {size}")
     player.catch_up()
     names = [f"n{k}" for k in range(1, size + 1)]
-    settings = {field.name for field in fields(RaftConfig)} - {"tick_s"}
+    settings = {field.name for field in fields(RaftConfig)} - {"tick_s", "max_drift"}
     options = _options(words[1:], [*names, "raft", "seed", *sorted(settings)])
     whole = options.pop("raft", None)
     common = _raft(player, whole) if whole else player.raft
     seed = _number(options.pop("seed", "0"), "a seed")
     rafts = {name: _raft(player, options.pop(name)) for name in names if name in options}
-    config = RaftConfig.etcd(**{name: _number(text, name) for name, text in options.items()})
+    config = RaftConfig(**{name: _number(text, name) for name, text in options.items()})
     player.bench = None
     player.plan = {
         "size": size,

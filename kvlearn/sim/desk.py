@@ -11,7 +11,8 @@ from typing import Any
 
 from kvlearn.errors import RequestError, Stopped, TimedOut
 from kvlearn.events import Invoked, Returned
-from kvlearn.kv.requests import Answer, Range
+from kvlearn.kv.members import READS
+from kvlearn.kv.requests import Answer
 from kvlearn.sim.clock import VirtualClock
 from kvlearn.trace import Trace
 
@@ -83,7 +84,7 @@ class Desk:
 
     def _unknown(self, op_id: int) -> str:
         """What a client without an answer has to know about a write."""
-        read = isinstance(self.operations[op_id].request, Range)
+        read = isinstance(self.operations[op_id].request, READS)
         return "" if read else "; whether it was carried out is not known"
 
     def _close(self, op_id: int, cause, answer: Answer | None, error: RequestError | None) -> None:
@@ -92,7 +93,7 @@ class Desk:
             return
         result = answer.result if answer else None
         revision = answer.header.revision if answer else 0
-        unknown = isinstance(error, TimedOut) and not isinstance(operation.request, Range)
+        unknown = isinstance(error, TimedOut) and not isinstance(operation.request, READS)
         text = str(error) if error else ""
         told = Returned(op_id, operation.node, result, revision, text, unknown)
         self.trace.add(now, operation.client, told, cause)

@@ -4,7 +4,7 @@ Its whole duty is four lines, the same as a real host's (`_turn` and `on_disk` b
 
     1  disk.save(ready)            and wait: saving takes time, and a crash may come in between
     2  network.send(ready.messages)
-    3  node.advance(ready, now)    applies, answers
+    3  node.advance(ready, now)    applies, answers, compacts
     4  hand out node.responses
 
 Messages that promise nothing about the disk leave before line 1 (thesis 10.2.1).
@@ -93,6 +93,8 @@ class Host:
             tuple(disk.entries),
             self.raft,
             self.boot,
+            disk.base,
+            disk.snapshot,
         )
         self._forget()
         self._arm()
@@ -102,7 +104,7 @@ class Host:
         self.disk.crash()
         self.node = None
         self.paused = False
-        crashed = Crashed(len(self.disk.entries), self.disk.hard_state)
+        crashed = Crashed(self.disk.last.index, self.disk.hard_state)
         seq = self.trace.add(self.clock.now, self.name, crashed, cause)
         for item, _ in self._inbox:  # what came during a pause and was never looked at
             if isinstance(item, Packet):
@@ -203,6 +205,12 @@ class Host:
         self.node.raft.campaign()
         self._turn()
 
+    def forget_leader(self) -> None:
+        """Let it protect its leader no longer."""
+        self.cause = None
+        self._tick()
+        self.node.raft.forget_leader()
+
     def on_timer(self, time: float) -> None:
         """The time for which a timer was set has come; a timer that was set anew is ignored."""
         if self.node is None or time != self._armed_s or self._armed_tick == NEVER:
@@ -280,6 +288,16 @@ class Host:
 
     def _finish(self, ready: Ready) -> None:
         self.node.advance(ready, self.own_clock.read(self.clock.now))
+        base = self.node.raft.log.base
+        if base.index > self.disk.base.index:
+            self.disk.compact(base)
+
+    def compact(self, kept_entries: int) -> None:
+        """Take a snapshot now, and keep so many entries behind it."""
+        self.cause = None
+        self._tick()
+        self.node.compact(kept_entries)
+        self.disk.compact(self.node.raft.log.base)
 
     def _hand_out(self) -> None:
         for answer in self.node.responses:

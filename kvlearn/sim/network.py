@@ -13,7 +13,7 @@ from random import Random
 from typing import NamedTuple
 
 from kvlearn.events import Delayed, Dropped, Healed, LinksCut, Sent, facts
-from kvlearn.raft.messages import Message
+from kvlearn.raft.messages import InstallSnapshot, Message
 from kvlearn.sim.clock import PACKET, REFUSAL, VirtualClock
 from kvlearn.trace import Trace
 
@@ -155,11 +155,13 @@ class Network:
 
     def refuse(self, packet: Packet) -> None:
         """Nobody listens at its target. Whoever passed a client's request on (such messages have
-        term 0) learns that its connection was refused, unless the link back is cut."""
+        term 0) or sends a snapshot learns that its connection was refused, unless the link back is
+        cut."""
         seq = self._lose(packet, "DOWN")
         message = packet.message
         back = (message.target, message.source)
-        if message.term == 0 and back not in self.cuts:
+        tells = message.term == 0 or isinstance(message, InstallSnapshot)
+        if tells and back not in self.cuts:
             low, high = self.links.latency_s
             time = self.clock.now + low + (high - low) * self._rng.random()
             self.clock.push(time, REFUSAL, (message, seq))

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from typing import Any
 
-from kvlearn.raft.types import ConfState, Entry
+from kvlearn.node import CONF
+from kvlearn.raft.raft import FOLLOWER
+from kvlearn.raft.types import ConfState, Entry, EntryID
 from kvlearn.sim.host import Host
 from kvlearn.sim.network import Links, span_of_seconds
 
@@ -40,10 +42,15 @@ class NodeView:
 
     @property
     def role(self) -> str:
-        """leader, candidate or follower; paused or down where that hides it."""
+        """leader, candidate, follower, learner (no vote), outside (no member), paused or down."""
         if not self.alive:
             return "down"
-        return "paused" if self.paused else self._host.node.raft.role
+        if self.paused:
+            return "paused"
+        raft = self._host.node.raft
+        if raft.role != FOLLOWER or raft.conf.votes(self.name):
+            return raft.role
+        return "learner" if self.name in raft.conf.learners else "outside"
 
     @property
     def term(self) -> int:
@@ -59,6 +66,12 @@ class NodeView:
     def leader(self) -> str | None:
         """Whom it believes to lead its term."""
         return self._host.node.raft.leader if self.alive else None
+
+    @property
+    def base(self) -> EntryID:
+        """The entry before the first of `log`: 0@0, until the log is compacted."""
+        host = self._host
+        return host.node.raft.log.base if host.node else host.disk.base
 
     @property
     def log(self) -> tuple[Entry, ...]:
@@ -93,7 +106,8 @@ class NodeView:
     @property
     def conf(self) -> ConfState:
         """Who is a member, as far as it knows."""
-        return self._host.node.raft.conf if self.alive else self._host.conf
+        host = self._host
+        return host.node.raft.conf if self.alive else host.disk.backend.get_meta(CONF, host.conf)
 
     @property
     def fsync_s(self) -> tuple[float, float]:
@@ -109,7 +123,7 @@ class NodeView:
             "term": self.term,
             "vote": self.vote,
             "leader": self.leader,
-            "last": str(log[-1].id) if log else "0@0",
+            "last": str(log[-1].id if log else self.base),
             "commit": self.commit,
             "applied": self.applied,
             "revision": self.revision,
