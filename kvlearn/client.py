@@ -38,6 +38,7 @@ from kvlearn.kv.requests import (
     as_bytes,
     prefix_range,
 )
+from kvlearn.raft.confchange import EXPLICIT, IMPLICIT
 
 RETRY_S = 0.05  # between two tries; a node that knows no leader needs an election to know one
 
@@ -264,7 +265,7 @@ class Client:
         With `explicit` it stays joint until `leave_joint`.
         """
         changes = (tuple(names) for names in (add, learners, remove))
-        return self.call(MemberChange(*changes, explicit))
+        return self.call(MemberChange(*changes, EXPLICIT if explicit else IMPLICIT))
 
     def leave_joint(self) -> Reply:
         """End a joint configuration that was entered with `explicit`."""

@@ -75,13 +75,14 @@ class MemberPromote:
 class MemberChange:
     """Several changes at once, through a joint configuration (thesis 4.3).
 
-    With `explicit` it stays joint until a MemberChange without any node leaves it.
+    `transition` is that of `ConfChange`: explicit stays joint until a MemberChange without any node
+    leaves it; auto takes the short way where one change allows it.
     """
 
     add: tuple[NodeId, ...] = ()
     learners: tuple[NodeId, ...] = ()
     remove: tuple[NodeId, ...] = ()
-    explicit: bool = False
+    transition: str = IMPLICIT
 
     def __str__(self) -> str:
         signs = (("+", self.add), ("~", self.learners), ("-", self.remove))
@@ -151,20 +152,19 @@ def changes_of(request: Any, conf: ConfState) -> tuple[tuple[Change, ...], str]:
             if name not in conf.learners:
                 raise MemberNotLearner(hint=f"{name} has a vote already")
             changes, kind = (Change(name),), AUTO
-        case MemberChange(add, learners, remove, explicit):
+        case MemberChange(add, learners, remove, kind):
             roles = ((VOTER, add), (LEARNER, learners), (GONE, remove))
             changes = tuple(Change(name, role) for role, names in roles for name in names)
-            kind = EXPLICIT if explicit else IMPLICIT
-    _check(changes, conf)
+    _check(changes, kind, conf)
     return changes, kind
 
 
-def _check(changes: tuple[Change, ...], conf: ConfState) -> None:
+def _check(changes: tuple[Change, ...], kind: str, conf: ConfState) -> None:
     names = [change.node for change in changes]
     if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
         raise InvalidArgument(hint="name each node once, like n4")
-    if not names and not conf.outgoing:
-        raise InvalidArgument(hint="name the nodes to add or remove")
+    if kind not in (AUTO, IMPLICIT, EXPLICIT) or not (names or conf.outgoing):
+        raise InvalidArgument(hint="name nodes to add or remove; a transition is auto, implicit …")
     learners = set(conf.learners) - set(names)
     for change in changes:
         if change.role == GONE:

@@ -290,6 +290,7 @@ class Raft(Rules):
         for peer in self.peers:
             new = Progress(self.log.last_index + 1, self.config.max_inflight, self.now)
             self.progress[peer] = old.get(peer, new)
+        self._due.update(peer for peer in self.peers if peer not in old)
 
     def _forget_leadership(self) -> None:
         self.votes = {}
@@ -532,11 +533,10 @@ class Raft(Rules):
         if progress.state != SNAPSHOT:
             progress.become_snapshot(self.snapshot)
             self._tell_progress(peer)
-        last, conf, data = progress.snapshot.last, progress.snapshot.conf, progress.snapshot.data
-        start = progress.offset
-        chunk = tuple(data[start : start + self.config.chunk_records])
-        progress.sent(last.index)
-        part = (last, conf, start, chunk, len(data))
+        snapshot, start = progress.snapshot, progress.offset
+        chunk = tuple(snapshot.data[start : start + self.config.chunk_records])
+        progress.sent(snapshot.last.index)
+        part = (snapshot.last, snapshot.conf, start, chunk, len(snapshot.data))
         self._send(InstallSnapshot(self.id, peer, self.term, *part))
 
     def _tell_progress(self, peer: NodeId) -> None:
@@ -552,7 +552,8 @@ class Raft(Rules):
         if message.rejected:
             # Entries newer than the hint's term cannot be in the follower's log: skip them all.
             shared = self.log.last_at_most(message.hint.index, message.hint.term)
-            if progress.rejected(message.rejected, shared.index + 1):
+            last = min(shared.index, message.hint.index)  # before the base: it needs a snapshot
+            if progress.rejected(message.rejected, last + 1):
                 self._due.add(peer)
         else:
             self._on_acked(peer, progress, message.match)
@@ -652,7 +653,6 @@ class Raft(Rules):
         if self.config.step_down_on_removal and not conf.votes(self.id):
             self._become_follower(self.term, None, "REMOVED", facts(conf=conf))
             return
-        self._due.update(self.peers)
         self._maybe_commit()  # fewer voters may be a majority already
         self._serve_reads(self.reads.recount(self.read_quorum))
 
@@ -693,8 +693,7 @@ class Raft(Rules):
 
 
 def _is_early(message: Message) -> bool:
-    """Whether a message speaks of a term that nobody has entered yet. The refusal of a pre-vote
-    speaks of a real one."""
+    """Whether it speaks of a term that nobody has entered; a pre-vote's refusal does not."""
     match message:
         case RequestVote(pre=True) | VoteResponse(pre=True, granted=True):
             return True

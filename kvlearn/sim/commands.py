@@ -14,7 +14,9 @@ from typing import Any
 from kvlearn import events
 from kvlearn.doors import door
 from kvlearn.events import Event, Progressed
+from kvlearn.kv.members import MemberChange, MoveLeader
 from kvlearn.kv.requests import DeleteRange, Put, Range
+from kvlearn.raft.confchange import AUTO, EXPLICIT, IMPLICIT
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.bench import Bench, Memory, Parcel, memory
@@ -194,7 +196,7 @@ def _cluster(player: Player, words: list[str]) -> None:
 
 
 def _log(player: Player, words: list[str]) -> None:
-    if all(re.fullmatch(r"n\d", word) for word in words):
+    if all(re.fullmatch(r"n\d+", word) for word in words):
         bench = player.build()
         names = _names(player, words) or list(bench.hosts)
         player.say(*(log_line(bench.hosts[name]) for name in names))
@@ -324,6 +326,45 @@ def _delete(player: Player, words: list[str]) -> None:
 # Commands: looks --------------------------------------------------------------------------------
 
 
+def _conf(player: Player, words: list[str]) -> None:
+    """`conf n1 +n4 ~n5 -n2 [explicit]`, or `conf n1 leave`."""
+    (name,), words = _names(player, words[:1]), words[1:]
+    kind = words.pop() if words[-1] in (AUTO, IMPLICIT, EXPLICIT) else AUTO
+    changes: dict[str, list[str]] = {"+": [], "~": [], "-": []}
+    for word in words if words != ["leave"] else ():
+        if not re.fullmatch(r"[-+~]n\d+", word):
+            raise ValueError(f"a change reads +n4 (voter), ~n4 (learner) or -n4, not {word!r}")
+        changes[word[0]].append(word[1:])
+    player.bench.ask(name, MemberChange(*map(tuple, changes.values()), kind))
+
+
+def _transfer(player: Player, words: list[str]) -> None:
+    (name,) = _names(player, words[:1])
+    player.bench.ask(name, MoveLeader(words[1]))
+
+
+def _join(player: Player, words: list[str]) -> None:
+    name = words[0]
+    if not re.fullmatch(r"n\d+", name):
+        raise ValueError(f"a node is called n and a number, not {name!r}")
+    if words[1:] not in ([], ["learner"]):
+        raise ValueError(f"after the name comes nothing, or `learner`, but not {words[1]!r}")
+    player.bench.add_node(name, learner=bool(words[1:]))
+
+
+def _compact(player: Player, words: list[str]) -> None:
+    (name,) = _names(player, words[:1])
+    kept = _options(words[1:], ["kept"]).get("kept", "0")
+    player.bench.compact(name, _number(kept, "kept"))
+
+
+def _report(player: Player, words: list[str]) -> None:
+    source, target = _ends(player, words[0])
+    if words[1] not in ("arrived", "failed"):
+        raise ValueError(f"a snapshot arrived or failed, not {words[1]!r}")
+    player.bench.report(source, target, words[1] == "arrived")
+
+
 def _status(player: Player, words: list[str]) -> None:
     hosts = player.bench.hosts
     player.say(*(status_line(hosts[name]) for name in _names(player, words) or hosts))
@@ -342,6 +383,13 @@ def _progress(player: Player, words: list[str]) -> None:
 
 def _messages(player: Player, words: list[str]) -> None:
     player.say(*(map(str, player.bench.pool) if player.bench.pool else ["none"]))
+
+
+def _members(player: Player, words: list[str]) -> None:
+    hosts = player.bench.hosts
+    for name in _names(player, words) or hosts:
+        node = hosts[name].node
+        player.say(f"{name} counts by {node.raft.conf}" if node else f"{name} is down")
 
 
 def _index(player: Player, words: list[str]) -> None:
@@ -392,6 +440,14 @@ COMMANDS: dict[str, Command] = {
     "put": Command(_put, (2, 2), "node key=value", "a client writes"),
     "get": Command(_get, (2, 3), "node key [serializable]", "a client reads"),
     "delete": Command(_delete, (2, 2), "node key", "a client deletes"),
+    "conf": Command(_conf, (2, MANY), "node +n4 ~n5 -n2 [explicit] | leave",
+                    "a client changes members"),
+    "transfer": Command(_transfer, (2, 2), "node node", "a client moves leadership to the second"),
+    "join": Command(_join, (1, 2), "node [learner]", "a fresh node starts, no member yet"),
+    "compact": Command(_compact, (1, 2), "node [kept=n]", "take a snapshot, compact the log"),
+    "report": Command(_report, (2, 2), "n1→n2 arrived | failed", "what became of a snapshot"),
+    "forget": Command(_each(Bench.forget_leader), (1, MANY), "node ...", "forget the leader"),
+    "wipe": Command(_each(Bench.wipe), (1, MANY), "node ...", "it ends and loses its disk"),
     "crash": Command(_crash, (1, 2), "node [kept=n]", "it ends; n unforced records survive"),
     "start": Command(_each(Bench.start), (1, MANY), "node ...", "after a crash, from its disk"),
     "pause": Command(_each(Bench.pause), (1, MANY), "node ...", "it neither hears nor speaks"),
@@ -401,6 +457,7 @@ COMMANDS: dict[str, Command] = {
     "heal": Command(_heal, (0, 0), "", "all links work"),
     "status": Command(_status, (0, MANY), "[node ...]", "look: a line a node"),
     "progress": Command(_progress, (0, MANY), "[node ...]", "look: what leaders know"),
+    "members": Command(_members, (0, MANY), "[node ...]", "look: who counts whom"),
     "index": Command(_index, (0, MANY), "[node ...]", "look: the revisions of each key"),
     "messages": Command(_messages, (0, 0), "", "look: what is on its way"),
     "check": Command(_check, (0, 0), "", "look: are the promises kept?"),

@@ -7,7 +7,7 @@ Messages are told once, where they end:
     n1→n2 App 1@1→2@1 ✗ cut    it is lost, and why
 
 A log reads `n1: 1@1 2@1(put a=1) | 3@1*`: what stands before `|` is committed, as far as the node
-knows, and `*` marks what is not on its disk yet.
+knows, and `*` marks what is not on its disk yet. `n1: (7@2) 8@2 |`: all up to 7@2 is compacted away.
 """
 
 from __future__ import annotations
@@ -84,10 +84,12 @@ def status_line(host: HandHost) -> str:
     """One line on a node: what it believes, or, while it is down, what its disk holds."""
     if host.node is None:
         hard = host.disk.hard_state
-        last = host.disk.entries[-1].id if host.disk.entries else "0@0"
+        last = host.disk.last
         return f"{host.name} down: term {hard.term}, vote {hard.vote or '-'}, log to {last}"
     raft, machine = host.node.raft, host.node.machine
     role = f"{raft.role}{' (paused)' if host.paused else ''}"
+    if raft.role == "follower" and not raft.conf.votes(host.name):
+        role = f"{'learner' if host.name in raft.conf.learners else 'outside'}{role[8:]}"
     of = f" of {raft.leader}" if raft.leader not in (None, host.name) else ""
     log = raft.log
     return (
@@ -98,15 +100,15 @@ def status_line(host: HandHost) -> str:
 
 def log_line(host: HandHost) -> str:
     """A node's log, or what its disk holds of it."""
-    saved = host.disk.entries
+    disk = host.disk
+    saved = {entry.id for entry in disk.entries}
     log = host.node.raft.log if host.node else None
-    entries = log.entries if log else saved
-    commit = log.committed if log else min(host.disk.hard_state.commit, len(saved))
-    cells = []
-    for entry in entries:
-        on_disk = entry.index <= len(saved) and saved[entry.index - 1].term == entry.term
-        cells.append(cell(entry) + ("" if on_disk else "*"))
-    cells.insert(commit, "|")
+    entries, base = (log.entries, log.base) if log else (disk.entries, disk.base)
+    commit = log.committed if log else min(disk.hard_state.commit, disk.last.index)
+    cells = [cell(entry) + ("" if entry.id in saved else "*") for entry in entries]
+    cells.insert(max(commit - base.index, 0), "|")
+    if base.index:
+        cells.insert(0, f"({base})")
     return f"{host.name}{'' if host.node else ' (down)'}: {' '.join(cells)}"
 
 
