@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvlearn import Cluster, Links, errors
+from kvlearn import Cluster, Links, RaftConfig, errors
 from kvlearn.client import RETRY_S, Client, interval_of
 from kvlearn.errors import (
     EmptyKey,
@@ -353,7 +353,7 @@ def test_a_put_on_the_minority_side_is_of_unknown_outcome():
 
 
 def test_a_client_of_all_nodes_leaves_a_minority_after_one_lost_put():
-    cluster, leader, _ = led(5)
+    cluster, leader, _ = led(5, config=RaftConfig())  # it goes on leading
     minority = cluster.client(timeout_s=2.0)
     minority._turn = list(cluster.nodes).index(leader)
     cluster.isolate(leader)
@@ -482,7 +482,7 @@ def test_a_read_that_got_no_answer_finds_another_node():
 
 
 def test_an_old_leader_serves_no_stale_read():
-    cluster, old, others = led(3)
+    cluster, old, others = led(3, config=RaftConfig())
     cluster.client(old).put("k", "old")
     cluster.isolate(old)
     new = None

@@ -3,6 +3,7 @@ the core uses every one of them."""
 
 import dataclasses
 import re
+from dataclasses import replace
 from pathlib import Path
 from string import Formatter
 
@@ -10,13 +11,23 @@ import pytest
 
 import kvlearn
 from kvlearn import Cluster, Links, events
+from kvlearn.errors import ProposalDropped
 from kvlearn.events import REASONS, Dropped, Event, Refused, facts, sentence, span
 from kvlearn.kv.requests import Put, Range
-from kvlearn.raft import Entry, EntryID, HardState, raft
-from kvlearn.raft.messages import AppendEntries, AppendResponse, Heartbeat, ReadIndex
+from kvlearn.raft import ConfState, Entry, EntryID, HardState, raft
+from kvlearn.raft.confchange import GONE, Change, ConfChange
+from kvlearn.raft.messages import (
+    AppendEntries,
+    AppendResponse,
+    Heartbeat,
+    InstallSnapshot,
+    ReadIndex,
+    RequestVote,
+    VoteResponse,
+)
 from kvlearn.raft.types import ZERO
 from kvlearn.value import VOCABULARY, from_json, to_json
-from tests.raft.net import Member
+from tests.raft.net import CALM, Member
 from tests.sim.busy import busy
 
 KINDS = sorted(
@@ -28,9 +39,13 @@ KINDS = sorted(
     key=lambda kind: kind.__name__,
 )
 KNOWN = facts(
-    source="n1", target="n2", term=3, theirs=2, mine=4, vote="n3", prev="5@2", entry="4@2"
-)
+    source="n1", target="n2", term=3, theirs=2, mine=4, vote="n3", prev="5@2", entry="4@2",
+    leader="n2", ticks=4, to="n4", waiting=9, limit=8, index=7, applied=6, why="nobody would vote",
+    node="n4", match=3, last="7@2", committed=7, conf="(n1 n2)",
+)  # fmt: skip
 
+CHECKED = replace(CALM, check_quorum=True)
+UNFIT = {"NO_VOTERS", "NOT_JOINT"}  # of a ConfChangeError, which is told as CHANGE_WRONG
 BEAT = Heartbeat("n1", "n2", 3, 4)
 PUT = Put(b"a", b"1")
 HIGHER = facts(source="n2", theirs=5, mine=4)
@@ -38,6 +53,9 @@ LINES = {  # event -> its line, in the order of events.py
     events.Started(
         2, "n1", (Entry(1, 1),), 1, 1, ("n1",), 2
     ): "starts in term 2 with its log up to 1@1",
+    events.Started(2, "n1", (), 7, 7, ("n1",), 2, base=EntryID(2, 7)): (
+        "starts in term 2 with its log up to 7@2"
+    ),
     events.Started(0, None, (), 0, 0, ("n1",), 1): "starts in term 0 with its log up to 0@0",
     events.BecameFollower(5, None, 10, "HIGHER_TERM", HIGHER): (
         "is a follower in term 5: n2 speaks of term 5, newer than 4"
@@ -48,10 +66,36 @@ LINES = {  # event -> its line, in the order of events.py
     events.BecameCandidate(3, EntryID(2, 7), 12, 10): (
         "becomes candidate in term 3: heard no leader for 10 ticks, its log ends at 7@2"
     ),
+    events.AskedPreVote(3, EntryID(2, 7), 12, 10): (
+        "asks for pre-votes for term 3: heard no leader for 10 ticks, its log ends at 7@2"
+    ),
+    events.TransferStarted("n2", 4, 6): ("hands leadership to n2, which has 4 of 6 entries"),
+    events.TransferAborted("n2"): "keeps leadership: n2 did not take over in time",
+    events.ConfChanged(ConfState(("n1",), ("n1", "n2"))): "counts by (n1)&&(n1 n2)",
+    events.LogCompacted(EntryID(2, 7), EntryID(2, 9)): (
+        "compacts its log up to 7@2; its snapshot is of 9@2"
+    ),
+    events.SnapshotInstalled(EntryID(2, 9), 12): (
+        "replaces its log by the snapshot of 9@2 (12 records)"
+    ),
+    events.StateLoaded(9, 2, 5): "loads the state of 9@2 (revision 5)",
     events.BecameLeader(3, ("n1", "n2"), ZERO): (
         "becomes leader in term 3 with the votes of n1 n2"
     ),
     events.VoteGranted(3, "n2"): "votes for n2 in term 3",
+    events.VoteGranted(3, "n2", True): "would vote for n2 in term 3",
+    events.Refused("vote", "n2", 3, "LEADER_ALIVE", facts(leader="n1", ticks=4)): (
+        "refuses n2's vote request in term 3: n1 leads, and was heard 4 ticks ago"
+    ),
+    events.Refused("snapshot", "n2", 3, "SNAPSHOT_OLD", facts(last="5@2", committed=7)): (
+        "refuses n2's snapshot in term 3: 5@2 is not beyond 7, which is committed here"
+    ),
+    events.Refused("transfer", None, 3, "NO_VOTER", facts(to="n9")): (
+        "cannot transfer leadership in term 3: n9 has no vote and cannot lead"
+    ),
+    events.Refused("campaign", None, 3, "CHANGE_UNAPPLIED"): (
+        "does not stand for election in term 3: a change of members in its log is not applied yet"
+    ),
     events.Refused("vote", "n2", 3, "VOTE_TAKEN", facts(term=3, vote="n1")): (
         "refuses n2's vote request in term 3: my vote of term 3 went to n1"
     ),
@@ -76,6 +120,7 @@ LINES = {  # event -> its line, in the order of events.py
     events.Committed(6, 2, 3): "commits entries 4 to 6, up to 6@2",
     events.ReadConfirmed(4, ("n1", "n2"), 1): "confirms a read at index 4 with n1 n2",
     events.ReadConfirmed(4, ("n1", "n2"), 3): "confirms 3 reads at index 4 with n1 n2",
+    events.ReadConfirmed(4, (), 1): "confirms a read at index 4 by its lease, without asking",
     events.Applied(4, 2, PUT, 5): "applies 4@2: put a=1 (revision 5)",
     events.Applied(1, 2, None, 1): "applies 1@2: a no-op (revision 1)",
     events.Applied(4, 2, PUT, 5, "no"): "applies 4@2: put a=1 (revision 5), refused: no",
@@ -159,7 +204,64 @@ def test_the_core_uses_no_reason_that_is_not_in_the_table():
     for path in house():
         if path.parent.name in ("raft", "sim") and path.name not in ("quorum.py", "commands.py"):
             for code in spelled.findall(path.read_text(encoding="utf-8")):
-                assert code in REASONS or code == "ELECTION_LOST", f"{path.name}: {code}"
+                assert code in REASONS or code in UNFIT, f"{path.name}: {code}"
+
+
+def elections() -> list[Member]:
+    """Nodes that know a leader, or no majority, when somebody campaigns."""
+    knows = Member(config=CHECKED)
+    knows.hear(Heartbeat("n2", "n1", 1, 0))
+    knows.hear(RequestVote("n3", "n1", 1, ZERO), RequestVote("n3", "n1", 2, ZERO))
+    stranger = Member("n4")
+    stranger.hear(RequestVote("n1", "n4", 1, ZERO))
+    asks = Member(config=replace(CHECKED, pre_vote=True))
+    asks.raft.campaign()
+    for peer in ("n2", "n3"):
+        asks.hear(VoteResponse(peer, "n1", 0, False, pre=True))
+    lonely = Member(config=CHECKED).lead()
+    lonely.raft.tick(CHECKED.election_ticks)
+    return [knows, stranger, asks, lonely]
+
+
+def changes() -> list[Member]:
+    """Leaders that are asked for what they cannot take."""
+    conf = ConfState(("n1", "n2", "n3"), learners=("n4",))
+    config = replace(CHECKED, check_quorum=False, step_down_on_removal=True, strict_reconfig=True)
+    new = Member(terms=(1,), config=replace(CHECKED, max_uncommitted=3)).lead()
+    with pytest.raises(ProposalDropped):
+        new.raft.propose(ConfChange((Change("n4"),)))  # what came before may hold another
+    new.raft.propose("x")
+    with pytest.raises(ProposalDropped):
+        new.raft.propose("y")
+    leader = Member(conf=conf, terms=(1,) * 9, config=config).lead()
+    leader.hear(AppendResponse("n2", "n1", 2, 10))
+    for change in ((), (Change("n4"),)):
+        with pytest.raises(ProposalDropped):
+            leader.raft.propose(ConfChange(change))
+    leader.raft.tick(config.election_ticks)
+    with pytest.raises(ProposalDropped):
+        leader.raft.propose(ConfChange((Change("n5"),)))
+    leader.raft.propose(ConfChange((Change("n1", GONE),)))
+    for to in ("n9", "n2"):
+        try:
+            leader.raft.transfer_leadership(to)
+        except ProposalDropped:
+            assert to == "n9"
+    with pytest.raises(ProposalDropped):
+        leader.raft.propose("z")
+    leader.hear(AppendResponse("n2", "n1", 2, 11), AppendResponse("n3", "n1", 2, 11))
+    unready = Member()
+    entry = Entry(1, 1, ConfChange((Change("n4"),)))
+    unready.raft.step(AppendEntries("n2", "n1", 1, ZERO, (entry,), 1))
+    unready.raft.campaign()
+    return [new, leader, unready]
+
+
+def snapshots() -> list[Member]:
+    """A follower that has what a snapshot holds."""
+    ahead = Member(terms=(1, 1, 1), commit=3)
+    ahead.hear(InstallSnapshot("n2", "n1", 1, EntryID(1, 2), ahead.raft.conf, 0, (), 0))
+    return [ahead]
 
 
 def occasions() -> dict[str, set[str]]:
@@ -190,8 +292,9 @@ def occasions() -> dict[str, set[str]]:
     follower = Member(terms=(1, 1), term=2)
     follower.hear(ReadIndex("n2", "n1", 0, 1))
     follower.hear(AppendEntries("n2", "n1", 2, EntryID(2, 2), (), 0))
-    for event in (*old.said, *follower.said):
-        note(event)
+    for member in (old, follower, *elections(), *changes(), *snapshots()):
+        for event in member.said:
+            note(event)
     return told
 
 
@@ -202,13 +305,15 @@ def test_every_reason_has_an_occasion():
     assert told.keys() - set(REASONS) == set()
 
 
-@pytest.mark.parametrize("action", ["vote", "append", "commit", "proposal", "read"])
+@pytest.mark.parametrize(
+    "action", [*"vote append snapshot commit proposal read transfer campaign".split()]
+)
 def test_every_action_that_is_refused_has_its_words(action):
     assert str(Refused(action, "n2", 3, "NO_LEADER", KNOWN)).endswith(
         "no leader is known in term 3"
     )
     told = Path(raft.__file__).read_text(encoding="utf-8")
-    assert f'Refused("{action}"' in told or f'_drop("{action}")' in told
+    assert f'Refused("{action}"' in told or f'_drop("{action}"' in told
 
 
 def test_a_refusal_without_its_facts_is_a_mistake_in_the_core():

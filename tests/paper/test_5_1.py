@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvlearn import Cluster
+from kvlearn import Cluster, RaftConfig
 from kvlearn.events import BecameCandidate, BecameFollower, BecameLeader, Refused, Sent
 from kvlearn.raft import EntryID
 from kvlearn.raft.messages import (
@@ -21,7 +21,7 @@ from tests.raft.net import Member, Net
 @pytest.mark.parametrize("size, failures", [(1, 0), (3, 1), (5, 2), (7, 3)])
 def test_a_cluster_goes_on_while_a_majority_is_up(size, failures):
     """5.1: a cluster survives the failure of less than half of its servers; five survive two."""
-    cluster = Cluster(size, seed=1)
+    cluster = Cluster(size, seed=1, config=RaftConfig())
     for _ in range(failures):
         cluster.crash(cluster.wait_for_leader())
     cluster.wait_for_leader()
@@ -30,7 +30,7 @@ def test_a_cluster_goes_on_while_a_majority_is_up(size, failures):
 
 def test_with_one_failure_more_it_stands_still():
     """5.1: and with half of them gone or more, it does not survive."""
-    cluster = Cluster(4, seed=1)
+    cluster = Cluster(4, seed=1, config=RaftConfig())
     cluster.crash("n1"), cluster.crash("n2")
     cluster.run(20)
     assert cluster.leader is None
@@ -39,7 +39,7 @@ def test_with_one_failure_more_it_stands_still():
 @pytest.mark.parametrize("seed", range(5))
 def test_every_server_is_in_one_of_three_states(seed):
     """5.1: at any time a server is a leader, a candidate or a follower, and nothing else."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     seen = set()
     while cluster.now < 4:
         cluster.step()
@@ -50,7 +50,7 @@ def test_every_server_is_in_one_of_three_states(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_normally_one_leads_and_all_others_follow(seed):
     """5.1: in normal operation exactly one server leads and all the others follow it."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.run(1)
     for _ in range(50):
@@ -87,7 +87,7 @@ def test_the_leader_handles_what_clients_ask_of_followers():
 
 def test_a_leader_comes_from_a_candidate():
     """5.1: the candidate state is the way to a new leader (figure 4)."""
-    cluster = Cluster(5, seed=3)
+    cluster = Cluster(5, seed=3, config=RaftConfig())
     cluster.crash(cluster.wait_for_leader())
     cluster.wait_for_leader()
     roles: dict[str, type] = {}
@@ -108,7 +108,7 @@ def test_terms_are_consecutive_numbers():
 @pytest.mark.parametrize("seed", range(5))
 def test_a_term_begins_with_an_election(seed):
     """5.1: no term begins but by a candidate that stands for election in it."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     cluster.crash(cluster.wait_for_leader())
     cluster.run(5)
     opened = {0}
@@ -143,7 +143,7 @@ def test_a_term_may_have_no_leader():
 @pytest.mark.parametrize("seed", range(10))
 def test_a_term_has_at_most_one_leader(seed):
     """5.1: there is at most one leader in a term."""
-    cluster = Cluster(5, seed=seed, invariants=False)
+    cluster = Cluster(5, seed=seed, invariants=False, config=RaftConfig())
     for _ in range(6):
         leader = cluster.wait_for_leader()
         cluster.isolate(leader) if seed % 2 else cluster.crash(leader)
@@ -187,7 +187,7 @@ def test_terms_tell_old_news_from_new():
 @pytest.mark.parametrize("seed", range(5))
 def test_the_term_of_a_server_never_falls(seed):
     """5.1: the current term of a server only grows, also across crashes."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     terms = dict.fromkeys(cluster.nodes, 0)
     for k in range(40):
         cluster.run(0.25)
@@ -202,7 +202,7 @@ def test_the_term_of_a_server_never_falls(seed):
 
 def test_terms_travel_with_every_message():
     """5.1: servers tell each other their terms whenever they talk."""
-    cluster = Cluster(3, seed=2)
+    cluster = Cluster(3, seed=2, config=RaftConfig())
     cluster.wait_for_leader()
     cluster.run(1)
     terms = {name: 0 for name in cluster.nodes}
@@ -258,7 +258,7 @@ def test_a_request_of_an_old_term_is_refused(message):
 def test_two_kinds_of_question_are_enough_for_consensus():
     """5.1: consensus needs only votes asked for by candidates and entries sent by leaders
     (heartbeats are such messages without entries; here they have a name of their own)."""
-    cluster = Cluster(5, seed=4)
+    cluster = Cluster(5, seed=4, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.client(leader).put("k", "v")
     cluster.run(1)
@@ -271,7 +271,7 @@ def test_two_kinds_of_question_are_enough_for_consensus():
 
 def test_candidates_ask_for_votes_and_leaders_send_entries():
     """5.1: requests for votes come from candidates, entries and heartbeats from leaders."""
-    cluster = Cluster(5, seed=4)
+    cluster = Cluster(5, seed=4, config=RaftConfig())
     cluster.crash(cluster.wait_for_leader())
     cluster.run(4)
     roles = {}

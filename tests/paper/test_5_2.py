@@ -12,7 +12,7 @@ from tests.raft.net import CALM, Member, Net
 
 def test_heartbeats_decide_whether_there_is_an_election():
     """5.2: the absence of heartbeats is what triggers an election."""
-    cluster = Cluster(3, seed=1)
+    cluster = Cluster(3, seed=1, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.run(1)
     before = len(list(cluster.trace.of(BecameCandidate)))
@@ -25,8 +25,8 @@ def test_heartbeats_decide_whether_there_is_an_election():
 
 def test_servers_start_as_followers():
     """5.2: a server that starts is a follower, also one that led before it crashed."""
-    assert {node.role for node in Cluster(5).nodes.values()} == {"follower"}
-    cluster = Cluster(3, seed=1)
+    assert {node.role for node in Cluster(5, config=RaftConfig()).nodes.values()} == {"follower"}
+    cluster = Cluster(3, seed=1, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.crash(leader), cluster.restart(leader)
     assert cluster.nodes[leader].role == "follower"
@@ -159,7 +159,7 @@ def test_the_majority_rule_lets_one_candidate_win(seed):
 
 def test_a_new_leader_speaks_at_once_to_prevent_elections():
     """5.2: the winner sends messages to all others to establish its authority."""
-    cluster = Cluster(5, seed=1)
+    cluster = Cluster(5, seed=1, config=RaftConfig())
     cluster.wait_for_leader()
     won = next(cluster.trace.of(BecameLeader))
     cluster.run(0.05)
@@ -275,7 +275,7 @@ def test_each_candidate_draws_a_new_timeout_at_the_start_of_its_election():
 
 def test_no_server_ranks_above_another():
     """5.2: there are no ranks: whoever times out first may win, whatever its name."""
-    winners = {Cluster(3, seed=seed).wait_for_leader() for seed in range(12)}
+    winners = {Cluster(3, seed=seed, config=RaftConfig()).wait_for_leader() for seed in range(12)}
     assert winners == {"n1", "n2", "n3"}
 
 

@@ -56,7 +56,7 @@ def test_a_leader_appends_first_and_asks_all_others_in_parallel():
 @pytest.mark.parametrize("seed", range(5))
 def test_an_entry_is_applied_and_answered_when_it_is_safely_replicated(seed):
     """5.3: when a majority has the entry the leader applies it, and only then answers."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     leader = cluster.wait_for_leader()
     client = cluster.client(leader)
     cluster.run(1)
@@ -74,7 +74,7 @@ def test_an_entry_is_applied_and_answered_when_it_is_safely_replicated(seed):
 def test_a_leader_repeats_itself_until_everybody_has_everything(reason):
     """5.3: followers that crash or are slow, and messages that get lost, make the leader repeat
     its entries without end, also after it answered the client."""
-    cluster = Cluster(3, seed=5)
+    cluster = Cluster(3, seed=5, config=RaftConfig())
     leader = cluster.wait_for_leader()
     other = next(name for name in cluster.nodes if name != leader)
     if reason == "crash":
@@ -112,7 +112,7 @@ def test_an_entry_has_a_command_a_term_and_an_index():
 @pytest.mark.parametrize("seed", range(3))
 def test_indices_are_places_and_terms_never_decrease_along_a_log(seed):
     """5.3 (figure 6): entries are numbered one after the other, and terms rise along the log."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     for _ in range(3):
         leader = cluster.wait_for_leader()
         cluster.client(leader).put("k", "v")
@@ -142,7 +142,7 @@ def test_the_leader_decides_when_an_entry_is_committed():
 @pytest.mark.parametrize("seed", range(5))
 def test_committed_entries_survive_and_reach_all(seed):
     """5.3: what is committed is durable, and every server that is up applies it in the end."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     client = cluster.client(cluster.wait_for_leader())
     client.put("k", "v")
     for name in cluster.nodes:
@@ -202,7 +202,7 @@ def test_a_follower_applies_what_it_knows_to_be_committed_in_the_order_of_the_lo
 def test_the_same_index_and_term_mean_the_same_command_and_the_same_past(seed):
     """5.3 (Log Matching): entries of equal index and term hold the same command, and all that
     precedes them is equal too."""
-    cluster = Cluster(5, seed=seed, invariants=False)
+    cluster = Cluster(5, seed=seed, invariants=False, config=RaftConfig())
     for k in range(4):
         leader = cluster.wait_for_leader()
         for name in cluster.nodes:
@@ -223,7 +223,7 @@ def test_the_same_index_and_term_mean_the_same_command_and_the_same_past(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_leader_makes_one_entry_a_place_and_entries_never_move(seed):
     """5.3: a leader creates at most one entry with a given index in its term."""
-    cluster = Cluster(3, seed=seed, invariants=False)
+    cluster = Cluster(3, seed=seed, invariants=False, config=RaftConfig())
     client = cluster.client(cluster.wait_for_leader())
     for k in range(10):
         client.put("k", str(k))
@@ -261,7 +261,7 @@ def test_an_acknowledgement_tells_that_the_logs_are_equal_up_to_there():
 @pytest.mark.parametrize("seed", range(5))
 def test_in_normal_operation_the_check_never_fails(seed):
     """5.3: while leader and followers are up their logs stay consistent, and nobody refuses."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     client = cluster.client(cluster.wait_for_leader())
     for k in range(20):
         client.put("k", str(k))
@@ -271,7 +271,7 @@ def test_in_normal_operation_the_check_never_fails(seed):
 
 def test_a_leader_that_crashes_may_leave_logs_that_differ():
     """5.3: if a leader crashes before its entries got around, logs become inconsistent."""
-    cluster = Cluster(3, seed=6)
+    cluster = Cluster(3, seed=6, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.isolate(leader)
     cluster.submit(Put(b"k", b"v"), leader)
@@ -419,7 +419,7 @@ def test_a_leader_never_overwrites_or_deletes_its_own_entries(which):
 
 def test_new_entries_are_accepted_while_a_majority_is_up():
     """5.3: entries are accepted, replicated and applied as long as a majority is up."""
-    cluster = Cluster(5, seed=3)
+    cluster = Cluster(5, seed=3, config=RaftConfig())
     leader = cluster.wait_for_leader()
     for name in [name for name in cluster.nodes if name != leader][:2]:
         cluster.crash(name)
@@ -443,7 +443,7 @@ def test_a_slow_follower_holds_nobody_up():
     """5.3: one slow follower does not make the others slower."""
     times = []
     for slow in (False, True):
-        cluster = Cluster(3, seed=3)
+        cluster = Cluster(3, seed=3, config=RaftConfig())
         leader = cluster.wait_for_leader()
         if slow:
             cluster.pause(next(name for name in cluster.nodes if name != leader))

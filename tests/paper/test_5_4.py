@@ -66,7 +66,7 @@ def test_without_a_restriction_a_server_that_was_away_could_overwrite_what_is_co
 def test_a_new_leader_has_all_committed_entries_from_the_moment_of_its_election(seed):
     """5.4.1: every entry that was committed in earlier terms is in the new leader's log when it
     is elected; nothing need be transferred to it."""
-    cluster = Cluster(5, seed=seed, invariants=False)
+    cluster = Cluster(5, seed=seed, invariants=False, config=RaftConfig())
     for k in range(3):
         leader = cluster.wait_for_leader()
         cluster.client(leader).put("k", str(k))
@@ -88,7 +88,7 @@ def test_a_new_leader_has_all_committed_entries_from_the_moment_of_its_election(
 @pytest.mark.parametrize("seed", range(3))
 def test_entries_flow_from_leaders_to_followers_only(seed):
     """5.4.1: log entries travel in one direction, and leaders never replace what they have."""
-    cluster = Cluster(5, seed=seed)
+    cluster = Cluster(5, seed=seed, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.client(leader).put("k", "v")
     cluster.crash(leader)
@@ -183,7 +183,7 @@ def test_an_entry_of_the_own_term_is_committed_by_counting():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_next_leader_goes_on_with_what_was_left_unfinished(seed):
     """5.4.2: if a leader crashes before it commits an entry, later leaders try to finish it."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     leader = cluster.wait_for_leader()
     operation = cluster.submit(Put(b"k", b"v"), leader)
     followers = [name for name in cluster.nodes if name != leader]
@@ -255,7 +255,7 @@ def test_entries_keep_their_term_when_a_later_leader_sends_them():
 def test_servers_apply_the_same_entries_in_the_same_order(seed):
     """5.4.3 (State Machine Safety): if a server has applied an entry at an index, no other server
     ever applies another one there; all apply in the order of the log."""
-    cluster = Cluster(5, seed=seed, invariants=False)
+    cluster = Cluster(5, seed=seed, invariants=False, config=RaftConfig())
     for k in range(4):
         leader = cluster.wait_for_leader()
         client = cluster.client(leader)

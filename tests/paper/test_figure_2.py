@@ -2,7 +2,7 @@
 
 import pytest
 
-from kvlearn import Cluster
+from kvlearn import Cluster, RaftConfig
 from kvlearn.raft import EntryID
 from kvlearn.raft.messages import (
     AppendEntries,
@@ -29,7 +29,7 @@ def test_a_server_starts_with_nothing():
 def test_term_vote_and_log_are_persistent(seed):
     """Figure 2, state: term, vote and log are on stable storage before a server answers; after a
     crash they are what they were."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.client(leader).put("k", "v")
     cluster.run(1)
@@ -67,7 +67,7 @@ def test_match_only_rises():
 @pytest.mark.parametrize("seed", range(4))
 def test_commit_and_applied_only_rise_while_a_server_runs(seed):
     """Figure 2, state: commitIndex and lastApplied increase monotonically, applied behind."""
-    cluster = Cluster(3, seed=seed)
+    cluster = Cluster(3, seed=seed, config=RaftConfig())
     client = cluster.client(cluster.wait_for_leader())
     seen = dict.fromkeys(cluster.nodes, (0, 0))
     for k in range(10):
@@ -201,7 +201,7 @@ def test_leaders_speak_at_once_and_in_idle_periods():
 
 def test_leaders_append_and_answer_after_applying():
     """Figure 2, leaders: a command goes into the own log; the answer comes after it is applied."""
-    cluster = Cluster(3, seed=1)
+    cluster = Cluster(3, seed=1, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.run(1)
     reply = cluster.client(leader).put("k", "v")

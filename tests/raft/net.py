@@ -7,9 +7,12 @@ who campaigns and which messages arrive.
 from collections.abc import Callable, Iterable
 from random import Random
 
+from kvlearn.errors import ConfChangeError
 from kvlearn.events import Event
 from kvlearn.raft import ConfState, Entry, HardState, Raft, RaftConfig, Ready
+from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.messages import Message, VoteResponse
+from kvlearn.raft.types import ZERO, EntryID, Snapshot
 
 CALM = RaftConfig(election_ticks=10, max_election_ticks=10)  # timeouts without chance
 
@@ -48,6 +51,8 @@ class Member:
         self.raft = raft(id, conf, config, rng, self.said.append, hard_state, log)
         self.disk = hard_state
         self.saved: list[Entry] = list(log)
+        self.base: EntryID = ZERO  # the entry before the saved ones
+        self.loaded: list[Snapshot] = []
         self.applied: list[Entry] = []
         self.reads: list = []
 
@@ -61,13 +66,36 @@ class Member:
     def carry_out(self, ready: Ready) -> list[Message]:
         """The host's four lines, with a disk that takes no time."""
         self.disk = ready.hard_state or self.disk
+        if ready.snapshot is not None:
+            self.base, self.saved = ready.snapshot.last, []
+            self.loaded.append(ready.snapshot)
         for entry in ready.entries:
-            del self.saved[entry.index - 1 :]
+            del self.saved[entry.index - 1 - self.base.index :]
             self.saved.append(entry)
-        self.applied += ready.committed
+        for entry in ready.committed:
+            self.apply(entry)
         self.reads += ready.reads
         self.raft.advance(ready)
         return list(ready.messages)
+
+    def apply(self, entry: Entry) -> None:
+        """A state machine that only counts; a change of members is for Raft."""
+        self.applied.append(entry)
+        if isinstance(entry.data, ConfChange):
+            try:
+                self.raft.apply_change(entry.data)
+            except ConfChangeError:
+                pass  # on every node alike
+
+    def compact(self, index: int) -> Snapshot:
+        """Take a snapshot of what is applied, and forget the log up to `index`."""
+        log = self.raft.log
+        data = tuple(f"record {k}" for k in range(1, log.applied + 1))
+        snapshot = Snapshot(log.id(log.applied), self.raft.conf, data)
+        del self.saved[: max(0, index - self.base.index)]
+        self.raft.compact(snapshot, index)
+        self.base = log.base
+        return snapshot
 
     def hear(self, *messages: Message) -> list[Message]:
         """Step the messages; what leaves because of them."""
@@ -97,8 +125,10 @@ class Member:
             twin.said.append,
             self.disk,
             tuple(self.saved),
+            base=self.base,
+            applied=self.base.index,
         )
-        twin.disk, twin.saved = self.disk, list(self.saved)
+        twin.disk, twin.saved, twin.base = self.disk, list(self.saved), self.base
         return twin
 
     def heard(self, *kinds: type) -> list[Event]:

@@ -11,6 +11,7 @@ from kvlearn.raft.messages import (
     ForwardProposal,
     Heartbeat,
     HeartbeatResponse,
+    ProposalRefused,
     VoteResponse,
 )
 from kvlearn.raft.types import ZERO
@@ -94,7 +95,10 @@ def test_a_forwarded_proposal_follows_the_leader_but_never_goes_back():
     member = Member()
     member.hear(Heartbeat("n2", "n1", 1, 0))
     assert member.hear(ForwardProposal("n3", "n1", 0, "x")) == [ForwardProposal("n1", "n2", 0, "x")]
-    assert member.hear(ForwardProposal("n2", "n1", 0, "y")) == []
+    why = ("NO_LEADER", (("term", 1),))
+    assert member.hear(ForwardProposal("n2", "n1", 0, "y")) == [
+        ProposalRefused("n1", "n2", 0, "y", *why)
+    ]
     [event] = member.heard(Refused)
     assert (event.action, event.peer, event.reason) == ("proposal", "n2", "NO_LEADER")
 

@@ -42,7 +42,7 @@ def test_has_this_very_entry(id, there):
 
 
 def test_the_id_of_an_entry_beyond_the_end_is_a_broken_promise():
-    with pytest.raises(AssertionError, match="ends before index 3"):
+    with pytest.raises(AssertionError, match="the log has no index 3"):
         log_of(1, 1).id(3)
 
 

@@ -9,17 +9,24 @@ from kvlearn.raft.messages import (
     ForwardProposal,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     Message,
+    ProposalRefused,
     ReadIndex,
     ReadIndexResponse,
     RequestVote,
+    SnapshotResponse,
+    TimeoutNow,
+    TransferLeader,
     VoteResponse,
 )
-from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, HardState
+from kvlearn.raft.confchange import EXPLICIT, GONE, LEARNER, Change, ConfChange
+from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, HardState, Snapshot
 from kvlearn.value import VOCABULARY, from_json, to_json
 
 WAY = ("n1", "n2")
 PUT = Command("n1", 7, Put(b"a", b"1"))
+MEMBERS = ConfState(("n1", "n2"), learners=("n3",))
 LABELS = [
     (RequestVote(*WAY, 3, EntryID(2, 7)), "Vote? t3 7@2"),
     (RequestVote(*WAY, 1, ZERO), "Vote? t1 0@0"),
@@ -37,6 +44,17 @@ LABELS = [
     (ForwardProposal(*WAY, 0, PUT), "Prop put a=1"),
     (ReadIndex(*WAY, 0, 9), "Read?"),
     (ReadIndexResponse(*WAY, 0, 9, 4), "Read at 4"),
+    (RequestVote(*WAY, 3, EntryID(2, 7), pre=True), "Pre-vote? t3 7@2"),
+    (RequestVote(*WAY, 3, EntryID(2, 7), transfer=True), "Vote? t3 7@2"),
+    (VoteResponse(*WAY, 3, True, pre=True), "Pre-vote t3"),
+    (VoteResponse(*WAY, 3, False, pre=True), "No pre-vote t3"),
+    (ProposalRefused(*WAY, 0, PUT, "TRANSFERRING", (("to", "n3"),)), "No prop (transferring)"),
+    (ProposalRefused(*WAY, 0, PUT, "NO_LEADER", (("term", 3),)), "No prop (no leader)"),
+    (TransferLeader(*WAY, 0, "n3"), "Transfer to n3"),
+    (TimeoutNow(*WAY, 3), "Timeout now"),
+    (InstallSnapshot(*WAY, 3, EntryID(2, 7), MEMBERS, 2, (("b", 1), ("c", 2)), 5), "Snap 7@2 4/5"),
+    (InstallSnapshot(*WAY, 3, EntryID(2, 7), MEMBERS, 0, (), 0), "Snap 7@2 0/0"),
+    (SnapshotResponse(*WAY, 3, EntryID(2, 7), 4), "Snap 7@2 have 4"),
 ]
 
 
@@ -69,15 +87,20 @@ def test_a_message_survives_a_file(message):
         (ForwardProposal, False),
         (ReadIndex, False),
         (ReadIndexResponse, False),
+        (ProposalRefused, False),
+        (TransferLeader, False),
+        (TimeoutNow, False),
+        (InstallSnapshot, False),
+        (SnapshotResponse, False),  # of what is in memory: the last chunk has an AppendResponse too
     ],
 )
 def test_what_promises_something_of_the_disk_waits_for_it(kind, waits):
     assert kind.after_save is waits
 
 
-def test_only_a_proposal_must_not_come_twice():
+def test_only_a_proposal_and_its_refusal_must_not_come_twice():
     once = [kind.__name__ for kind in KINDS if kind.at_most_once]
-    assert once == ["ForwardProposal"]
+    assert once == ["ForwardProposal", "ProposalRefused"]
 
 
 @pytest.mark.parametrize(
@@ -91,6 +114,12 @@ def test_only_a_proposal_must_not_come_twice():
         (ConfState(("n1", "n2")), "(n1 n2)"),
         (ConfState(("1", "2", "4"), ("1", "2", "3")), "(1 2 4)&&(1 2 3)"),
         (ConfState(("n1",), learners=("n2",)), "(n1) learners(n2)"),
+        (ConfState(("1",), ("1", "2"), (), ("2",)), "(1)&&(1 2) next(2)"),
+        (ConfState(("1", "3"), ("1", "2"), auto_leave=True), "(1 3)&&(1 2) auto-leave"),
+        (Snapshot(EntryID(2, 7), MEMBERS, (1, 2, 3)), "snapshot 7@2 of 3 records"),
+        (ConfChange(), "leave joint"),
+        (ConfChange((Change("n4"), Change("n5", LEARNER), Change("n1", GONE))), "+n4 ~n5 -n1"),
+        (ConfChange((Change("n4"),), EXPLICIT), "+n4 (explicit)"),
     ],
 )
 def test_what_messages_are_made_of_prints_as_one_token(thing, text):
