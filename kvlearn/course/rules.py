@@ -49,10 +49,9 @@ GUARDS = {  # rule -> the promise that breaks without it
     "read_quorum": "no read is stale",
     "holds_lease": "no read is stale",
     "may_stand": "Election Safety",
-    "in_lease": "a leader that a majority hears keeps its term",
-    "quorum_active": "a leader without a majority steps down",
+    "in_lease": "Leader Stability: a leader that is heard keeps its term",
+    "quorum_active": "Leader Activity: a leader that nobody answers gives up its term",
     "may_reconfigure": "Election Safety",
-    "may_promote": "a change of members does not stop the cluster",
     "wants_snapshot": "State Machine Safety",
 }
 
@@ -114,8 +113,8 @@ def section_of(rule: Callable) -> str:
     section = found.group(1).replace("\n", " ") if found else ""
     if not section[:1].isdigit():
         return section
-    # The paper's section 6 has no parts: 6.4 is the thesis'.
-    return f"{'thesis' if section.startswith('6.') else 'paper'} {section}"
+    # The paper's sections 4 and 6 have no parts: 4.1 and 6.4 are the thesis'.
+    return f"{'thesis' if section.startswith(('4.', '6.')) else 'paper'} {section}"
 
 
 def asked_by(cls: type, name: str) -> list[str]:
@@ -236,6 +235,8 @@ def _class_card(cls: type, beside: bool) -> Card:
 def _reference(cls: type, name: str) -> type:
     """The nearest base that has the rule in a form that can be read."""
     for base in cls.__mro__[1:]:
+        if base is Rules:
+            break  # the reference is Raft, wherever its rules are written
         if name in vars(base) and source_of(vars(base)[name]) and "Blank" not in base.__name__:
             return base
     return Raft

@@ -9,7 +9,7 @@ an exercise.
   a leader     in_lease  quorum_active
   entries      log_matches  store_entries  quorum_index  may_commit  commit_for  own_match
   reads        may_read  read_quorum  holds_lease
-  members      may_reconfigure  may_promote
+  members      may_reconfigure
   snapshots    wants_snapshot
 ```
 
@@ -123,7 +123,7 @@ class Rules:
         return last >= self.log.last
 
     def may_stand(self) -> bool:
-        """Whoever has a change of members yet to apply would count by an old list (etcd; 4.1)."""
+        """Whoever has a change of members yet to apply would count by an old list (4.1; etcd)."""
         log = self.log
         rest = log.slice(log.applied + 1, log.last_index)
         waiting = [entry.index for entry in rest if isinstance(entry.data, ConfChange)]
@@ -209,10 +209,6 @@ class Rules:
         """One change of members at a time: the next waits until the last is applied (4.1, 4.3)."""
         return self.conf_index <= self.log.applied
 
-    def may_promote(self, learner: NodeId) -> bool:
-        """A learner gets a vote only when it has nine tenths of the leader's log (4.2.1; etcd)."""
-        return 10 * self.progress[learner].match >= 9 * self.log.last_index
-
     def wants_snapshot(self, last: EntryID) -> bool:
-        """A snapshot that is older than the own state is ignored (section 7, figure 13)."""
+        """A snapshot that is older than the own state is ignored (paper 7, figure 13)."""
         return last.index > self.log.committed

@@ -7,7 +7,7 @@ Messages are told once, where they end:
     n1→n2 App 1@1→2@1 ✗ cut    it is lost, and why
 
 A log reads `n1: 1@1 2@1(put a=1) | 3@1*`: what stands before `|` is committed, as far as the node
-knows, and `*` marks what is not on its disk yet. `n1: (7@2) 8@2 |`: all up to 7@2 is compacted away.
+knows, and `*` marks what is not on its disk yet. `n1: (7@2) 8@2 |`: up to 7@2 it is compacted.
 """
 
 from __future__ import annotations
