@@ -14,6 +14,7 @@ DOORS = {
     "picture": ("kvlearn.viz", "picture"),  # (cluster) -> Svg, its static form
     "lanes": ("kvlearn.viz.lanes", "lanes"),  # (verdict on a history) -> Svg
     "invariants": ("kvlearn.check.invariants", "Invariants"),  # () -> a reader of the trace
+    "service": ("kvlearn.check.service", "service"),  # (trace) -> what clients rely on
     "mutants": ("kvlearn.course.mutants", "MUTANTS"),  # name -> a Raft with one broken rule
 }
 

@@ -39,7 +39,7 @@ REASONS: dict[str, str] = {
     "READ_NOT_YET": "nothing of my own term {term} is committed yet",
     # members (thesis 4) and snapshots (paper 7)
     "CHANGE_PENDING": "the change at index {index} is not applied yet, which is at {applied}",
-    "CHANGE_UNAPPLIED": "a change of members in its log is not applied yet",
+    "CHANGE_UNAPPLIED": "it knows of a change of members that is not applied yet",
     "CHANGE_WRONG": "{why}",
     "LEARNER_BEHIND": "{node} has {match} of {last} entries",
     "UNHEALTHY": "{node} has not answered for {ticks} ticks",
@@ -132,10 +132,13 @@ class BecameCandidate(Event):
     last: Any  # EntryID, the end of its log
     timeout_ticks: int
     waited_ticks: int
+    pre_votes: tuple[str, ...] = ()  # who said that they would vote for it; none: it did not ask
 
     def __str__(self) -> str:
         waited = self.waited_ticks
         why = f"heard no leader for {waited} ticks" if waited else "told to stand"
+        if self.pre_votes:
+            why = f"{' '.join(self.pre_votes)} would vote for it"
         return f"becomes candidate in term {self.term}: {why}, its log ends at {self.last}"
 
 

@@ -39,6 +39,7 @@ from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import ForwardProposal, InstallSnapshot, Message, ReadIndex
 from kvlearn.raft.raft import Raft
+from kvlearn.raft.rules import known_commit
 from kvlearn.raft.types import (
     ZERO, ConfState, Entry, EntryID, HardState, Index, NodeId, Ready, Snapshot
 )  # fmt: skip
@@ -86,7 +87,7 @@ class Node:
             self._load(snapshot)
         conf = backend.get_meta(CONF, conf)
         applied, revision = machine.applied, machine.revision
-        commit = min(max(hard_state.commit, applied), base.index + len(entries))
+        commit = known_commit(hard_state, entries, base, applied)
         start = (boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
         start = (hard_state.vote, entries, commit, applied, conf.members, *start)
         emit(Started(hard_state.term, *start))

@@ -2,6 +2,8 @@
 
 * `check.invariants(trace)`: the promises of the paper's figure 3, and that no acknowledged write
   is lost. `check.Invariants` is the same checker, reading while the run goes on.
+* `check.service(trace)`: what clients and operators rely on beyond that: no stale read, and with
+  CheckQuorum a leader that keeps its term while it is heard, and gives it up while it is not.
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
@@ -27,6 +29,7 @@ from kvlearn.check.kv_model import KV
 from kvlearn.check.linearizable import Linearizability, linearizable
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register
 from kvlearn.check.nemesis import NEMESES, Nemesis
+from kvlearn.check.service import service
 from kvlearn.check.shrink import shrink
 from kvlearn.check.sweep import Case, Run, replay, sweep
 from kvlearn.check.verdict import Verdict, Verdicts
@@ -60,6 +63,7 @@ __all__ = [
     "linearizable",
     "load_jepsen",
     "replay",
+    "service",
     "shrink",
     "sweep",
 ]

@@ -24,8 +24,9 @@ from dataclasses import replace
 from typing import Any
 
 from kvlearn.check.hand import Act
+from kvlearn.check.service import NO_STALE_READ
 from kvlearn.check.sweep import Run, play_acts, replay
-from kvlearn.check.workloads import LINEARIZABILITY, NO_STALE_READ
+from kvlearn.check.workloads import LINEARIZABILITY
 
 TRIES = 400  # plays at most
 SHORTEST_S = 0.001  # a pause between two acts is not made shorter than this

@@ -84,6 +84,9 @@ class Verdicts:
         for verdict in self.broken:
             raise verdict.violation()
 
+    def __add__(self, others: Verdicts) -> Verdicts:
+        return Verdicts([*self, *others])
+
     def __len__(self) -> int:
         return len(self._verdicts)
 

@@ -32,6 +32,7 @@ from typing import Any, Protocol
 from kvlearn.check.hand import Hand
 from kvlearn.check.linearizable import UNKNOWN_VERDICT, linearizable
 from kvlearn.check.nemesis import NEMESES, Trouble, nemeses_named
+from kvlearn.check.service import no_stale_read
 from kvlearn.check.verdict import Verdict
 from kvlearn.errors import TimedOut
 from kvlearn.events import Invoked, Returned
@@ -40,13 +41,12 @@ from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.cluster import Cluster
 from kvlearn.sim.network import Links
-from kvlearn.trace import Record, Trace
+from kvlearn.trace import Record
 
 PROBE = "probe"  # the client that asks when all is mended
 BUDGET = 200_000  # steps of the search for an order: two seconds or so
 SETTLE = 5  # longest election timeouts from mending to the probe
 
-NO_STALE_READ = "No stale read"
 PROGRESS = "Progress"
 CONVERGENCE = "Convergence"
 ACKNOWLEDGED = "Acknowledged writes can be read"
@@ -309,28 +309,6 @@ def promises(cluster: Cluster) -> list:
         convergence(cluster),
         acknowledged(cluster),
     ]
-
-
-def no_stale_read(trace: Trace) -> Verdict:
-    """No linearizable answer is older than what anybody was told before it was asked.
-
-    This needs no search: revisions tell what is older. Linearizability implies it.
-    """
-    newest, count = 0, 0
-    floor: dict[int, int] = {}  # operation -> the newest revision told before it was asked
-    for record in trace.of(Invoked, Returned):
-        event = record.event
-        if isinstance(event, Invoked):
-            if not getattr(event.request, "serializable", False):
-                floor[event.op_id] = newest
-        elif not event.error and event.op_id in floor:
-            count += 1
-            if event.revision < floor[event.op_id]:
-                why = f"{record.node} is told revision {event.revision} by {event.node}, and "
-                why += f"revision {floor[event.op_id]} was known before it asked"
-                return Verdict(NO_STALE_READ, False, why, record, "8", trace.seed)
-            newest = max(newest, event.revision)
-    return Verdict(NO_STALE_READ, True, f"{count} answers, none out of date", None, "8", trace.seed)
 
 
 def linearizability(cluster: Cluster) -> Any:

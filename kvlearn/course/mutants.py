@@ -1,6 +1,6 @@
 """Broken Rafts: each overrides one rule, and each breaks a promise.
 
-What a rule is for is best seen where it is missing. So every rule of `kvlearn/raft/raft.py` has a
+What a rule is for is best seen where it is missing. So every rule of `kvlearn/raft/rules.py` has a
 subclass here that gets it wrong in the way in which people do, and a *witness*: a transcript in
 which nothing but that one rule decides whether a promise is kept. `Cluster(raft=CommitsOldTerms)`,
 `Cluster(raft={"n1": VotesTwice})`, or `cluster 5 raft=CommitsOldTerms` in a transcript.
@@ -15,12 +15,11 @@ Source: the idea is that of dslabs' incorrect implementations.
 
 from __future__ import annotations
 
+from kvlearn.check.service import LEADER_ACTIVITY, LEADER_STABILITY, NO_STALE_READ
 from kvlearn.events import Appended, Truncated
 from kvlearn.raft import quorum
 from kvlearn.raft.raft import Raft
-from kvlearn.raft.types import Entry, EntryID, HardState, Index, NodeId
-
-NO_STALE_READ = "No stale read"
+from kvlearn.raft.types import ConfState, Entry, EntryID, HardState, Index, NodeId
 
 
 class VotesTwice(Raft):
@@ -166,6 +165,99 @@ class ReadsWithoutAsking(Raft):
         return True
 
 
+class CountsOnlyNew(Raft):
+    """Elects by the new half of a joint configuration alone: the old half elects another (4.3)."""
+
+    rule = "election_result"
+    promise = "Election Safety"
+    witness = "counts_only_new"
+
+    def election_result(self) -> str:
+        return quorum.vote_result(ConfState(self.conf.voters), self.votes)
+
+
+class CommitsByNew(Raft):
+    """Commits by the new half of a joint configuration alone: the old half may not have it (4.3)."""
+
+    rule = "quorum_index"
+    promise = "Leader Completeness"
+    witness = "commits_by_new"
+
+    def quorum_index(self) -> Index:
+        match = {self.id: self.own_match()} | {p: self.progress[p].match for p in self.progress}
+        return quorum.committed_index(ConfState(self.conf.voters), match.get)
+
+
+class ChangesAtOnce(Raft):
+    """Changes members again before the last change is applied: two majorities that share nobody,
+    as in the bug of 2015 (4.1)."""
+
+    rule = "may_reconfigure"
+    promise = "Election Safety"
+    witness = "changes_at_once"
+
+    def may_reconfigure(self) -> bool:
+        return True
+
+
+class HelpsDisturbers(Raft):
+    """Votes in any newer term, even while it hears a leader: whoever comes back from a cut-off
+    place deposes the leader (4.2.3)."""
+
+    rule = "in_lease"
+    promise = LEADER_STABILITY
+    witness = "helps_disturbers"
+
+    def in_lease(self) -> bool:
+        return False
+
+
+class LeadsAlone(Raft):
+    """Never asks itself who still answers: cut off, it leads on, and its clients wait (6.2)."""
+
+    rule = "quorum_active"
+    promise = LEADER_ACTIVITY
+    witness = "leads_alone"
+
+    def quorum_active(self) -> bool:
+        return True
+
+
+class ReadsForEver(Raft):
+    """Takes its lease for endless: cut off, it serves what was true once (6.4.1)."""
+
+    rule = "holds_lease"
+    promise = NO_STALE_READ
+    witness = "reads_for_ever"
+
+    def holds_lease(self) -> bool:
+        return self.config.lease_reads
+
+
+class ReadsWhileHandingOver(Raft):
+    """Relies on its lease although it told another to stand, who need not wait for it (3.10)."""
+
+    rule = "holds_lease"
+    promise = NO_STALE_READ
+    witness = "reads_while_handing_over"
+
+    def holds_lease(self) -> bool:
+        proven = {peer: progress.proven for peer, progress in self.progress.items()}
+        lease = quorum.committed_index(self.conf, {**proven, self.id: self.now}.get)
+        return self.config.lease_reads and self.now - lease < self.config.lease_ticks
+
+
+class TakesOldSnapshots(Raft):
+    """Takes over any snapshot, also one that is older than what it has done already (section 7)."""
+
+    rule = "wants_snapshot"
+    promise = "State Machine Safety"
+    witness = "takes_old_snapshots"
+
+    def wants_snapshot(self, last: EntryID) -> bool:
+        return True
+
+
 MUTANTS: dict[str, type[Raft]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -181,5 +273,13 @@ MUTANTS: dict[str, type[Raft]] = {
         CountsUnsaved,
         ReadsTooEarly,
         ReadsWithoutAsking,
+        CountsOnlyNew,
+        CommitsByNew,
+        ChangesAtOnce,
+        HelpsDisturbers,
+        LeadsAlone,
+        ReadsForEver,
+        ReadsWhileHandingOver,
+        TakesOldSnapshots,
     )
 }

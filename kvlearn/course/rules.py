@@ -48,7 +48,6 @@ GUARDS = {  # rule -> the promise that breaks without it
     "may_read": "no read is stale",
     "read_quorum": "no read is stale",
     "holds_lease": "no read is stale",
-    "may_stand": "Election Safety",
     "in_lease": "Leader Stability: a leader that is heard keeps its term",
     "quorum_active": "Leader Activity: a leader that nobody answers gives up its term",
     "may_reconfigure": "Election Safety",

@@ -42,9 +42,10 @@ def _refusal_of_change(raft: Rules, change: ConfChange) -> Refusal | None:
     for one in change.changes:
         if one.role != VOTER or raft.conf.votes(one.node):
             continue
-        if one.node in raft.conf.learners and not raft.may_promote(one.node):
+        if one.node in raft.conf.learners:
             match, last = raft.progress[one.node].match, raft.log.last_index
-            return "LEARNER_BEHIND", facts(node=one.node, match=match, last=last)
+            if 10 * match < 9 * last:  # etcd's measure of being in sync
+                return "LEARNER_BEHIND", facts(node=one.node, match=match, last=last)
         if raft.config.strict_reconfig and (silent := _silent(raft)):
             return "UNHEALTHY", silent
     return None

@@ -49,6 +49,11 @@ def _half_committed(voters: Collection[NodeId], match: Callable[[NodeId], Index]
     return sorted(map(match, voters), reverse=True)[majority(len(voters)) - 1]
 
 
+def granted(votes: Mapping[NodeId, bool]) -> tuple[NodeId, ...]:
+    """Who said yes, in the order of their names."""
+    return tuple(sorted(node for node, yes in votes.items() if yes))
+
+
 def vote_result(conf: ConfState, votes: Mapping[NodeId, bool]) -> str:
     """WON, LOST or still PENDING; a node that is missing in `votes` has not answered yet.
 

@@ -34,7 +34,7 @@ from kvlearn.raft.progress import PROBE, SNAPSHOT, Progress
 from kvlearn.raft.reads import ReadRounds
 from kvlearn.raft.rules import CANDIDATE, FOLLOWER, LEADER, Rules
 from kvlearn.raft.types import (
-    ZERO, ConfState, Entry, EntryID, Index, NodeId, ReadState, Ready, Snapshot, Term, Ticks,
+    ZERO, ConfState, Entry, Index, NodeId, ReadState, Ready, Snapshot, Term, Ticks,
 )  # fmt: skip
 
 
@@ -274,8 +274,7 @@ class Raft(Rules):
         self.emit(BecameFollower(term, leader, self.timeout_ticks, reason, known, waited))
 
     def _become_leader(self) -> None:
-        granted = tuple(sorted(node for node, yes in self.votes.items() if yes))
-        self.emit(BecameLeader(self.term, granted, self.log.last))
+        self.emit(BecameLeader(self.term, quorum.granted(self.votes), self.log.last))
         self.role, self.leader = LEADER, self.id
         self._forget_leadership()
         self._track_peers()
@@ -302,8 +301,8 @@ class Raft(Rules):
         self._due.clear()
 
     def _draw_timeout(self) -> None:
-        spread = self.rng.randint(self.config.election_ticks, self.config.max_election_ticks)
-        self.timeout_ticks = spread
+        config = self.config
+        self.timeout_ticks = self.rng.randint(config.election_ticks, config.max_election_ticks)
         self._restart_timer()
 
     def _restart_timer(self) -> None:
@@ -329,18 +328,20 @@ class Raft(Rules):
         if not self._can_stand():
             return
         waited = self.now - (self.deadline - self.timeout_ticks)
+        would = quorum.granted(self.votes) if self.asking and not transfer else ()
         self.role, self.leader = CANDIDATE, None
         self.term, self.vote = self.term + 1, self.id
         self._forget_leadership()
         self._draw_timeout()
-        self.emit(BecameCandidate(self.term, self.log.last, self.timeout_ticks, waited))
+        self.emit(BecameCandidate(self.term, self.log.last, self.timeout_ticks, waited, would))
         self._ask_voters(self.term, transfer=transfer)
 
     def _can_stand(self) -> bool:
-        """Whether it has a vote and knows by whom to count; if not, it waits once more."""
+        """Whether it has a vote and knows by whom to count (etcd: hup); if not, it waits."""
+        ahead = self.log.slice(self.log.applied + 1, self.log.committed)
         if not self.conf.votes(self.id):
             reason, known = "NO_VOTER", facts(to=self.id)
-        elif not self.may_stand():
+        elif self.restored or any(isinstance(entry.data, ConfChange) for entry in ahead):
             reason, known = "CHANGE_UNAPPLIED", ()
         else:
             return True
@@ -350,9 +351,8 @@ class Raft(Rules):
 
     def _ask_voters(self, term: Term, pre: bool = False, transfer: bool = False) -> None:
         self.votes = {self.id: True}
-        for voter in self.peers:
-            if self.conf.votes(voter):
-                self._send(RequestVote(self.id, voter, term, self.log.last, pre, transfer))
+        for voter in filter(self.conf.votes, self.peers):
+            self._send(RequestVote(self.id, voter, term, self.log.last, pre, transfer))
         if pre or not self.peers:
             self._count_votes()  # where others listen, its own vote is saved before it counts
 

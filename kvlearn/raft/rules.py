@@ -5,7 +5,7 @@ overrides one of them is a broken Raft (see kvlearn/course/mutants.py), one that
 an exercise.
 
 ```
-  votes        may_vote_for  hard_state  is_up_to_date  may_stand  election_result
+  votes        may_vote_for  hard_state  is_up_to_date  election_result
   a leader     in_lease  quorum_active
   entries      log_matches  store_entries  quorum_index  may_commit  commit_for  own_match
   reads        may_read  read_quorum  holds_lease
@@ -18,7 +18,7 @@ Numbers are sections of the paper; 4.1 to 4.3, 6.2 to 6.4 and 10.2.1 are section
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 from typing import Any
 
@@ -28,13 +28,28 @@ from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.log import RaftLog
 from kvlearn.raft.messages import Message
-from kvlearn.raft.progress import Progress
+from kvlearn.raft.progress import NEVER, Progress
 from kvlearn.raft.reads import ReadRounds
 from kvlearn.raft.types import (
     ZERO, ConfState, Entry, EntryID, HardState, Index, NodeId, ReadState, Snapshot, Term, Ticks,
 )  # fmt: skip
 
 FOLLOWER, CANDIDATE, LEADER = "follower", "candidate", "leader"
+
+
+def known_commit(
+    hard_state: HardState, entries: Sequence[Entry], base: EntryID, applied: Index
+) -> Index:
+    """How far a node that starts knows the log to be committed.
+
+    The commit index is written lazily: what was applied was committed. And a change of members is
+    proposed only when the one before is applied (`may_reconfigure`): so of several in the log all
+    but the last are committed, even where a crash took the proof. (To count by a list that is two
+    changes old would be a danger to all.)
+    """
+    changes = [entry.index for entry in entries if isinstance(entry.data, ConfChange)]
+    known = max(hard_state.commit, applied, *changes[:-1], 0)
+    return min(known, base.index + len(entries))
 
 
 class Rules:
@@ -71,8 +86,7 @@ class Rules:
         self.term: Term = hard_state.term
         self.vote: NodeId | None = hard_state.vote
         entries = list(entries)
-        # The commit index is written lazily and may be behind what the state machine has.
-        commit = min(max(hard_state.commit, applied), base.index + len(entries))
+        commit = known_commit(hard_state, entries, base, applied)
         self.log = RaftLog(entries, commit, applied, base)
         self.snapshot: Snapshot | None = None  # for followers that need what the log has no more
         self.restored: Snapshot | None = None  # from a leader, and not in the state machine yet
@@ -98,7 +112,8 @@ class Rules:
         self.now: Ticks = 0
         self.timeout_ticks: Ticks = 0  # the election timeout of this period
         self.deadline: Ticks = 0
-        self.heard: Ticks = 0  # when a leader was heard last
+        # When a leader was heard last; before its first term a node has promised nothing.
+        self.heard: Ticks = 0 if self.term else NEVER
         self.transfer_due: Ticks = 0  # when a transfer has taken too long
 
         self.reads = ReadRounds()
@@ -121,15 +136,6 @@ class Rules:
     def is_up_to_date(self, last: EntryID) -> bool:
         """A vote goes only to a candidate whose log is at least as up-to-date (5.4.1)."""
         return last >= self.log.last
-
-    def may_stand(self) -> bool:
-        """Whoever has a change of members yet to apply would count by an old list (4.1; etcd)."""
-        log = self.log
-        rest = log.slice(log.applied + 1, log.last_index)
-        waiting = [entry.index for entry in rest if isinstance(entry.data, ConfChange)]
-        # One change at a time: of two that wait, the first is committed, known or not.
-        settled = not waiting or (len(waiting) == 1 and waiting[0] > log.committed)
-        return settled and self.restored is None
 
     def election_result(self) -> str:
         """A candidate wins with the votes of a majority of the full cluster (5.2, thesis 4.3)."""

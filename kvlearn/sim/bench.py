@@ -33,6 +33,7 @@ Source: etcd-io/raft rafttest/interaction_env.go (the idea).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
@@ -321,7 +322,7 @@ class Bench:
         disks = disks or {}
         self.seed = seed
         self.config = config or RaftConfig()
-        self.trace = Trace(seed, {"nodes": list(names)})
+        self.trace = Trace(seed, {"nodes": list(names), "config": asdict(self.config)})
         self.clock = VirtualClock()
         self.desk = Desk(self.clock, self.trace)
         self.pool: list[Parcel] = []  # oldest first
@@ -350,7 +351,7 @@ class Bench:
 
     def check(self):
         """A verdict on each promise, as far as the story has been told."""
-        return self._reader.verdicts()
+        return self._reader.verdicts() + door("service")(self.trace)
 
     def picture(self):
         """The cluster as it stands, as a static picture."""

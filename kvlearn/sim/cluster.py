@@ -19,6 +19,7 @@ from __future__ import annotations
 import copy
 import gc
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from heapq import heappop
 from math import inf
 from random import Random
@@ -85,7 +86,7 @@ class Cluster:
         links = copy.copy(links) if links is not None else Links()
         fsync_s = span_of_seconds("fsync_s", fsync_s)
         self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
-        about = {"nodes": list(names)}
+        about = {"nodes": list(names), "config": asdict(self.config)}
         self._build(Trace(seed, about), names, special, links, fsync_s, invariants)
 
     def _build(self, trace, names, rafts, links, fsync_s, invariants) -> None:

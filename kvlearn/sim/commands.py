@@ -20,7 +20,7 @@ from kvlearn.raft.confchange import AUTO, EXPLICIT, IMPLICIT
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.bench import Bench, Memory, Parcel, memory
-from kvlearn.sim.telling import guess, log_line, status_line, tell
+from kvlearn.sim.telling import guess, log_line, progress_line, status_line, tell
 
 MANY = 99  # words
 
@@ -188,7 +188,7 @@ def _cluster(player: Player, words: list[str]) -> None:
     player.bench = None
     player.plan = {
         "size": size,
-        "raft": {**dict.fromkeys(names, common), **rafts},
+        "raft": {**dict.fromkeys(names, common), **rafts} if rafts else common,
         "config": config,
         "disks": {},
         "seed": seed,
@@ -323,9 +323,6 @@ def _delete(player: Player, words: list[str]) -> None:
     player.bench.ask(name, DeleteRange(words[1].encode()))
 
 
-# Commands: looks --------------------------------------------------------------------------------
-
-
 def _conf(player: Player, words: list[str]) -> None:
     """`conf n1 +n4 ~n5 -n2 [explicit]`, or `conf n1 leave`."""
     (name,), words = _names(player, words[:1]), words[1:]
@@ -365,6 +362,9 @@ def _report(player: Player, words: list[str]) -> None:
     player.bench.report(source, target, words[1] == "arrived")
 
 
+# Commands: looks --------------------------------------------------------------------------------
+
+
 def _status(player: Player, words: list[str]) -> None:
     hosts = player.bench.hosts
     player.say(*(status_line(hosts[name]) for name in _names(player, words) or hosts))
@@ -375,8 +375,7 @@ def _progress(player: Player, words: list[str]) -> None:
     named = [hosts[name] for name in _names(player, words) or hosts]
     leaders = [host for host in named if host.node and host.node.raft.progress]
     for host in leaders:
-        progress = host.node.raft.progress
-        player.say(*(f"{host.name} on {peer}: {progress[peer]}" for peer in sorted(progress)))
+        player.say(*(progress_line(host, peer) for peer in sorted(host.node.raft.progress)))
     if not leaders:
         player.say("no leader, no progress")
 

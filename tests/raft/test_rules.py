@@ -22,9 +22,9 @@ from kvlearn.raft.types import ZERO
 from tests.raft.net import Member, entries_of
 
 RULES = (
-    "may_vote_for hard_state is_up_to_date may_stand election_result in_lease quorum_active "
+    "may_vote_for hard_state is_up_to_date election_result in_lease quorum_active "
     "log_matches store_entries quorum_index may_commit commit_for own_match "
-    "may_read read_quorum holds_lease may_reconfigure may_promote wants_snapshot"
+    "may_read read_quorum holds_lease may_reconfigure wants_snapshot"
 ).split()
 
 
