@@ -4,7 +4,7 @@ import pytest
 
 from kvlearn import Cluster, RaftConfig
 from kvlearn.errors import TimedOut, Violation
-from kvlearn.events import BecameLeader, Sent, Started
+from kvlearn.events import BecameFollower, BecameLeader, Sent, Started
 from kvlearn.kv.requests import Put
 from kvlearn.raft import ConfState, Raft
 
@@ -77,13 +77,23 @@ def test_each_seed_is_another_story():
 
 
 def test_the_leader_is_the_one_with_the_highest_term():
-    cluster, old = led(5)
+    cluster, old = led(5, config=RaftConfig())  # a leader that is cut off goes on leading
     cluster.isolate(old)
     cluster.run(4)
     claims = [name for name, node in cluster.nodes.items() if node.role == "leader"]
     assert old in claims and len(claims) == 2
     assert cluster.leader != old
     assert cluster.nodes[cluster.leader].term > cluster.nodes[old].term
+
+
+def test_a_leader_that_hears_no_majority_steps_down():
+    cluster, old = led(5)
+    cluster.isolate(old)
+    cluster.run(4)
+    assert cluster.nodes[old].role == "follower" and cluster.leader != old
+    steps = [r.event.reason for r in cluster.trace.of(BecameFollower, node=old)]
+    assert steps[-1] == "QUORUM_LOST"
+    assert cluster.nodes[old].term == 1, "it asks in vain, and enters no term for it"
 
 
 def test_a_leader_that_is_down_or_paused_is_none():
@@ -293,7 +303,7 @@ def test_a_disk_can_be_wiped_in_any_state(state):
 
 
 def test_a_node_stands_for_election_when_told():
-    cluster, leader = led()
+    cluster, leader = led(config=RaftConfig())
     cluster.run(1)  # until the others have its first entry
     other = next(name for name in cluster.nodes if name != leader)
     cluster.campaign(other)
@@ -303,8 +313,17 @@ def test_a_node_stands_for_election_when_told():
         cluster.campaign(other)
 
 
+def test_a_node_that_stands_against_a_leader_that_is_heard_changes_nothing():
+    cluster, leader = led()
+    cluster.run(1)
+    other = next(name for name in cluster.nodes if name != leader)
+    cluster.campaign(other)
+    cluster.run(1)
+    assert cluster.leader == leader and {node.term for node in cluster.nodes.values()} == {1}
+
+
 def test_an_old_leader_may_stand_again():
-    cluster, old = led()
+    cluster, old = led(config=RaftConfig())
     cluster.isolate(old)
     cluster.run(4)
     assert cluster.nodes[old].role == "leader" != cluster.leader
@@ -371,7 +390,7 @@ def test_going_back_before_a_violation_lets_it_be_raised_again():
 @pytest.mark.parametrize("request_", ["put a 1", None, 5, b"a", Put])
 def test_what_is_not_a_request(request_):
     cluster = Cluster(3)
-    with pytest.raises(ValueError, match="a request is a Put, Range or DeleteRange, not"):
+    with pytest.raises(ValueError, match="a request is a Put, Range, DeleteRange …, not"):
         cluster.submit(request_)
     cluster.run(0.1)
     cluster.rewind(0.05)

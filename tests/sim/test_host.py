@@ -4,6 +4,7 @@ import pytest
 
 from kvlearn import Cluster, Links
 from kvlearn.events import (
+    AskedPreVote,
     Applied,
     BecameCandidate,
     BecameLeader,
@@ -133,7 +134,8 @@ def test_what_is_answered_after_a_save_is_caused_by_what_came_not_by_the_disk():
 def test_timers_and_hands_have_no_cause():
     cluster, leader, (follower, _) = settled()
     cluster.campaign(follower)
-    stood = list(cluster.trace.of(BecameCandidate))
+    stood = list(cluster.trace.of(AskedPreVote))
+    assert [record.node for record in stood] == [leader, follower]
     assert [record.cause for record in stood] == [None] * len(stood)
     assert next(cluster.trace.of(Invoked), None) is None
 
@@ -171,7 +173,7 @@ def test_the_clock_goes_on_during_a_pause_so_a_long_one_ends_in_an_election():
     cluster.pause(follower)
     cluster.run(10)
     cluster.resume(follower)
-    stood = [r for r in cluster.trace.of(BecameCandidate) if r.node == follower]
+    stood = [r for r in cluster.trace.of(AskedPreVote) if r.node == follower]
     assert stood and stood[-1].cause == next(cluster.trace.of(Resumed)).seq
     cluster.run(3)
     assert cluster.leader is not None
@@ -184,7 +186,7 @@ def test_a_short_pause_disturbs_nobody():
     cluster.run(0.3)
     cluster.resume(follower)
     cluster.run(2)
-    assert not list(cluster.trace.of(BecameCandidate, start=start))
+    assert not list(cluster.trace.of(AskedPreVote, BecameCandidate, start=start))
 
 
 def test_a_paused_leader_is_replaced_and_gives_way_when_it_wakes():
@@ -251,7 +253,7 @@ def test_a_crashed_node_is_silent_and_its_timers_and_saves_are_void():
 
 
 def test_an_fsync_of_the_process_before_says_nothing_of_the_next():
-    cluster, leader, _ = settled(fsync_s=0.5)
+    cluster, leader, _ = settled(fsync_s=0.5, config=RaftConfig())
     cluster.submit(Put(b"k", b"v"), leader)
     cluster.run(0.3)
     cluster.crash(leader), cluster.restart(leader)
@@ -287,14 +289,17 @@ def test_all_nodes_down_is_a_quiet_place():
 # Timers -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("config", [RaftConfig.paper(), RaftConfig.etcd()], ids=["paper", "etcd"])
+@pytest.mark.parametrize(
+    "config", [RaftConfig.paper(), RaftConfig(), RaftConfig.etcd()], ids=["paper", "plain", "etcd"]
+)
 @pytest.mark.parametrize("seed", range(3))
 def test_elections_come_when_the_timeout_has_run_out_by_the_nodes_own_clock(config, seed):
     """Neither earlier nor, but for one tick, later."""
     cluster = Cluster(3, seed=seed, config=config, links=Links(loss=1.0))
     cluster.run(40 * config.max_election_ticks * config.tick_s)
     for name in cluster.nodes:
-        stood = [r for r in cluster.trace.of(BecameCandidate, node=name)]
+        event = AskedPreVote if config.pre_vote else BecameCandidate
+        stood = list(cluster.trace.of(event, node=name))
         assert len(stood) >= 20
         for before, record in zip(stood, stood[1:]):
             waited = before.event.timeout_ticks

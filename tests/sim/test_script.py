@@ -260,12 +260,13 @@ def test_a_broken_promise_is_told():
 
 
 def test_a_class_may_be_given_by_name_or_for_all():
-    scene = "cluster 3 n2=Loner\ncampaign n2"
-    lines = told("cluster 3\ncampaign n2\nquiet") + [
+    stands = "campaign n2\nready n2"
+    scene = f"cluster 3 n2=Loner\n{stands}"
+    lines = told(f"cluster 3\n{stands}\nquiet") + [
         "n2 becomes leader in term 1 with the votes of n2"
     ]
     assert list(play(scene, classes={"Loner": Loner}).blocks[-1].told)[: len(lines)] == lines
-    assert list(play("cluster 3\ncampaign n2", raft=Loner).blocks[-1].told)[: len(lines)] == lines
+    assert list(play(f"cluster 3\n{stands}", raft=Loner).blocks[-1].told)[: len(lines)] == lines
 
 
 def test_a_second_cluster_begins_anew():
