@@ -1,5 +1,6 @@
 """The exercises of the lessons, by name: `lesson/exercise`."""
 
-from kvlearn.course.exercises import election, start
+from kvlearn.course.exercises import crashes, election, replication, start
 
-EXERCISES = {exercise.name: exercise for room in (start, election) for exercise in room.EXERCISES}
+ROOMS = (start, election, replication, crashes)
+EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
