@@ -205,18 +205,20 @@ class Story:
     def agree(self, names: Iterable[str] | None = None, timeouts: float = 10) -> None:
         """Go on until all of `names` have applied the same, all that was committed."""
         names = tuple(names or self.names)
-        self.until(lambda: len({self._end(name) for name in names}) == 1, timeouts)
+        self.until(lambda: self._agree(names), timeouts)
         hashes = {self.cluster.nodes[name].store.hash() for name in names}
         assert len(hashes) == 1, self.state()
         for index in range(1, self.cluster.nodes[names[0]].applied + 1):
             told = {self.applied[n][index] for n in names if index in self.applied[n]}
             assert len(told) == 1, f"index {index}: {told}"
 
-    def _end(self, name: str) -> tuple:
-        node = self.cluster.nodes[name]
-        last = node.log[-1].id if node.log else None
-        # Who has nothing to commit any more has applied its whole log.
-        return last, node.commit, node.applied, node.log and node.applied == last.index
+    def _agree(self, names: tuple[str, ...]) -> bool:
+        nodes = [self.cluster.nodes[name] for name in names]
+        ends = {(node.log[-1].id, node.commit, node.applied) for node in nodes if node.log}
+        if len(ends) != 1 or not all(node.log for node in nodes):
+            return False
+        last, commit, applied = ends.pop()
+        return last.index == commit == applied
 
     def state(self) -> str:
         """Where everybody stands, for a message."""
