@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from html import escape
-from math import ceil, inf, sqrt
+from math import ceil, fsum, inf, sqrt
 from random import Random
 from typing import Any
 
@@ -159,7 +159,7 @@ class Downtime:
     @property
     def mean(self) -> float:
         """Seconds; `inf` if one election or more had not ended."""
-        return sum(self.times_s) / len(self.times_s)
+        return fsum(self.times_s) / len(self.times_s)
 
     @property
     def median(self) -> float:
