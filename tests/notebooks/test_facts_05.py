@@ -53,10 +53,20 @@ def test_a_follower_that_crashes_after_its_ack_has_the_entry(wait_s):
     assert len(cluster.nodes["n1"].log) == 2
 
 
+def test_a_follower_that_crashes_now_loses_the_entry_and_gets_it_back():
+    cluster = late_ack()
+    cluster.crash("n1")
+    cluster.restart("n1")
+    assert [len(node.log) for node in cluster.nodes.values()] == [1, 2, 2]
+    cluster.run(2.0)
+    assert [len(node.log) for node in cluster.nodes.values()] == [2, 2, 2]
+
+
 def test_if_both_followers_crash_now_nothing_was_promised():
     cluster = late_ack()
     cluster.crash("n1")
     cluster.crash("n2")
+    assert [len(node.log) for node in cluster.nodes.values()] == [1, 1, 2]
     cluster.run(2.0)
     assert list(cluster.trace.of(Returned)) == []
 

@@ -248,7 +248,7 @@ def _match_hint(first: Difference) -> str:
 
 def late_ack() -> Cluster:
     """Three nodes with disks that take 0.3 s; a put is on its way to the followers' disks."""
-    cluster = Cluster(3, seed=5, config=RaftConfig())
+    cluster = Cluster(3, seed=46, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.run(0.5)
     for name in cluster.nodes:
