@@ -9,6 +9,7 @@ from kvlearn.course.mutants import TrustsAnyPrev
 from kvlearn.course.trials import ALL, Difference, Trial
 from kvlearn.events import Committed, Refused
 from kvlearn.kv.requests import Put
+from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import Index, NodeId
 from kvlearn.sim.bench import Bench
@@ -80,7 +81,7 @@ def _who_refuses() -> Fact:
 
 def _committed() -> Fact:
     """A leader with nine entries; its followers get 7, 6, 4 and 2 of them, and say so."""
-    bench = Bench(5)
+    bench = Bench(5, config=RaftConfig())
     bench.campaign("n1")
     bench.stabilize()
     start = len(bench.trace)

@@ -263,10 +263,10 @@ def _index(answer) -> int:
 
 
 def culprit() -> Card:
-    """A transcript in which an acknowledged write is lost, played with a class that is not named:
-    one rule is broken, on all nodes."""
-    playback = play(CULPRIT, CountsMinority)
-    return Card("plain", "One rule is broken here", [Code(playback.text, plain=True)])
+    """What happened in a run in which an acknowledged write was lost, played with a class that is
+    not named: one rule is broken, on all nodes."""
+    told = play(CULPRIT, CountsMinority).blocks[-1].told
+    return Card("plain", "One rule is broken here", [Code("\n".join(told), plain=True)])
 
 
 def _broken_rule() -> Fact:
