@@ -4,7 +4,6 @@ from random import Random
 
 from kvlearn import Cluster, RaftConfig
 from kvlearn.check.hand import Hand
-from kvlearn.check.linearizable import linearizable
 from kvlearn.check.workloads import ClosedLoop, Driver, Puts, mend_and_probe, promises
 from kvlearn.events import Invoked, Returned
 from kvlearn.kv.requests import Put
@@ -75,9 +74,7 @@ def use(
     return cluster
 
 
-def play_round(
-    driver: Driver, number: int, clients: int, keys: int, partitions: bool
-) -> None:
+def play_round(driver: Driver, number: int, clients: int, keys: int, partitions: bool) -> None:
     """New clients come, ask for a while, and give up what is not answered."""
     hand, start = driver.hand, driver.cluster.now
     for k in range(1, clients + 1):

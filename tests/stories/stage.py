@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from kvlearn import Cluster, Links, RaftConfig
+from kvlearn.client import Client
 from kvlearn.errors import TimedOut
 from kvlearn.events import Applied, BecameCandidate, BecameLeader, Event, Sent
 from kvlearn.kv.requests import Command, Put
 from kvlearn.raft.messages import Message
+from kvlearn.sim.cluster import SimulatedChannel
 from kvlearn.trace import Record
 
 KEY = b"k"
@@ -39,15 +41,11 @@ class Story:
     an operation.
     """
 
-    def __init__(
-        self, size: int, seed: int, config: RaftConfig | None = None, **options: Any
-    ):
+    def __init__(self, size: int, seed: int, config: RaftConfig | None = None, **options: Any):
         self.cluster = Cluster(size, seed, config, **options)
         self.names = tuple(self.cluster.nodes)
         self.rng = Random(f"story/{size}/{seed}")
-        self.applied: dict[str, dict[int, Command | None]] = {
-            name: {} for name in self.names
-        }
+        self.applied: dict[str, dict[int, Command | None]] = {name: {} for name in self.names}
         self.place: dict[str, int] = {}
         self.index_of: dict[int, int] = {}
         self.cluster.trace.subscribe(self._on_applied, Applied)
@@ -88,9 +86,7 @@ class Story:
         beliefs = {(nodes[name].term, nodes[name].leader) for name in names}
         return len(beliefs) == 1 and beliefs.pop()[1] in self.claims(names)
 
-    def wait_for_leader(
-        self, names: Iterable[str] | None = None, timeouts: float = 5
-    ) -> str:
+    def wait_for_leader(self, names: Iterable[str] | None = None, timeouts: float = 5) -> str:
         """Go on until `names` agree on a leader; its name. Raises: TimedOut."""
         names = tuple(names or self.names)
         self.until(lambda: self.is_led(names), timeouts)
@@ -152,9 +148,7 @@ class Story:
         operation = self.cluster.operation(op_id)
         return operation.done and operation.error is None
 
-    def commit(
-        self, value: str, names: Iterable[str] | None = None, timeouts: float = 10
-    ) -> int:
+    def commit(self, value: str, names: Iterable[str] | None = None, timeouts: float = 10) -> int:
         """Have `value` applied by all of `names`, and return its index. Raises: TimedOut."""
         self.commit_all((value,), names, timeouts)
         return self.place[value]
@@ -224,6 +218,10 @@ class Story:
         """Where everybody stands, for a message."""
         return f"\n{self.cluster.now:.3f} s, cuts {self.cluster.cuts}\n{self.cluster.nodes!r}"
 
+    def client(self, names: Iterable[str], name: str) -> Client:
+        """A client of this name that can talk to these nodes only."""
+        return Client(SimulatedChannel(self.cluster, tuple(names), name), 5 * self.longest_s)
+
     # The story so far -------------------------------------------------------------------------
 
     @property
@@ -233,12 +231,8 @@ class Story:
 
     def sent(self, *kinds: type[Message], since: int = 0) -> list[Message]:
         """The messages of these kinds that have left."""
-        messages = (
-            record.event.message for record in self.cluster.trace.of(Sent, start=since)
-        )
-        return [
-            message for message in messages if not kinds or isinstance(message, kinds)
-        ]
+        messages = (record.event.message for record in self.cluster.trace.of(Sent, start=since))
+        return [message for message in messages if not kinds or isinstance(message, kinds)]
 
     def told(self, *kinds: type[Event], since: int = 0) -> list[Event]:
         """The events of these kinds."""

@@ -2,10 +2,8 @@
 
 import pytest
 
-from kvlearn.client import Client
 from kvlearn.errors import RequestError
 from kvlearn.kv.requests import Put, Range
-from kvlearn.sim.cluster import SimulatedChannel
 from tests.stories.service import answers, use
 from tests.stories.stage import Story, both, seeds
 
@@ -62,12 +60,6 @@ class Halves(Story):
         mate, *self.majority = self.others(self.old)
         self.minority = [self.old, mate]
         self.cluster.partition(self.minority, self.majority)
-
-    def client(self, names: list[str], name: str) -> Client:
-        """A client that can talk to these nodes."""
-        return Client(
-            SimulatedChannel(self.cluster, tuple(names), name), 5 * self.longest_s
-        )
 
 
 @both
