@@ -9,11 +9,14 @@
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
 * `check.sweep(workload, seeds)`: clients and faults under many seeds, a table with a row a seed;
   `check.replay(row)` plays one again, `check.shrink(row)` finds a smaller run that breaks the same.
+* `check.split_votes`, `check.downtime` and `check.figure_16` count and time elections, as the
+  thesis (chapter 9) and the paper (figure 16) do.
 
-Every answer is a list of verdicts: the promise, whether it was kept, and one sentence that says
-why, with the record that broke it and the seed that shows it again.
+Every checker's answer is a list of verdicts: the promise, whether it was kept, and one sentence
+that says why, with the record that broke it and the seed that shows it again.
 """
 
+from kvlearn.check.elections import Downtime, SplitVotes, downtime, figure_16, split_votes
 from kvlearn.check.histories import (
     UNKNOWN,
     Append,
@@ -43,6 +46,7 @@ __all__ = [
     "CasRegister",
     "Case",
     "Chaos",
+    "Downtime",
     "Invariants",
     "KV",
     "Linearizability",
@@ -53,11 +57,14 @@ __all__ = [
     "Read",
     "Register",
     "Run",
+    "SplitVotes",
     "UNKNOWN",
     "Verdict",
     "Verdicts",
     "WORKLOADS",
     "Write",
+    "downtime",
+    "figure_16",
     "history_of",
     "invariants",
     "linearizable",
@@ -65,5 +72,6 @@ __all__ = [
     "replay",
     "service",
     "shrink",
+    "split_votes",
     "sweep",
 ]

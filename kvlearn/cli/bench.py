@@ -18,6 +18,7 @@ from time import perf_counter
 
 VIRTUAL_S = 20.0  # of the idle cluster, a round
 WARM_S = 3.0  # until there is a leader and nothing is new
+ELECTIONS = 2_000  # that are counted for a row of `elections`, a round
 
 
 def bare_heapq(events: int = 100_000) -> float:
@@ -115,7 +116,49 @@ def bench_import(rounds: int) -> list[tuple[str, float, str, str]]:
     ]
 
 
-BENCHES: dict[str, Callable[[int], list]] = {"sim": bench_sim, "import": bench_import}
+def bench_elections(rounds: int) -> list[tuple[str, float, str, str]]:
+    """Rows on split votes and on the time without a leader, beside what was published."""
+    from kvlearn.check import elections
+
+    trials = rounds * ELECTIONS
+    rows = []
+    for (size, alive, latency), told in elections.THESIS_SPLIT_VOTES.items():
+        votes = elections.split_votes(size, alive, latency, trials)
+        remark = f"thesis {100 * told:.2f} (standard error {100 * votes.error:.2f})"
+        rows.append(
+            (f"{size} nodes, {alive} alive, latency {latency:g}", 100 * votes.rate, "%", remark)
+        )
+    for failed, told in elections.THESIS_WAN_S.items():
+        wan = elections.WAN_LATENCY_S, elections.WAN_TIMEOUT_S
+        mean = elections.downtime(5, failed, *wan, trials).mean
+        row = f"wide network, {failed} of 5 failed", 1000 * mean, "ms, mean"
+        rows.append((*row, f"thesis {1000 * told:.0f}"))
+    return rows + _figure_16(trials)
+
+
+def _figure_16(trials: int) -> list[tuple[str, float, str, str]]:
+    """Rows on the lines of the paper's figure 16 whose numbers are in its text."""
+    from kvlearn.check import figure_16
+
+    same = figure_16((0.150, 0.150), min(trials, 100), limit_s=10.0).within(10.0)
+    few = min(trials, 1_000)  # as many as in the paper: the longest of more is longer
+    narrow, wide, short = (
+        figure_16(timeout_s, few) for timeout_s in ((0.150, 0.155), (0.150, 0.200), (0.012, 0.024))
+    )
+    return [
+        ("figure 16: 150–150 ms, within 10 s", 100 * same, "%", "paper 0"),
+        ("  150–155 ms", 1000 * narrow.median, "ms, median", "paper 287"),
+        ("  150–200 ms", 1000 * wide.longest, "ms, longest", "paper 513"),
+        ("  12–24 ms", 1000 * short.mean, "ms, mean", "paper 35"),
+        ("  12–24 ms", 1000 * short.longest, "ms, longest", "paper 152"),
+    ]
+
+
+BENCHES: dict[str, Callable[[int], list]] = {
+    "sim": bench_sim,
+    "import": bench_import,
+    "elections": bench_elections,
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -129,7 +172,9 @@ def main(argv: list[str] | None = None) -> int:
     if asked.rounds < 1:
         parser.error(f"--rounds is at least 1, not {asked.rounds}")
     for name in asked.what or BENCHES:
-        print(f"{name} (medians of {asked.rounds} rounds, taken in turn)")
+        medians = f"medians of {asked.rounds} rounds, taken in turn"
+        counted = f"up to {asked.rounds * ELECTIONS:,} a row"
+        print(f"{name} ({counted if name == 'elections' else medians})")
         for what, figure, unit, remark in BENCHES[name](asked.rounds):
-            print(f"  {what:<32}{figure:>14,.1f} {unit:<12} {remark}".rstrip())
+            print(f"  {what:<36}{figure:>14,.1f} {unit:<12} {remark}".rstrip())
     return 0

@@ -19,6 +19,7 @@ from kvlearn.course.rules import source_of
 from kvlearn.course.trials import ALL, Difference, Outcome, Trial, Watch, verdict_of
 from kvlearn.course.verdicts import Judgement, broke, place, window
 from kvlearn.errors import Blank, TimedOut, Violation
+from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.script import Playback, ScriptError, play
 from kvlearn.trace import Trace
@@ -297,7 +298,7 @@ class Witness:
         watch = Watch(cls, (self.mutant.rule,))
         if isinstance(scene, str):
             return self._play_text(scene, watch)
-        cluster = BoundedCluster(self.size, seed=self.seed, raft=watch.watched)
+        cluster = BoundedCluster(self.size, self.seed, RaftConfig(), watch.watched)
         watch.cluster = cluster
         outcome = Outcome("yours", self.seed, cluster.trace)
         try:

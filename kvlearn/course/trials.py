@@ -159,6 +159,11 @@ class Trial:
             outcome.broken = verdict_of(violation)
         except (TimedOut, RequestError) as error:
             outcome.stuck = str(error)
+        except AssertionError as error:
+            if watch.differences:  # the core does not bear what a wrong decision has let in
+                outcome.stuck = f"a node stops, because {error}"
+            else:
+                outcome.error = error
         except (*HALTS, Exception) as error:
             outcome.error = error
         outcome.error = watch.error or outcome.error

@@ -16,6 +16,8 @@ and as text, with the same facts.
     spacetime(cluster)            who told whom what and when
     lanes(check.linearizable(cluster))   who asked what when, and the order that explains it
     states(cluster)               the role state machine, with the transitions that this run took
+    quorums(5), meetings(5)       majorities as sets that must meet
+    ladder(), availability()      how many nodes may be down, and how often no majority is up
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
 
 One language for all: a node is a disc whose ring tells its role, a term has a colour and a number,
@@ -34,6 +36,7 @@ from kvlearn.viz.lanes import lanes
 from kvlearn.viz.logs import logs
 from kvlearn.viz.moment import Moment, Timeline
 from kvlearn.viz.picture import picture
+from kvlearn.viz.quorums import availability, downtime, ladder, meetings, quorums
 from kvlearn.viz.ring import ring
 from kvlearn.viz.spacetime import spacetime
 from kvlearn.viz.states import states
@@ -44,9 +47,14 @@ __all__ = [
     "Moment",
     "Svg",
     "Timeline",
+    "availability",
+    "downtime",
+    "ladder",
     "lanes",
     "logs",
+    "meetings",
     "picture",
+    "quorums",
     "render_dot",
     "ring",
     "spacetime",

@@ -10,7 +10,7 @@ from kvlearn import Cluster, Raft
 from kvlearn.course import blank, check
 from kvlearn.course.exercises import EXERCISES
 from kvlearn.course.exercises.election import LongestLogWins
-from kvlearn.course.kinds import Fill, Predict, Witness
+from kvlearn.course.kinds import Fill, Witness
 from kvlearn.course.limits import Spent, bounded
 from kvlearn.course.mutants import MUTANTS, VotesForStaleLogs
 from kvlearn.course.trials import ALL
@@ -35,7 +35,7 @@ def voter(rule):
 def test_the_solution_is_right_and_is_told_why(name):
     exercise = EXERCISES[name]
     names = {}
-    if isinstance(exercise, Predict):
+    if not isinstance(exercise, (Fill, Witness)):  # an answer is a line of its own
         exec(exercise.solution, names)
         answer = names[exercise.solution.split()[0]]
     elif isinstance(exercise, Fill):

@@ -1,5 +1,6 @@
 """The exercises of the lessons, by name: `lesson/exercise`."""
 
-from kvlearn.course.exercises import election, start
+from kvlearn.course.exercises import crashes, election, quorum, replication, safety, start
 
-EXERCISES = {exercise.name: exercise for room in (start, election) for exercise in room.EXERCISES}
+ROOMS = (start, quorum, election, replication, safety, crashes)
+EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
