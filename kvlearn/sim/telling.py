@@ -26,6 +26,7 @@ from kvlearn.events import (
     Saved,
     Sent,
 )
+from kvlearn.raft.progress import SNAPSHOT
 from kvlearn.sim.bench import HandHost
 from kvlearn.trace import Record
 
@@ -43,7 +44,7 @@ def tell(records: Iterable[Record], hidden: Iterable[type] = (Progressed,)) -> l
     for record in records:
         line = "" if type(record.event) in hidden else _line(record, ended)
         if isinstance(record.event, Received):
-            arrival = record.seq
+            arrival = record.seq if line else None
         elif arrival is None or record.cause != arrival or isinstance(record.event, APART):
             arrival = None
         elif line:
@@ -90,7 +91,9 @@ def status_line(host: HandHost) -> str:
     role = f"{raft.role}{' (paused)' if host.paused else ''}"
     if raft.role == "follower" and not raft.conf.votes(host.name):
         role = f"{'learner' if host.name in raft.conf.learners else 'outside'}{role[8:]}"
-    of = f" of {raft.leader}" if raft.leader not in (None, host.name) else ""
+    of = "" if raft.leader in (None, host.name) else f" of {raft.leader}"
+    if role.startswith("outside") and of:
+        of = f", hears {raft.leader}"
     log = raft.log
     return (
         f"{host.name} {role}{of}: term {raft.term}, vote {raft.vote or '-'}, log to {log.last}, "
@@ -110,6 +113,18 @@ def log_line(host: HandHost) -> str:
     if base.index:
         cells.insert(0, f"({base})")
     return f"{host.name}{'' if host.node else ' (down)'}: {' '.join(cells)}"
+
+
+def progress_line(host: HandHost, peer: str) -> str:
+    """What a leader knows of a follower: how far it has come, and what is on its way to it."""
+    progress = host.node.raft.progress[peer]
+    line = f"{host.name} on {peer}: {progress}"
+    if progress.state == SNAPSHOT:
+        return f"{line}, gets the snapshot of {progress.snapshot.last}"
+    if progress.inflight:
+        full = "" if progress.may_send() else ", and no more may leave"
+        return f"{line}, {len(progress.inflight)} on their way{full}"
+    return line if progress.may_send() else f"{line}, waits for an answer"
 
 
 def guess(word: str, known: Iterable[str]) -> str:

@@ -102,6 +102,18 @@ WRONG = [
     ("partition n1 | n1", "a node can be in one group only"),
     ("partition n1 n2 n3", "a partition needs two groups"),
     ("resume n1", "n1 is not paused"),
+    ("conf n1 n4", "a change reads +n4 (voter), ~n4 (learner) or -n4, not 'n4'"),
+    ("conf n1", "it reads: conf node +n4 ~n5 -n2 [explicit] | leave"),
+    ("transfer n1", "it reads: transfer node node"),
+    ("join four", "a node is called n and a number, not 'four'"),
+    ("join n4 voter", "after the name comes nothing, or `learner`, but not 'voter'"),
+    ("join n2", "n2 exists and is not empty; wipe it first"),
+    ("compact n1 keep=1", "there is no option 'keep'; did you mean kept?"),
+    ("report n1→n2 lost", "a snapshot arrived or failed, not 'lost'"),
+    ("report n1 arrived", "a link reads n1→n2 or n1->n2, not 'n1'"),
+    ("forget n9", "there is no node 'n9'"),
+    ("wype n1", "there is no command 'wype'; did you mean wipe?"),
+    ("cluster 3 prevote=1", "there is no option 'prevote'; did you mean pre_vote?"),
     ("cluster 10", "a cluster has 1 to 9 nodes, not 10"),
     ("cluster three", "the size of a cluster is a number, not 'three'"),
     ("cluster 3 raft=VotesTwise", "there is no Raft called 'VotesTwise'; did you mean VotesTwice?"),
@@ -249,6 +261,45 @@ def test_looks():
     assert told(start + "crash n1\nindex n1\nstatus n1")[1:] == [
         "n1 has no keys",
         "n1 down: term 1, vote n1, log to 5@1",
+    ]
+
+
+def test_what_hidden_arrivals_lead_to_is_not_indented():
+    lines = told(ELECTED + "quiet sent received\nput n1 a=1\nstabilize")
+    assert "n2 appends 2@1(put a=1)" in lines
+    assert not [line for line in lines if line.startswith(" ") or "→" in line]
+
+
+def test_progress_tells_what_is_on_its_way():
+    start = ELECTED.replace("3", "3 max_inflight=2 chunk_records=1")
+    start += "quiet\nput n1 a=1\nready n1\nloud\n\n"
+    sent = "n1 on n3: replicate match=1 next=3, 1 on their way"
+    assert told(start + "progress n1")[1] == sent
+    more = "quiet\nput n1 b=2\nready n1\nstabilize n1 n2\nloud\n\n"
+    full = "n1 on n3: replicate match=1 next=4, 2 on their way, and no more may leave"
+    assert told(start + more + "progress n1")[1] == full
+    lost = "quiet\ndrop\ncompact n1\ntick n1\nstabilize n1 n3\nready n1\nloud\n\n"
+    back = "n1 on n3: replicate match=3 next=4"
+    assert told(start + more + lost + "progress n1")[1] == back
+    # One by one, until the first chunk is on its way.
+    step = "ready n1\ndeliver n3\nready n3\ndeliver n3→n1\n"
+    lost = f"quiet\ndrop\ncompact n1\ntick n1\n{step * 2}ready n1\nloud\n\n"
+    snapshot = "n1 on n3: snapshot match=1 next=4, gets the snapshot of 3@1"
+    assert told(start + more + lost + "progress n1")[1] == snapshot
+
+
+def test_members_are_told_by_everybody_for_itself():
+    start = ELECTED + "quiet\njoin n4\nconf n1 +n4 -n3 explicit\nstabilize\ncrash n2\nloud\n\n"
+    joint = "(n1 n2 n4)&&(n1 n2 n3)"
+    assert told(start + "members") == [
+        f"n1 counts by {joint}",
+        "n2 is down",
+        f"n3 counts by {joint}",
+        f"n4 counts by {joint}",
+    ]
+    assert told(start + "quiet\nconf n1 leave\nstabilize\nloud\nmembers n3\nstatus n3") == [
+        "n3 counts by (n1 n2 n4)",
+        "n3 outside, hears n1: term 1, vote n1, log to 3@1, commit 3, applied 3, revision 1",
     ]
 
 
