@@ -75,7 +75,7 @@ def test_a_wrong_prediction_is_answered_by_the_run():
     assert judgement.title == "You said 3; the run says otherwise"
     assert "two are left" in judgement.why[0]
     assert "The run says 2." in plain(judgement)
-    assert "timed out" in str(judgement.record)
+    assert "no leader" in str(judgement.record)
     assert f"▶ {judgement.record.seq}" in str(judgement)
 
 

@@ -6,6 +6,7 @@ from kvlearn.course.kinds import Fact, Fill, Predict, Witness, names
 from kvlearn.course.mutants import VotesTwice
 from kvlearn.course.trials import Difference
 from kvlearn.events import Refused, VoteGranted
+from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import EntryID
 from kvlearn.sim import Cluster
@@ -23,7 +24,7 @@ def late_candidate() -> Cluster:
 
     Nothing after the two restarts has happened yet but n4's own decision to stand.
     """
-    cluster = Cluster(5, seed=11)
+    cluster = Cluster(5, seed=11, config=RaftConfig())
     leader = cluster.wait_for_leader()
     cluster.run(0.5)
     asleep = [name for name in ("n5", "n4", "n3") if name != leader][:2]
