@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from kvlearn import events as ev
-from kvlearn.raft.messages import AppendEntries, Heartbeat, VoteResponse
+from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, VoteResponse
 from kvlearn.raft.types import Entry
 from kvlearn.trace import Record, Trace
 
@@ -76,6 +76,12 @@ class Entries(Sequence):
     def truncate(self, index: int) -> None:
         """Forget the entries above `index`."""
         self._length = max(0, min(self._length, index - self.base))
+
+    def compact(self, index: int) -> None:
+        """Forget the entries up to `index`."""
+        if index > self.base:
+            self._shared = self._shared[index - self.base : self._length]
+            self.base, self._length = index, len(self._shared)
 
     def copy(self) -> Entries:
         """A log of its own that shares the entries."""
@@ -437,14 +443,15 @@ def why(trace: Trace, seq: int, steps: int = 4) -> str:
 def _started(moment: Moment, record: Record, event: ev.Started) -> None:
     node = moment.node(record.node)
     known = node.revision if event.applied == node.applied else 0
+    log = Entries(event.entries, base=event.base.index if event.base else 0)
     moment.nodes[record.node] = NodeMoment(
         name=record.node,
         raft_role="learner" if record.node in event.learners else "follower",
         term=event.term,
         vote=event.vote,
         members=event.members,
-        log=Entries(event.entries, base=event.commit if not event.entries else 0),
-        durable=event.entries[-1].index if event.entries else 0,
+        log=log,
+        durable=log.last,
         saved=(event.term, event.vote, event.commit),
         commit=event.commit,
         applied=event.applied,
@@ -492,7 +499,17 @@ def _became_leader(moment: Moment, record: Record, event: ev.BecameLeader) -> No
     node.progress = {peer: follows for peer in node.members if peer != record.node}
 
 
+def _asked_pre_vote(moment: Moment, record: Record, event: ev.AskedPreVote) -> None:
+    node = moment.node(record.node)
+    if node.raft_role == "candidate":  # which has waited in vain
+        node.raft_role, node.role_since_s = "follower", record.time
+    node.leader, node.votes, node.progress = None, {}, {}
+    node.timer_reset_s, node.timeout_s = record.time, event.timeout_ticks * node.tick_s
+
+
 def _vote_granted(moment: Moment, record: Record, event: ev.VoteGranted) -> None:
+    if event.pre:  # it promises nothing
+        return
     node = moment.node(record.node)
     node.vote, node.timer_reset_s = event.candidate, record.time
 
@@ -506,6 +523,34 @@ def _truncated(moment: Moment, record: Record, event: ev.Truncated) -> None:
 def _appended(moment: Moment, record: Record, event: ev.Appended) -> None:
     if event.entries:
         moment.node(record.node).log.extend(event.entries)
+
+
+def _conf_changed(moment: Moment, record: Record, event: ev.ConfChanged) -> None:
+    node = moment.node(record.node)
+    node.members = event.conf.members
+    if node.raft_role in ("follower", "learner"):
+        role = "learner" if record.node in event.conf.learners else "follower"
+        if role != node.raft_role:
+            node.raft_role, node.role_since_s = role, record.time
+    elif node.raft_role == "leader":
+        fresh = Peer(0, node.log.last + 1, "probe")
+        peers = [peer for peer in node.members if peer != record.node]
+        node.progress = {peer: node.progress.get(peer, fresh) for peer in peers}
+
+
+def _log_compacted(moment: Moment, record: Record, event: ev.LogCompacted) -> None:
+    moment.node(record.node).log.compact(event.base.index)
+
+
+def _snapshot_installed(moment: Moment, record: Record, event: ev.SnapshotInstalled) -> None:
+    node = moment.node(record.node)
+    node.log, node.durable = Entries(base=event.last.index), 0  # it is saved next
+    node.commit = event.last.index
+
+
+def _state_loaded(moment: Moment, record: Record, event: ev.StateLoaded) -> None:
+    node = moment.node(record.node)
+    node.applied, node.revision = event.index, event.revision
 
 
 def _progressed(moment: Moment, record: Record, event: ev.Progressed) -> None:
@@ -525,8 +570,7 @@ def _applied(moment: Moment, record: Record, event: ev.Applied) -> None:
 def _saved(moment: Moment, record: Record, event: ev.Saved) -> None:
     node = moment.node(record.node)
     node.saved = (event.term, event.vote, event.commit)
-    if event.last:
-        node.durable = min(event.last, node.log.last)
+    node.durable = min(max(event.last, node.durable, node.log.base), node.log.last)
 
 
 def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
@@ -586,11 +630,11 @@ def _received(moment: Moment, record: Record, event: ev.Received) -> None:
     moment.packets.pop(event.packet, None)
     message = event.message
     kind = type(message)
-    if kind is Heartbeat or kind is AppendEntries:
+    if kind is Heartbeat or kind is AppendEntries or kind is InstallSnapshot:
         node = moment.node(record.node)
         if message.term == node.term:
             node.timer_reset_s, node.leader = record.time, message.source
-    elif kind is VoteResponse:
+    elif kind is VoteResponse and not message.pre:
         node = moment.node(record.node)
         if node.raft_role == "candidate" and message.term == node.term:
             node.votes = {**node.votes, message.source: message.granted}
@@ -637,7 +681,12 @@ _HANDLERS: dict[type, Callable[[Moment, Record, Any], None]] = {
     ev.BecameFollower: _became_follower,
     ev.BecameCandidate: _became_candidate,
     ev.BecameLeader: _became_leader,
+    ev.AskedPreVote: _asked_pre_vote,
     ev.VoteGranted: _vote_granted,
+    ev.ConfChanged: _conf_changed,
+    ev.LogCompacted: _log_compacted,
+    ev.SnapshotInstalled: _snapshot_installed,
+    ev.StateLoaded: _state_loaded,
     ev.Truncated: _truncated,
     ev.Appended: _appended,
     ev.Progressed: _progressed,

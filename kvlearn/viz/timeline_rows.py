@@ -47,7 +47,10 @@ KINDS: dict[type, str] = {
     msg.AppendResponse: "answer",
     msg.Heartbeat: "beat",
     msg.HeartbeatResponse: "beat answer",
+    msg.InstallSnapshot: "append",
+    msg.SnapshotResponse: "answer",
     msg.ForwardProposal: "proposal",
+    msg.ProposalRefused: "answer",
     msg.ReadIndex: "read",
     msg.ReadIndexResponse: "answer",
 }
@@ -55,6 +58,11 @@ KINDS: dict[type, str] = {
 QUIET, TURN, NEWS = 0, 1, 2  # nothing is decided; a decision; one that is worth saying aloud
 
 _TURNS = (
+    ev.AskedPreVote,
+    ev.TransferStarted,
+    ev.TransferAborted,
+    ev.ConfChanged,
+    ev.SnapshotInstalled,
     ev.BecameCandidate,
     ev.VoteGranted,
     ev.Refused,
