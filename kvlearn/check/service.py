@@ -26,6 +26,7 @@ from typing import Any
 
 from kvlearn.check.verdict import Verdict, Verdicts
 from kvlearn.events import (
+    AskedPreVote,
     BecameCandidate,
     BecameFollower,
     BecameLeader,
@@ -91,10 +92,10 @@ def leader_stability(trace: Trace, election_s: float, tick_s: float) -> Verdict:
     """
     heard: dict[str, tuple[str, float]] = {}  # node -> the leader that it heard last, and when
     votes = 0
-    for record in trace.of(Received, VoteGranted, Started):
+    for record in trace.of(Received, VoteGranted, Started, AskedPreVote, BecameCandidate):
         node, event = record.node, record.event
         match event:
-            case Started():
+            case Started() | AskedPreVote() | BecameCandidate():  # it waits for nobody
                 heard.pop(node, None)
             case Received(message=message) if isinstance(message, COMMANDS):
                 heard[node] = (message.source, record.time)
