@@ -122,12 +122,13 @@ def _names(player: Player, words: list[str]) -> list[str]:
     return words
 
 
-def _ends(player: Player, word: str) -> tuple[str, str]:
-    """The two nodes of `n1→n2`, which may be typed `n1->n2`."""
-    source, arrow, target = word.replace("->", "→").partition("→")
+def _ends(player: Player, word: str, any_node: bool = False) -> tuple[str, str]:
+    """The two nodes of `n1→n2`, which may be typed `n1->n2`; with `any_node` also `n1→*`."""
+    source, arrow, target = ends = word.replace("->", "→").partition("→")
     if not arrow:
         raise ValueError(f"a link reads n1→n2 or n1->n2, not {word!r}")
-    return tuple(_names(player, [source, target]))
+    _names(player, [end for end in ends[::2] if not (any_node and end == "*")])
+    return source, target
 
 
 def _parcels(player: Player, words: list[str]) -> list[Parcel]:
@@ -136,7 +137,8 @@ def _parcels(player: Player, words: list[str]) -> list[Parcel]:
     if not words:
         chosen = pool.select()
     elif "→" in words[0]:
-        source, target = _ends(player, words[0])
+        ends = _ends(player, words[0], any_node=True)
+        source, target = (None if end == "*" else end for end in ends)
         chosen = pool.select(source, target, " ".join(words[1:]))
     else:
         chosen = [p for name in _names(player, words) for p in pool.select(target=name)]
@@ -431,7 +433,8 @@ COMMANDS: dict[str, Command] = {
     "write": Command(_each(Bench.write), (1, MANY), "node ...", "write its Ready, not forced"),
     "save": Command(_each(Bench.save), (1, MANY), "node ...", "and force it to the disk"),
     "ready": Command(_each(Bench.ready), (1, MANY), "node ...", "and send, apply, answer"),
-    "deliver": Command(_deliver, (0, MANY), "[node ... | n1→n2 [text]]", "let messages arrive"),
+    "deliver": Command(_deliver, (0, MANY), "[node ... | n1→n2 [text]]",
+                       "let messages arrive; * is any node"),
     "drop": Command(_drop, (0, MANY), "[node ... | n1→n2 [text]]", "lose messages"),
     "hold": Command(_hold, (1, MANY), "n1→n2 [text]", "let all others overtake them"),
     "duplicate": Command(_duplicate, (1, MANY), "n1→n2 [text]", "double them and hold the copies"),

@@ -194,6 +194,19 @@ def test_messages_are_named_by_how_they_begin():
     ]
 
 
+def test_a_star_is_any_node():
+    start = ELECTED + "put n1 a=1\nready n1\ntick n1\nready n1\n\n"
+    assert told(start + "drop n1→* App") == [
+        "n1→n2 App 1@1→2@1 ✗ dropped",
+        "n1→n3 App 1@1→2@1 ✗ dropped",
+    ]
+    assert told(start + "drop *→n3") == ["n1→n3 App 1@1→2@1 ✗ dropped", "n1→n3 Beat ✗ dropped"]
+    with pytest.raises(ScriptError, match=r"no such message is on its way"):
+        play(start + "drop n2→*")
+    with pytest.raises(ScriptError, match=r"there is no node '\*'"):
+        play(start + "cut n1→*")
+
+
 def test_a_message_that_is_held_back_comes_when_it_is_named():
     start = ELECTED + "tick n1\nready n1\nhold n1→n2 Beat\nstabilize\n\n"
     assert told(start + "messages") == ["n1→n2 Beat (held back)"]
