@@ -177,7 +177,7 @@ class CountsOnlyNew(Raft):
 
 
 class CommitsByNew(Raft):
-    """Commits by the new half of a joint configuration alone: the old half may not have it (4.3)."""
+    """Commits by the new half of a joint configuration alone: the old may not have it (4.3)."""
 
     rule = "quorum_index"
     promise = "Leader Completeness"

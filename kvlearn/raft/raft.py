@@ -179,10 +179,10 @@ class Raft(Rules):
         log = self.log
         state = (self.term, self.vote, log.committed)
         changed = state != self._told
-        fresh = log.last_index > log.stable
+        fresh = len(log.entries) > log.stable - log.base.index
         behind = log.applied < log.committed
-        asks = self.outbox or self.read_states or self.dropped or self.restored
-        if not (asks or changed or fresh or behind):
+        waits = self.read_states or self.dropped or self.restored
+        if not (self.outbox or changed or fresh or behind or waits):
             return None
         ready = Ready(
             self.hard_state() if changed else None,
@@ -548,7 +548,7 @@ class Raft(Rules):
         if progress is None:  # it does not lead, or talks to that node no more
             return
         progress.heard = self.now
-        before = str(progress)
+        before = progress.state, progress.match, progress.next
         if message.rejected:
             # Entries newer than the hint's term cannot be in the follower's log: skip them all.
             shared = self.log.last_at_most(message.hint.index, message.hint.term)
@@ -557,7 +557,7 @@ class Raft(Rules):
                 self._due.add(peer)
         else:
             self._on_acked(peer, progress, message.match)
-        if before != str(progress):
+        if before != (progress.state, progress.match, progress.next):
             self._tell_progress(peer)
 
     def _on_acked(self, peer: NodeId, progress: Progress, match: Index) -> None:

@@ -254,7 +254,8 @@ class Cluster:
         try:
             if kind == PACKET:
                 if self._network.arrives(what):
-                    self._receive(what)
+                    host = self._hosts.get(what.message.target)
+                    host.receive(what) if host else self._network.refuse(what)
             elif kind == TIMER:
                 self._hosts[what[0]].on_timer(what[1])
             elif kind == DISK:
@@ -266,13 +267,6 @@ class Cluster:
             raise
         if self._reader is not None and self._reader.broken is not None:
             self._look()
-
-    def _receive(self, packet: Packet) -> None:
-        host = self._hosts.get(packet.message.target)
-        if host is None:
-            self._network.refuse(packet)  # a member that nobody has started yet
-        else:
-            host.receive(packet)
 
     def _look(self) -> None:
         """Raise the first violation once; afterwards the run may go on and be looked at."""
@@ -490,7 +484,8 @@ class Cluster:
             case "deliver", number:
                 packet = network.find(number)
                 network.take(packet)
-                self._receive(packet)
+                host = hosts.get(packet.message.target)
+                host.receive(packet) if host else network.refuse(packet)
             case "delay", number, seconds:
                 network.delay(network.find(number), seconds)
 
