@@ -20,6 +20,7 @@ from kvlearn.errors import (
     ValueProvided,
 )
 from kvlearn.events import Applied, Invoked, Returned
+from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import (
     Answer,
     Command,
@@ -350,6 +351,18 @@ def test_a_put_on_the_minority_side_is_of_unknown_outcome():
     cluster.client(cluster.wait_for_leader()).put("k", "kept")
     cluster.run(2)
     assert applied(cluster, leader) == ["put k=kept"], "this one was lost"
+
+
+def test_a_put_that_the_leader_refuses_through_a_follower_is_told_why():
+    """And at once: the refusal comes back on the way of the request."""
+    cluster, leader, (follower, other) = led()
+    cluster.crash(other)
+    cluster.submit(MoveLeader(other), leader)
+    cluster.run(0.05)
+    asked = cluster.submit(Put(b"k", b"v"), follower)
+    cluster.run(0.05)
+    [answer] = [r.event for r in cluster.trace.of(Returned) if r.event.op_id == asked]
+    assert answer.error and f"leadership is on its way to {other}" in str(answer)
 
 
 def test_a_client_of_all_nodes_leaves_a_minority_after_one_lost_put():

@@ -287,9 +287,9 @@ class HandHost:
         return True
 
     def _compacted(self) -> None:
-        base = self.node.raft.log.base
-        if base.index > self.disk.base.index:
-            self.disk.compact(base)
+        raft = self.node.raft
+        if raft.restored is None and raft.log.base.index > self.disk.base.index:
+            self.disk.compact(raft.log.base)
 
     def _hand_out(self) -> None:
         for answer in self.node.responses:

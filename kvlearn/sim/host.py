@@ -263,7 +263,7 @@ class Host:
                 causes = self._causes_of(ready) if self._causes else repeat(self.cause)
                 for message, cause in zip(ready.messages, causes):
                     self.network.send(message, cause)
-                if not (ready.committed or ready.reads):
+                if not (ready.committed or ready.reads or ready.dropped):
                     break  # messages were all: there is nothing to apply, and nothing new to do
                 self._finish(ready)
         if node.responses:
@@ -288,16 +288,20 @@ class Host:
 
     def _finish(self, ready: Ready) -> None:
         self.node.advance(ready, self.own_clock.read(self.clock.now))
-        base = self.node.raft.log.base
-        if base.index > self.disk.base.index:
-            self.disk.compact(base)
+        self._compacted()
+
+    def _compacted(self) -> None:
+        """Let the disk forget what the store holds; a snapshot that waits holds nothing yet."""
+        raft = self.node.raft
+        if raft.restored is None and raft.log.base.index > self.disk.base.index:
+            self.disk.compact(raft.log.base)
 
     def compact(self, kept_entries: int) -> None:
         """Take a snapshot now, and keep so many entries behind it."""
         self.cause = None
         self._tick()
         self.node.compact(kept_entries)
-        self.disk.compact(self.node.raft.log.base)
+        self._compacted()
 
     def _hand_out(self) -> None:
         for answer in self.node.responses:
