@@ -37,7 +37,9 @@ from kvlearn.kv.requests import Answer, Command, Header, Range
 from kvlearn.mvcc.backend import Backend
 from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.config import RaftConfig
-from kvlearn.raft.messages import ForwardProposal, InstallSnapshot, Message, ReadIndex
+from kvlearn.raft.messages import (
+    ForwardProposal, InstallSnapshot, Message, ReadIndex, TransferLeader
+)  # fmt: skip
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.rules import known_commit
 from kvlearn.raft.types import (
@@ -125,14 +127,17 @@ class Node:
     def undelivered(self, message: Message) -> None:
         """The target's address refused the connection, so nothing came of the message: a client
         whose request it carried may ask again without danger."""
+        down = Unavailable(hint=f"{message.target} led, and is down")
         match message:
-            case ForwardProposal(data=Command(origin=origin, op_id=op_id)):
-                if origin == self.name and op_id in self._writes:
-                    self._writes.discard(op_id)
-                    self._refuse(op_id, Unavailable(hint=f"{message.target} led, and is down"))
+            case ForwardProposal(data=data):
+                self._come_back(data, down)
             case ReadIndex(context=op_id):
                 if self._reads.pop(op_id, None) is not None:
-                    self._refuse(op_id, Unavailable(hint=f"{message.target} led, and is down"))
+                    self._refuse(op_id, down)
+            case TransferLeader(to=to):
+                for op_id in [op_id for op_id, target in self._moves.items() if target == to]:
+                    del self._moves[op_id]
+                    self._refuse(op_id, down)
             case InstallSnapshot(target=peer):
                 self.raft.report_snapshot(peer, arrived=False)
 
@@ -212,7 +217,7 @@ class Node:
         if self._served_from:
             self._serve_reads()
         for data, reason, known in ready.dropped:
-            self._came_back(data, reason, known)
+            self._come_back(data, _refusal(reason, sentence(reason, known)))
         if self._moves:
             self._answer_moves()
         if self.machine.applied - self._snapshot_index >= self._config.snapshot_entries:
@@ -250,12 +255,12 @@ class Node:
         self.machine.backend.set_meta(CONF, conf)
         return members_of(conf), None
 
-    def _came_back(self, data: Any, reason: str, known: tuple) -> None:
+    def _come_back(self, data: Any, error: RequestError) -> None:
         """The leader did not take a proposal that was made here."""
         command = data.asked if isinstance(data, ConfChange) else data
-        if command.op_id in self._writes:
+        if command.origin == self.name and command.op_id in self._writes:
             self._writes.discard(command.op_id)
-            self._refuse(command.op_id, _refusal(reason, sentence(reason, known)))
+            self._refuse(command.op_id, error)
 
     def _answer_moves(self) -> None:
         for op_id, target in list(self._moves.items()):

@@ -91,9 +91,8 @@ class TruncatesAlways(Raft):
         if not entries:
             return
         after = entries[0].index - 1
-        if dropped := tuple(entry.id for entry in self.log.entries[after:]):
-            self.emit(Truncated(after, dropped, entries[0].id))
-            self.log.cut_after(after)
+        if gone := self.log.cut_after(after):
+            self.emit(Truncated(after, tuple(entry.id for entry in gone), entries[0].id))
         self.emit(Appended(entries))
         self.log.append(entries)
 

@@ -165,9 +165,8 @@ class Rules:
         """Only an entry that differs removes what follows; a late message removes nothing (5.3)."""
         new = self.log.first_conflict(entries)
         if new is not None and new.index <= self.log.last_index:
-            dropped = tuple(entry.id for entry in self.log.entries[new.index - 1 :])
-            self.emit(Truncated(new.index - 1, dropped, new.id))
-            self.log.cut_after(new.index - 1)
+            gone = self.log.cut_after(new.index - 1)
+            self.emit(Truncated(new.index - 1, tuple(entry.id for entry in gone), new.id))
         if new is not None:
             fresh = entries[new.index - entries[0].index :]
             self.emit(Appended(fresh))
