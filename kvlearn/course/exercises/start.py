@@ -28,7 +28,7 @@ def _majority() -> Fact:
     seq = [record.seq for record in cluster.trace.of(Returned)][-1]
     why = (
         f"With {down - 1} nodes down a put was answered. With {down} down the last record of the "
-        "client is the error below: 2 of 5 nodes are no majority, which can neither commit nor elect."
+        "client is the error below: 2 of 5 nodes are no majority: they neither commit nor elect."
     )
     hints = {
         1: "One is safe, but it is not the most.",
