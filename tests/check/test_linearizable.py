@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from kvlearn import Cluster, Raft, check
+from kvlearn import Cluster, Raft, RaftConfig, check
 from kvlearn.check import (
     KV,
     UNKNOWN,
@@ -372,8 +372,10 @@ def test_a_serializable_read_may_be_stale():
 
 
 def busy(seed, raft=Raft, unlucky=True, rounds=60):
-    """A cluster whose clients ask all the time, of anybody, while its leader comes and goes."""
-    rng, cluster = Random(f"busy/{seed}"), Cluster(3, seed, raft=raft, invariants=False)
+    """A cluster whose clients ask all the time, of anybody, while its leader comes and goes. With
+    an odd seed it is the paper's Raft: a leader that is cut off goes on leading."""
+    config = RaftConfig() if seed % 2 else RaftConfig.etcd()
+    rng, cluster = Random(f"busy/{seed}"), Cluster(3, seed, config, raft, invariants=False)
     numbers = count(1)
     cluster.wait_for_leader()
     for turn in range(rounds):
@@ -400,7 +402,7 @@ def test_runs_with_a_leader_that_comes_and_goes_are_linearizable(seed):
     assert any(not operation.known for operation in verdict.history)
 
 
-@pytest.mark.parametrize("seed", [2, 6, 21, 36, 45])
+@pytest.mark.parametrize("seed", [0, 6, 24, 38, 56])
 def test_runs_in_which_half_of_the_answers_are_lost_are_decided(seed):
     """The fault runs with the largest gaps in their revisions: who filled them is for the search
     to find out, from what later reads show."""
