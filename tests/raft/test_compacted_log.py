@@ -45,4 +45,3 @@ def test_a_cluster_with_short_logs_cuts_compacts_and_keeps_its_promises(seed):
     assert cluster.trace.of(LogCompacted) and cluster.trace.of(SnapshotInstalled)
     assert invariants(cluster).ok
     assert len({node.store.hash() for node in cluster.nodes.values()}) == 1
-

@@ -3,6 +3,7 @@
 import pytest
 
 from kvlearn.kv.requests import Command, Put
+from kvlearn.raft.confchange import EXPLICIT, GONE, LEARNER, Change, ConfChange
 from kvlearn.raft.messages import (
     AppendEntries,
     AppendResponse,
@@ -20,7 +21,6 @@ from kvlearn.raft.messages import (
     TransferLeader,
     VoteResponse,
 )
-from kvlearn.raft.confchange import EXPLICIT, GONE, LEARNER, Change, ConfChange
 from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, HardState, Snapshot
 from kvlearn.value import VOCABULARY, from_json, to_json
 

@@ -6,20 +6,23 @@ Raft that overrides it behaves differently.
 
 import inspect
 import re
+from dataclasses import replace
 
 import pytest
 
 from kvlearn.raft import Entry, EntryID, HardState, Raft, ReadState, admission
+from kvlearn.raft.confchange import Change, ConfChange
 from kvlearn.raft.messages import (
     AppendEntries,
     AppendResponse,
     Heartbeat,
     HeartbeatResponse,
+    InstallSnapshot,
     RequestVote,
 )
 from kvlearn.raft.rules import Rules
 from kvlearn.raft.types import ZERO
-from tests.raft.net import Member, entries_of
+from tests.raft.net import CALM, Member, entries_of
 
 RULES = (
     "may_vote_for hard_state is_up_to_date election_result in_lease quorum_active "
@@ -245,3 +248,40 @@ def test_without_read_quorum_it_asks_nobody():
     member.hear(AppendResponse("n2", "n1", 1, 1))
     member.raft.read_index("r"), member.drive()
     assert member.reads == [ReadState("r", 1)], "nobody has answered"
+
+
+def test_without_in_lease_a_follower_helps_to_depose_a_leader():
+    config = replace(CALM, check_quorum=True)
+    for rule, votes in ((Raft, 0), (broken("in_lease", False), 1)):
+        member = Member(config=config, raft=rule)
+        member.hear(Heartbeat("n2", "n1", 1, 0))
+        assert len(member.hear(RequestVote("n3", "n1", 2, ZERO))) == votes
+
+
+def test_without_quorum_active_a_leader_leads_on_alone():
+    config = replace(CALM, check_quorum=True)
+    member = Member(config=config, raft=broken("quorum_active", True)).lead()
+    member.raft.tick(500)
+    assert member.raft.role == "leader"
+
+
+def test_without_holds_lease_it_reads_without_any_heartbeat():
+    member = Member(raft=broken("holds_lease", True)).lead()
+    member.hear(AppendResponse("n2", "n1", 1, 1))
+    member.raft.read_index("r")
+    assert member.drive() == [] and member.reads == [ReadState("r", 1)]
+
+
+def test_without_may_reconfigure_a_second_change_overtakes_the_first():
+    member = Member(raft=broken("may_reconfigure", True)).lead()
+    for node in ("n4", "n5"):
+        member.raft.propose(ConfChange((Change(node),)))
+    assert member.raft.log.last_index == 3
+
+
+def test_without_wants_snapshot_an_old_one_replaces_what_is_newer():
+    member = Member(terms=(1, 1, 1), commit=3, raft=broken("wants_snapshot", True))
+    member.drive()
+    conf = member.raft.conf
+    member.hear(InstallSnapshot("n2", "n1", 2, EntryID(2, 2), conf, 0, (), 0))
+    assert member.raft.log.committed == 2, "it was 3"
