@@ -180,7 +180,7 @@ class Raft(Rules):
         state = (self.term, self.vote, log.committed)
         changed = state != self._told
         fresh = len(log.entries) > log.stable - log.base.index
-        behind = log.applied < log.committed
+        behind = log.applied < log.committed and not self.restored  # its members first
         waits = self.read_states or self.dropped or self.restored
         if not (self.outbox or changed or fresh or behind or waits):
             return None

@@ -11,6 +11,7 @@ import pytest
 
 from kvlearn.events import LogCompacted, Progressed, Refused, SnapshotInstalled
 from kvlearn.raft import ConfState, Entry, EntryID
+from kvlearn.raft.confchange import GONE, Change, ConfChange
 from kvlearn.raft.messages import (
     AppendEntries,
     AppendResponse,
@@ -385,6 +386,20 @@ def test_entries_behind_a_snapshot_may_come_while_it_is_being_saved():
     member.carry_out(first)
     member.drive()
     assert [e.index for e in member.saved] == [8] and [e.index for e in member.applied] == [8]
+
+
+def test_a_change_behind_a_snapshot_builds_on_the_snapshot_s_members():
+    """Both come while the disk is busy, so both are ready at once."""
+    member = Member("n4", ConfState(), term=2)
+    conf, change = voters(4), ConfChange((Change("n3", GONE),))
+    member.raft.step(AppendEntries("n2", "n4", 2, ZERO, (Entry(1, 1),), 1))
+    saving = member.raft.ready()
+    member.raft.step(InstallSnapshot("n2", "n4", 2, LAST, conf, 0, DATA, 7))
+    member.raft.step(AppendEntries("n2", "n4", 2, LAST, (Entry(8, 2, change),), 8))
+    member.carry_out(saving)
+    member.drive()
+    assert member.raft.log.applied == 8
+    assert member.raft.conf == ConfState(("n1", "n2", "n4"))
 
 
 # Together -----------------------------------------------------------------------------------
