@@ -14,7 +14,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kvlearn.raft.types import Entry
-from kvlearn.viz.moment import Moment, NodeMoment, look
+from kvlearn.viz.moment import Moment, look
+from kvlearn.viz.nodes import NodeMoment
 from kvlearn.viz.svg import Markup, Svg, cross, el, fit, group, label, num, one_line, path, width
 from kvlearn.viz.theme import CROWN, ROLES, SIZES, term_colour, text_on, tone
 

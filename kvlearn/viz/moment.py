@@ -22,196 +22,17 @@ change (entries, packets, tables that are replaced rather than changed).
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 from kvlearn import events as ev
-from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, VoteResponse
-from kvlearn.raft.types import Entry
+from kvlearn.raft.types import ConfState
 from kvlearn.trace import Record, Trace
+from kvlearn.viz.fold import HANDLERS
+from kvlearn.viz.nodes import NodeMoment, Operation, Packet, natural
 
 CHECKPOINT_RECORDS = 500  # a timeline folds on over at most this many records
-
-
-def natural(name: str) -> tuple:
-    """A sort key that puts n2 before n10."""
-    return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
-
-
-class Entries(Sequence):
-    """The entries of a log, in order; `base` is the index before the first one.
-
-    Copies share one list and know only their own length, so that a copy costs nothing. Whoever
-    appends behind the end that others have already passed takes a list of its own first.
-    """
-
-    __slots__ = ("base", "_shared", "_length")
-
-    def __init__(self, entries: Sequence[Entry] = (), base: int = 0):
-        self._shared = list(entries)
-        self._length = len(self._shared)
-        self.base = self._shared[0].index - 1 if self._shared else base
-
-    @property
-    def last(self) -> int:
-        """The index of the last entry, `base` if there is none."""
-        return self.base + self._length
-
-    def find(self, index: int) -> Entry | None:
-        """The entry at a log index, or None if the log does not hold it."""
-        return self._shared[index - self.base - 1] if self.base < index <= self.last else None
-
-    def extend(self, entries: Sequence[Entry]) -> None:
-        """Append entries; one that does not continue the log replaces what stands there."""
-        if entries[0].index <= self.last:
-            self.truncate(entries[0].index - 1)
-        if len(self._shared) != self._length:
-            self._shared = self._shared[: self._length]
-        self._shared.extend(entries)
-        self._length = len(self._shared)
-
-    def truncate(self, index: int) -> None:
-        """Forget the entries above `index`."""
-        self._length = max(0, min(self._length, index - self.base))
-
-    def compact(self, index: int) -> None:
-        """Forget the entries up to `index`."""
-        if index > self.base:
-            self._shared = self._shared[index - self.base : self._length]
-            self.base, self._length = index, len(self._shared)
-
-    def copy(self) -> Entries:
-        """A log of its own that shares the entries."""
-        twin = Entries.__new__(Entries)
-        twin.base, twin._shared, twin._length = self.base, self._shared, self._length
-        return twin
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __getitem__(self, which: int | slice):
-        place = range(self._length)[which]
-        if isinstance(place, range):
-            return [self._shared[k] for k in place]
-        return self._shared[place]
-
-    def __iter__(self) -> Iterator[Entry]:
-        return iter(self._shared[: self._length])
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Entries):
-            return NotImplemented
-        return self.base == other.base and list(self) == list(other)
-
-    __hash__ = None  # it changes
-
-    def __repr__(self) -> str:
-        return f"Entries({' '.join(str(entry.id) for entry in self)})"
-
-
-class Peer(NamedTuple):
-    """What a leader knows of one follower (figure 2: matchIndex and nextIndex)."""
-
-    match: int
-    next: int
-    state: str  # probe, replicate or snapshot
-
-
-class Packet(NamedTuple):
-    """A message on its way."""
-
-    number: int
-    source: str
-    target: str
-    message: Any
-    sent_s: float
-    arrives_s: float | None  # None: nobody knows (a real network)
-    fate: str  # "", or the reason code why it will not arrive
-    seq: int  # the record that sent it
-
-    def way(self, time: float) -> float:
-        """How much of its way is behind it at `time`: 0 at the sender, 1 at the receiver."""
-        if self.arrives_s is None:
-            return 0.5
-        if self.arrives_s <= self.sent_s:
-            return 1.0
-        return max(0.0, min(1.0, (time - self.sent_s) / (self.arrives_s - self.sent_s)))
-
-
-class Operation(NamedTuple):
-    """What a client asked last, and its answer if there is one yet (`returned_s` is None: no)."""
-
-    op_id: int
-    node: str
-    request: Any
-    invoked_s: float
-    returned_s: float | None = None
-    result: Any = None
-    revision: int = 0
-    error: str = ""
-    unknown: bool = False
-
-
-@dataclass(slots=True)
-class NodeMoment:
-    """One node as its records tell it.
-
-    Invariant: votes, progress and members are replaced, never changed in place; a copy shares them.
-    """
-
-    name: str
-    alive: bool = True  # false between a crash and the next start
-    paused: bool = False  # it neither hears nor speaks; `raft_role` stays what it was
-    raft_role: str = "follower"  # follower, candidate, leader or learner: what Raft itself says
-    term: int = 0
-    vote: str | None = None  # whom it voted for in `term`
-    leader: str | None = None  # whom it takes for the leader of `term`
-    members: tuple[str, ...] = ()
-    log: Entries = field(default_factory=Entries)  # in memory; while it is down, on its disk
-    durable: int = 0  # entries up to this index are on its disk
-    saved: tuple[int, str | None, int] = (0, None, 0)  # term, vote, commit on its disk
-    commit: int = 0
-    applied: int = 0
-    revision: int = 0  # of its key-value store
-    votes: dict[str, bool] = field(default_factory=dict)  # {peer: granted} of its candidacy
-    progress: dict[str, Peer] = field(default_factory=dict)  # per follower while it leads
-    timer_reset_s: float = 0.0  # when its election timer last began anew
-    timeout_s: float = 0.0  # how long that timer runs; 0: nobody knows
-    tick_s: float = 0.0
-    boots: int = 0
-    role_since_s: float = 0.0  # when `role` last changed
-
-    @property
-    def role(self) -> str:
-        """What a picture shows: down and paused come before what Raft itself says."""
-        return "down" if not self.alive else "paused" if self.paused else self.raft_role
-
-    @property
-    def match(self) -> dict[str, int]:
-        """What is known to be stored on each follower, while it leads."""
-        return {peer: known.match for peer, known in self.progress.items()}
-
-    @property
-    def next(self) -> dict[str, int]:
-        """What it will send to each follower next, while it leads."""
-        return {peer: known.next for peer, known in self.progress.items()}
-
-    def timer_left(self, time: float) -> float | None:
-        """The part of the election timer that is left, from 1 down to 0; None if none runs."""
-        if not self.alive or self.raft_role in ("leader", "learner") or not self.timeout_s:
-            return None
-        return max(0.0, min(1.0, 1 - (time - self.timer_reset_s) / self.timeout_s))
-
-    def copy(self) -> NodeMoment:
-        """A node of its own; costs a microsecond or two."""
-        twin = NodeMoment.__new__(NodeMoment)
-        for name in NodeMoment.__slots__:
-            setattr(twin, name, getattr(self, name))
-        twin.log = self.log.copy()
-        return twin
 
 
 class Moment:
@@ -252,13 +73,13 @@ class Moment:
     def apply(self, record: Record) -> None:
         """Go on by one record."""
         self.seq, self.time, self.record = record.seq, record.time, record
-        handler = _HANDLERS.get(type(record.event))
+        handler = HANDLERS.get(type(record.event))
         if handler is not None:
             handler(self, record, record.event)
 
     def fold(self, records: Sequence[Record]) -> None:
         """Go on by many records."""
-        handlers = _HANDLERS
+        handlers = HANDLERS
         record = None
         for record in records:
             handler = handlers.get(type(record.event))
@@ -287,6 +108,14 @@ class Moment:
         """Who leads; of several that claim it, the one with the highest term; None if nobody."""
         claims = [n for n in self.nodes.values() if n.role == "leader"]
         return max(claims, key=lambda node: node.term).name if claims else None
+
+    @property
+    def conf(self) -> ConfState:
+        """Who is a member: as the leader counts, else as whoever has applied most."""
+        nodes = self.nodes
+        if self.leader is not None:
+            return nodes[self.leader].conf
+        return max(nodes.values(), key=lambda n: n.applied).conf if nodes else ConfState()
 
     @property
     def term(self) -> int:
@@ -435,274 +264,3 @@ def why(trace: Trace, seq: int, steps: int = 4) -> str:
         first = causes[-1]
         told.append(f"and so back over {len(causes) - steps} more to: {line(first)}")
     return ", ".join(told)
-
-
-# The fold: one small function for each kind of event ------------------------------------------
-
-
-def _started(moment: Moment, record: Record, event: ev.Started) -> None:
-    node = moment.node(record.node)
-    known = node.revision if event.applied == node.applied else 0
-    log = Entries(event.entries, base=event.base.index if event.base else 0)
-    moment.nodes[record.node] = NodeMoment(
-        name=record.node,
-        raft_role="learner" if record.node in event.learners else "follower",
-        term=event.term,
-        vote=event.vote,
-        members=event.members,
-        log=log,
-        durable=log.last,
-        saved=(event.term, event.vote, event.commit),
-        commit=event.commit,
-        applied=event.applied,
-        revision=event.revision or known,
-        timer_reset_s=record.time,
-        timeout_s=0.0,
-        tick_s=event.tick_s,
-        boots=event.boot,
-        role_since_s=record.time,
-    )
-
-
-def _became(moment: Moment, record: Record, role: str, term: int) -> NodeMoment:
-    node = moment.node(record.node)
-    if term != node.term:
-        node.vote = None
-    if node.raft_role != role:
-        node.role_since_s = record.time
-    node.raft_role, node.term = role, term
-    node.timer_reset_s = record.time
-    node.progress = {}
-    return node
-
-
-def _became_follower(moment: Moment, record: Record, event: ev.BecameFollower) -> None:
-    role = "learner" if moment.node(record.node).raft_role == "learner" else "follower"
-    node = _became(moment, record, role, event.term)
-    node.leader = event.leader
-    node.timeout_s = event.timeout_ticks * node.tick_s
-    node.votes = {}
-
-
-def _became_candidate(moment: Moment, record: Record, event: ev.BecameCandidate) -> None:
-    node = _became(moment, record, "candidate", event.term)
-    node.leader, node.vote = None, record.node
-    node.timeout_s = event.timeout_ticks * node.tick_s
-    node.votes = {record.node: True}
-
-
-def _became_leader(moment: Moment, record: Record, event: ev.BecameLeader) -> None:
-    node = _became(moment, record, "leader", event.term)
-    node.leader = record.node
-    node.votes = {**node.votes, **dict.fromkeys(event.votes, True)}
-    follows = Peer(0, event.last.index + 1, "probe")
-    node.progress = {peer: follows for peer in node.members if peer != record.node}
-
-
-def _asked_pre_vote(moment: Moment, record: Record, event: ev.AskedPreVote) -> None:
-    node = moment.node(record.node)
-    if node.raft_role == "candidate":  # which has waited in vain
-        node.raft_role, node.role_since_s = "follower", record.time
-    node.leader, node.votes, node.progress = None, {}, {}
-    node.timer_reset_s, node.timeout_s = record.time, event.timeout_ticks * node.tick_s
-
-
-def _vote_granted(moment: Moment, record: Record, event: ev.VoteGranted) -> None:
-    if event.pre:  # it promises nothing
-        return
-    node = moment.node(record.node)
-    node.vote, node.timer_reset_s = event.candidate, record.time
-
-
-def _truncated(moment: Moment, record: Record, event: ev.Truncated) -> None:
-    node = moment.node(record.node)
-    node.log.truncate(event.after)
-    node.durable = min(node.durable, event.after)
-
-
-def _appended(moment: Moment, record: Record, event: ev.Appended) -> None:
-    if event.entries:
-        moment.node(record.node).log.extend(event.entries)
-
-
-def _conf_changed(moment: Moment, record: Record, event: ev.ConfChanged) -> None:
-    node = moment.node(record.node)
-    node.members = event.conf.members
-    if node.raft_role in ("follower", "learner"):
-        role = "learner" if record.node in event.conf.learners else "follower"
-        if role != node.raft_role:
-            node.raft_role, node.role_since_s = role, record.time
-    elif node.raft_role == "leader":
-        fresh = Peer(0, node.log.last + 1, "probe")
-        peers = [peer for peer in node.members if peer != record.node]
-        node.progress = {peer: node.progress.get(peer, fresh) for peer in peers}
-
-
-def _log_compacted(moment: Moment, record: Record, event: ev.LogCompacted) -> None:
-    moment.node(record.node).log.compact(event.base.index)
-
-
-def _snapshot_installed(moment: Moment, record: Record, event: ev.SnapshotInstalled) -> None:
-    node = moment.node(record.node)
-    node.log, node.durable = Entries(base=event.last.index), 0  # it is saved next
-    node.commit = event.last.index
-
-
-def _state_loaded(moment: Moment, record: Record, event: ev.StateLoaded) -> None:
-    node = moment.node(record.node)
-    node.applied, node.revision = event.index, event.revision
-
-
-def _progressed(moment: Moment, record: Record, event: ev.Progressed) -> None:
-    node = moment.node(record.node)
-    node.progress = {**node.progress, event.peer: Peer(event.match, event.next, event.state)}
-
-
-def _committed(moment: Moment, record: Record, event: ev.Committed) -> None:
-    moment.node(record.node).commit = event.index
-
-
-def _applied(moment: Moment, record: Record, event: ev.Applied) -> None:
-    node = moment.node(record.node)
-    node.applied, node.revision = event.index, event.revision
-
-
-def _saved(moment: Moment, record: Record, event: ev.Saved) -> None:
-    node = moment.node(record.node)
-    node.saved = (event.term, event.vote, event.commit)
-    node.durable = min(max(event.last, node.durable, node.log.base), node.log.last)
-
-
-def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
-    node = moment.node(record.node)
-    node.alive, node.paused, node.raft_role = False, False, "follower"
-    node.role_since_s = record.time
-    if event.kept is not None:  # a crash in the midst of a save keeps a part of it
-        node.saved = (event.kept.term, event.kept.vote, event.kept.commit)
-    node.term, node.vote, commit = node.saved  # the rest was in memory only
-    node.commit = max(commit, node.applied)  # the store on the disk: what is applied is committed
-    node.leader, node.votes, node.progress = None, {}, {}
-    node.log.truncate(event.last)
-    node.durable = node.log.last
-
-
-def _wiped(moment: Moment, record: Record, event: ev.Wiped) -> None:
-    old = moment.node(record.node)
-    moment.nodes[record.node] = NodeMoment(
-        record.node, alive=False, members=old.members, boots=old.boots, role_since_s=record.time
-    )
-
-
-def _paused(moment: Moment, record: Record, event: ev.Paused) -> None:
-    node = moment.node(record.node)
-    node.paused, node.role_since_s = True, record.time
-
-
-def _resumed(moment: Moment, record: Record, event: ev.Resumed) -> None:
-    node = moment.node(record.node)
-    node.paused, node.role_since_s = False, record.time
-
-
-def _sent(moment: Moment, record: Record, event: ev.Sent) -> None:
-    message = event.message
-    moment.packets[event.packet] = Packet(
-        event.packet,
-        message.source,
-        message.target,
-        message,
-        record.time,
-        event.arrives_s,
-        event.fate,
-        record.seq,
-    )
-    if type(message) is AppendEntries and message.entries:
-        node = moment.node(record.node)
-        known = node.progress.get(message.target)
-        # In state replicate a leader counts on arrival and sends on from there (pipelining).
-        if known is not None and known.state == "replicate":
-            after = message.entries[-1].index + 1
-            if after > known.next:
-                moved = Peer(known.match, after, known.state)
-                node.progress = {**node.progress, message.target: moved}
-
-
-def _received(moment: Moment, record: Record, event: ev.Received) -> None:
-    moment.packets.pop(event.packet, None)
-    message = event.message
-    kind = type(message)
-    if kind is Heartbeat or kind is AppendEntries or kind is InstallSnapshot:
-        node = moment.node(record.node)
-        if message.term == node.term:
-            node.timer_reset_s, node.leader = record.time, message.source
-    elif kind is VoteResponse and not message.pre:
-        node = moment.node(record.node)
-        if node.raft_role == "candidate" and message.term == node.term:
-            node.votes = {**node.votes, message.source: message.granted}
-
-
-def _dropped(moment: Moment, record: Record, event: ev.Dropped) -> None:
-    moment.packets.pop(event.packet, None)
-
-
-def _delayed(moment: Moment, record: Record, event: ev.Delayed) -> None:
-    packet = moment.packets.get(event.packet)
-    if packet is not None:
-        moment.packets[event.packet] = packet._replace(arrives_s=event.arrives_s)
-
-
-def _links_cut(moment: Moment, record: Record, event: ev.LinksCut) -> None:
-    moment.cuts = frozenset(event.links)  # all that are cut now, older ones included
-    moment.cut_why = event.why
-
-
-def _healed(moment: Moment, record: Record, event: ev.Healed) -> None:
-    moment.cuts, moment.cut_why = frozenset(), ""
-
-
-def _invoked(moment: Moment, record: Record, event: ev.Invoked) -> None:
-    moment.clients[record.node] = Operation(event.op_id, event.node, event.request, record.time)
-
-
-def _returned(moment: Moment, record: Record, event: ev.Returned) -> None:
-    asked = moment.clients.get(record.node)
-    if asked is not None and asked.op_id == event.op_id:
-        moment.clients[record.node] = asked._replace(
-            node=event.node,
-            returned_s=record.time,
-            result=event.result,
-            revision=event.revision,
-            error=event.error,
-            unknown=event.unknown,
-        )
-
-
-_HANDLERS: dict[type, Callable[[Moment, Record, Any], None]] = {
-    ev.Started: _started,
-    ev.BecameFollower: _became_follower,
-    ev.BecameCandidate: _became_candidate,
-    ev.BecameLeader: _became_leader,
-    ev.AskedPreVote: _asked_pre_vote,
-    ev.VoteGranted: _vote_granted,
-    ev.ConfChanged: _conf_changed,
-    ev.LogCompacted: _log_compacted,
-    ev.SnapshotInstalled: _snapshot_installed,
-    ev.StateLoaded: _state_loaded,
-    ev.Truncated: _truncated,
-    ev.Appended: _appended,
-    ev.Progressed: _progressed,
-    ev.Committed: _committed,
-    ev.Applied: _applied,
-    ev.Saved: _saved,
-    ev.Crashed: _crashed,
-    ev.Wiped: _wiped,
-    ev.Paused: _paused,
-    ev.Resumed: _resumed,
-    ev.Sent: _sent,
-    ev.Received: _received,
-    ev.Dropped: _dropped,
-    ev.Delayed: _delayed,
-    ev.LinksCut: _links_cut,
-    ev.Healed: _healed,
-    ev.Invoked: _invoked,
-    ev.Returned: _returned,
-}

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from math import cos, hypot, pi, sin
 from typing import Any
 
-from kvlearn.viz.moment import Moment, NodeMoment, Packet, fate_in_words, look
+from kvlearn.viz.moment import Moment, fate_in_words, look
+from kvlearn.viz.nodes import NodeMoment, Packet
 from kvlearn.viz.svg import (
     Box,
     Markup,

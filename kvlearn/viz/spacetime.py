@@ -19,7 +19,8 @@ from math import atan2, cos, degrees, sin
 from typing import Any
 
 from kvlearn.viz.logs import badge
-from kvlearn.viz.moment import NodeMoment, fate_in_words, natural, trace_of
+from kvlearn.viz.moment import fate_in_words, trace_of
+from kvlearn.viz.nodes import NodeMoment, natural
 from kvlearn.viz.story import Arrow, Mark, Story, Stretch, tell
 from kvlearn.viz.svg import (
     Box,

@@ -14,7 +14,8 @@ from typing import Any
 from kvlearn import events as ev
 from kvlearn.trace import Trace
 from kvlearn.viz.dot import Graph, quoted
-from kvlearn.viz.moment import Moment, natural, seq_at, trace_of
+from kvlearn.viz.moment import Moment, seq_at, trace_of
+from kvlearn.viz.nodes import natural
 
 # (from, to) -> what the paper says beside the arrow
 PAPER: dict[tuple[str, str], str] = {

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from kvlearn import events as ev
 from kvlearn.raft.messages import Heartbeat, HeartbeatResponse
 from kvlearn.trace import Record, Trace
-from kvlearn.viz.moment import Moment, NodeMoment, seq_at
+from kvlearn.viz.moment import Moment, seq_at
+from kvlearn.viz.nodes import NodeMoment
 
 ARROWS = 90  # a window that nobody chose holds at most this many messages, the last ones
 FADED = 40  # so many heartbeats are drawn, faded; more are left out

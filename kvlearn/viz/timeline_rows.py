@@ -32,7 +32,8 @@ from typing import Any
 from kvlearn import events as ev
 from kvlearn.raft import messages as msg
 from kvlearn.trace import Record
-from kvlearn.viz.moment import Moment, NodeMoment, Operation, Peer, line
+from kvlearn.viz.moment import Moment, line
+from kvlearn.viz.nodes import NodeMoment, Operation, Peer
 
 TEXT_CHARS = 400  # of a sentence; a command may carry a megabyte
 LABEL_CHARS = 40  # of a command, in a cell's tooltip; the cell itself shows less

@@ -9,7 +9,8 @@ from kvlearn import events as ev
 from kvlearn.raft import messages as m
 from kvlearn.raft.types import ZERO, Entry, EntryID
 from kvlearn.trace import Trace
-from kvlearn.viz.moment import Entries, Moment, Peer, Timeline, line, look, seq_at
+from kvlearn.viz.moment import Moment, Timeline, line, look, seq_at
+from kvlearn.viz.nodes import Entries, Peer
 from tests.viz.scenes import THREE, elect, start
 
 

@@ -6,6 +6,9 @@ from xml.etree import ElementTree
 import pytest
 
 from kvlearn.errors import RequestError
+from kvlearn.kv.members import MemberAdd, MemberChange, MemberPromote, MemberRemove, MoveLeader
+from kvlearn.kv.requests import Put
+from kvlearn.raft.config import RaftConfig
 from kvlearn.sim import Cluster
 from kvlearn.trace import Trace
 from kvlearn.viz import Timeline, logs, picture, ring, spacetime, states
@@ -72,6 +75,92 @@ def test_a_moment_says_what_the_nodes_say(seed):
             assert node.leader == view.leader, name
             if view.alive:
                 assert (node.applied, node.revision) == (view.applied, view.revision), name
+
+
+def churn(cluster, rng):
+    """One random change of members, transfer of leadership, compaction, or some writes."""
+    names = list(cluster.nodes)
+    name, running = rng.choice(names), [n for n in names if cluster.nodes[n].alive]
+    asked = cluster.leader or rng.choice(running or names)
+    match rng.randrange(9):
+        case 0 if len(names) < 8:
+            cluster.add_node(f"n{len(names) + 1}", learner=rng.random() < 0.5)
+        case 0 | 1:
+            cluster.submit(MemberAdd(name, rng.random() < 0.5), asked)
+        case 2 if len(cluster.nodes[asked].conf.voters) > 2:
+            cluster.submit(MemberRemove(name), asked)
+        case 3:
+            cluster.submit(MemberPromote(name), asked)
+        case 4:
+            cluster.submit(MoveLeader(name), asked)
+        case 5 if cluster.nodes[name].alive and not cluster.nodes[name].paused:
+            cluster.compact(name, rng.randrange(3))
+        case 6:
+            come, gone = rng.sample(names, 2)
+            how = rng.choice(("implicit", "explicit"))
+            cluster.submit(MemberChange((come,), (), (gone,), how), asked)
+        case 7:
+            cluster.submit(MemberChange(), asked)
+        case 8:
+            for number in range(rng.randrange(6)):
+                cluster.submit(Put(b"k%d" % number, b"v"), asked)
+
+
+def churned(seed, rounds=50):
+    """A cluster whose members come and go, with faults and short logs; yields it often."""
+    rng = random.Random(seed)
+    config = RaftConfig.etcd(snapshot_entries=8, kept_entries=3, chunk_records=2)
+    cluster = Cluster(3 if seed % 2 else 5, seed=seed, config=config)
+    for _ in range(rounds):
+        (trouble if rng.random() < 0.4 else churn)(cluster, rng)
+        for _ in range(5):
+            cluster.run(rng.random() * 0.2)
+            yield cluster
+
+
+def of_moment(node):
+    """What a moment says of a node, as `of_raft` says it."""
+    told = [node.role, node.term, node.vote, node.leader, node.commit]
+    told += [node.conf, node.base, tuple(node.log)]
+    if node.alive:
+        known = {peer: tuple(progress) for peer, progress in node.progress.items()}
+        coming = (node.incoming.last, node.incoming.records) if node.incoming else None
+        votes = node.votes if node.raft_role == "candidate" else {}
+        told += [node.applied, node.revision, votes, node.pre_votes, known, coming]
+        told.append(node.transferee)
+    return told
+
+
+def of_raft(view, host):
+    told = [view.role, view.term, view.vote, view.leader, view.commit]
+    told += [view.conf, view.base, view.log]
+    if view.alive:
+        raft = host.node.raft
+        known = {peer: (p.match, p.next, p.state) for peer, p in raft.progress.items()}
+        coming = (raft.incoming[0], len(raft.incoming[1])) if raft.incoming[1] else None
+        told += [view.applied, view.revision]
+        told += [raft.votes if raft.role == "candidate" else {}, raft.votes if raft.asking else {}]
+        told += [known, coming, raft.transferee]
+    return told
+
+
+def test_moments_follow_members_snapshots_and_transfers():
+    seen = set()
+    for seed in (11, 21, 24, 36):
+        timeline = None
+        for cluster in churned(seed):
+            timeline = timeline or Timeline(cluster.trace)
+            moment = timeline.at()
+            assert set(moment.names) == set(cluster.nodes)
+            for name, view in cluster.nodes.items():
+                node, live = moment.nodes[name], of_raft(view, cluster._hosts[name])
+                assert of_moment(node) == live, (seed, cluster.now, name)
+                words = ("incoming", "pre_votes", "transferee")
+                seen |= {node.role} | {word for word in words if getattr(node, word)}
+                seen |= {"joint"} if node.conf.outgoing else set()
+                seen |= {"compacted"} if node.base.index else set()
+    roles = {"leader", "candidate", "follower", "learner", "outside", "down", "paused"}
+    assert seen == roles | {"incoming", "pre_votes", "transferee", "joint", "compacted"}
 
 
 def test_progress_is_what_the_leader_knows():
