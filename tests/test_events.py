@@ -94,7 +94,8 @@ LINES = {  # event -> its line, in the order of events.py
         "cannot transfer leadership in term 3: n9 has no vote and cannot lead"
     ),
     events.Refused("campaign", None, 3, "CHANGE_UNAPPLIED"): (
-        "does not stand for election in term 3: it knows of a change of members that is not applied yet"
+        "does not stand for election in term 3: "
+        "it knows of a change of members that is not applied yet"
     ),
     events.Refused("vote", "n2", 3, "VOTE_TAKEN", facts(term=3, vote="n1")): (
         "refuses n2's vote request in term 3: my vote of term 3 went to n1"

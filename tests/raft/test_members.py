@@ -1,4 +1,4 @@
-"""Changes of the membership in a running Raft: when they count, and for whom (paper 6, thesis 4)."""
+"""Changes of the membership in a running Raft: when they count and for whom (paper 6, thesis 4)."""
 
 from dataclasses import replace
 

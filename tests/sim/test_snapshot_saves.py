@@ -14,7 +14,7 @@ MEMBERS = ConfState(("n1", "n2", "n3"))
 
 
 def busy() -> Cluster:
-    """n1 saves three entries, of which two are committed, and gets a snapshot of seven meanwhile."""
+    """n1 saves three entries, two of them committed, and gets a snapshot of seven meanwhile."""
     cluster = Cluster(3, seed=1, config=RaftConfig(), fsync_s=0.01, invariants=False)
     host = cluster._hosts["n1"]
     entries = tuple(Entry(k, 1) for k in (1, 2, 3))
