@@ -5,8 +5,9 @@ node knows that it is committed, dashed edge = it does not; a tick below = its s
 applied it. Below the leader's strip stands a row for each follower with two flags: the full one at
 `match` (known to be stored there), the empty one at `next` (what will be sent next).
 
-Long logs show their end; what is left out is one folded cell that says how much it holds, and so
-is what a snapshot replaced. `first` and `last` choose another stretch.
+Long logs show their end; what is left out is one folded cell that says how much it holds. What a
+snapshot replaced is one too: `≤ 12@2` stands for all entries up to that one. `first` and `last`
+choose another stretch.
 """
 
 from __future__ import annotations
@@ -100,7 +101,8 @@ def _window(moment: Moment, first: int | None, last: int | None) -> Window:
     cell = max(SIZES["cell_min"], min(SIZES["cell_max"], wanted + 14))
     if first is None:
         squeezed = min(cell, SQUEEZED)
-        begin = max(1, end - int(STRIP_W // (squeezed + GAP)) + 1)
+        begins = [node.log.base + 1 for node in moment.nodes.values() if node.log.last]
+        begin = max(min(begins, default=1), end - int(STRIP_W // (squeezed + GAP)) + 1)
         cell = max(squeezed, min(cell, STRIP_W / (end - begin + 1) - GAP))
     return Window(begin, end, float(cell), begin > 1)
 
@@ -119,7 +121,10 @@ def _command(entry: Entry) -> str:
 
 
 def _short(command: str, room: float) -> str:
-    """A command that fits into a cell; `put a=1` loses its verb first, `=` still tells it."""
+    """A command that fits into a cell; `put a=1` loses its verb first, `=` still tells it, and a
+    change of members how it is made, which the configuration tells."""
+    if command[0] in "+~-" and width(command, TEXT, True) > room:
+        command = command.split(" (")[0]
     if command.startswith("put ") and width(command, TEXT, True) > room:
         command = command.removeprefix("put ")
     return fit(command, room, TEXT, True)
@@ -150,7 +155,11 @@ def _strip(moment: Moment, node: NodeMoment, window: Window, y: float) -> tuple[
         parts += _cell(node, node.log.find(index), window, y)
     if not node.log.last:
         style = {"size": SIZES["small"], "tone": "dim", "halo": False}
-        parts.append(label(window.left + 2, y + CELL_H / 2 + 4, "empty", **style))
+        told = "empty"
+        if node.incoming:
+            last, has, total = node.incoming
+            told = f"empty; of the snapshot ≤ {last} it has {has} of {total} records"
+        parts.append(label(window.left + 2, y + CELL_H / 2 + 4, told, **style))
     parts += _numbers(node, window, y)
     high = CELL_H + TICKS
     if node.role == "leader" or (node.role == "paused" and node.raft_role == "leader"):
@@ -184,8 +193,11 @@ def badge(node: NodeMoment) -> list[Markup]:
     line = {"fill": "none", "stroke": tone("dim" if silent else "ink"), "stroke_width": 1.4}
     if style["dash"]:
         line["stroke_dasharray"] = "3 2" if node.role == "candidate" else "1 2.4"
-    parts = [el("circle", r=8, fill=tone("sunken") if silent else term_colour(node.term))]
-    parts.append(el("circle", r=8.5, **line))
+    pale = 0.3 if node.role == "outside" else None
+    fill = tone("sunken") if silent else term_colour(node.term)
+    parts = [el("circle", r=8, fill=fill, fill_opacity=pale)]
+    if style["ring"] != "none":
+        parts.append(el("circle", r=8.5, **line))
     if style["ring"] == "double":
         grey = node.role != "leader"
         parts.append(el("circle", r=11, **line))
@@ -209,20 +221,27 @@ def badge(node: NodeMoment) -> list[Markup]:
 
 def _folded(node: NodeMoment, window: Window, y: float) -> list[Markup]:
     """What stands before the window: a snapshot, or entries that are not drawn."""
-    if node.log.base >= window.first:
-        right = window.x(min(node.log.base, window.last) + 1) - GAP
-        return [_fold(node, GUTTER, right, f"snapshot to {node.log.base}", "", y)]
+    base = node.log.base
+    if base and base >= window.first - 1:
+        right = window.x(min(base, window.last) + 1) - GAP
+        fold = _fold(GUTTER, right, (_upto(node), "snapshot"), "", y)
+        return [*fold, *([_tick((GUTTER + right) / 2, y + CELL_H, base)] if node.applied else [])]
     hidden = min(window.first - 1, node.log.last)
     if not window.folded or not hidden:
         return []
     # The last entry left out says whether all of them are committed.
     edge = "" if node.commit >= hidden else "4 3"
-    words = f"{hidden} earlier"
-    return [_fold(node, GUTTER, GUTTER + FOLD, words, edge, y)]
+    words = (_upto(node), f"+ {hidden - base} more") if base else (f"… {hidden}", "earlier")
+    return _fold(GUTTER, GUTTER + FOLD, words, edge, y)
 
 
-def _fold(node: NodeMoment, left: float, right: float, words: str, dash: str, y: float) -> Markup:
-    """A wide cell with folded corners."""
+def _upto(node: NodeMoment) -> str:
+    """What the snapshot stands for; a term of 0 is not known."""
+    return f"≤ {node.base if node.base.term else node.log.base}"
+
+
+def _fold(left: float, right: float, words: tuple[str, str], dash: str, y: float) -> list[Markup]:
+    """A wide cell with folded corners, two lines in it."""
     top, bottom, notch = y, y + CELL_H, 7.0
     shape = path(
         (left + notch, top),
@@ -237,15 +256,12 @@ def _fold(node: NodeMoment, left: float, right: float, words: str, dash: str, y:
         style["stroke_dasharray"] = dash
     middle = (left + right) / 2
     line = {"anchor": "middle", "halo": False, "size": SIZES["small"], "tone": "dim"}
-    head = words.split(" ", 1)
-    return group(
-        [
-            el("path", d=shape + " Z", **style),
-            label(middle, y + CELL_H / 2 - 2, f"… {head[0]}", **line),
-            label(middle, y + CELL_H / 2 + 11, head[1], **line),
-        ],
-        data_kv_folded=words,
-    )
+    parts = [
+        el("path", d=shape + " Z", **style),
+        label(middle, y + CELL_H / 2 - 2, words[0], **line),
+        label(middle, y + CELL_H / 2 + 11, words[1], **line),
+    ]
+    return [group(parts, data_kv_folded=" ".join(words).removeprefix("… "))]
 
 
 def _cell(node: NodeMoment, entry: Entry, window: Window, y: float) -> list[Markup]:
@@ -317,6 +333,9 @@ def _numbers(node: NodeMoment, window: Window, y: float) -> list[Markup]:
         label(x, middle - 3, f"commit {node.commit}", **style),
         label(x, middle + 11, f"applied {node.applied}", **style),
     ]
+    if node.incoming and node.log.last:
+        _, has, total = node.incoming
+        parts.append(label(x, middle - 17, f"snapshot {has}/{total}", **style))
     if node.log.last > window.last:
         parts.append(label(x, middle + 25, f"… {node.log.last - window.last} later", **style))
     return parts
@@ -402,7 +421,7 @@ def _text(moment: Moment) -> str:
         told = []
         hidden = len(node.log) - len(entries)
         if node.log.base:
-            told.append(f"(snapshot to {node.log.base})")
+            told.append(f"(snapshot {_upto(node)})")
         if hidden:
             told.append(f"… {hidden} earlier")
         for entry in entries:
@@ -414,6 +433,9 @@ def _text(moment: Moment) -> str:
             f"{name} {node.role} term {node.term} commit {node.commit} "
             f"applied {node.applied}: {body}"
         )
+        if node.incoming:
+            last, has, total = node.incoming
+            lines.append(f"  gets the snapshot ≤ {last}: {has} of {total} records")
         for peer in sorted(node.progress):
             known = node.progress[peer]
             lines.append(f"  {peer}: match {known.match}, next {known.next} ({known.state})")

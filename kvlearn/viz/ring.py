@@ -1,20 +1,24 @@
 """The ring: all nodes of a cluster at one moment, and the messages between them.
 
 A node is a disc in the colour of its term. The ring around it tells its role: double with a crown
-= leader, dashed with its votes as slots = candidate, plain = follower, dotted = learner, grey with
-a cross = down, grey with two bars = paused. The arc outside is the election timer, running out.
-A message is a dot on its way, right of the line as cars drive; dashed if it will be lost. A line
-that stops short at two bars is cut.
+= leader, dashed with its votes as slots = candidate, plain = follower, with pale slots = it asks
+for pre-votes, dotted = learner, none and pale = no member, grey with a cross = down, grey with two
+bars = paused. The arc outside is the election timer, running out.
+A message is a dot on its way, right of the line as cars drive; dashed if it will be lost, pale if
+it speaks of pre-votes, a square if it carries a part of a snapshot. A line that stops short at two
+bars is cut. In a joint configuration two outlines go around those whose majorities must both
+agree: full around the new voters, dashed around the old ones.
 
 Everything is read from a `Moment`; `places` tells the panels where to put the same things.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import cos, hypot, pi, sin
+from collections.abc import Collection, Sequence
+from math import atan2, cos, hypot, pi, sin
 from typing import Any
 
+from kvlearn.raft.messages import InstallSnapshot
 from kvlearn.viz.moment import Moment, fate_in_words, look
 from kvlearn.viz.nodes import NodeMoment, Packet
 from kvlearn.viz.svg import (
@@ -42,6 +46,7 @@ TIMER_R = SIZES["timer_r"]
 SIDE = 128.0  # room for the words beside a node
 MARGIN = 22.0
 CAPTION = 56.0  # room for the three lines below
+LINE = 15.0
 FULL = 2 * pi
 
 
@@ -60,6 +65,7 @@ def ring(subject: Any, at: float | None = None, seq: int | None = None) -> Svg:
     packets = [p for p in moment.packets.values() if p.source in where and p.target in where]
     room = Room(_standing(moment, names, where))
     body = [
+        *_majorities(moment, names, where),
         group(_links(moment, names, where), class_="kv-links"),
         group(_packet_trails(moment, packets, where), class_="kv-trails"),
         *(_node(moment, moment.nodes[name], where[name], wide) for name in names),
@@ -76,7 +82,7 @@ def ring(subject: Any, at: float | None = None, seq: int | None = None) -> Svg:
         "ring",
         "".join(body),
         wide,
-        high + CAPTION,
+        high + CAPTION + (LINE if _members(moment) else 0.0),
         _title(moment),
         _desc(moment),
         _text(moment),
@@ -124,8 +130,10 @@ def _node(moment: Moment, node: NodeMoment, spot: tuple[float, float], wide: flo
     parts = [el("title", _sentence(node))]
     if role in ("down", "paused"):
         parts += _silent(node)
-    elif role == "candidate":
+    elif role == "candidate" or node.pre_votes:
         parts += _pie(node)
+    elif role == "outside":
+        parts.append(el("circle", r=R, fill=term_colour(node.term), fill_opacity=0.3))
     else:
         parts.append(el("circle", r=R, fill=term_colour(node.term)))
     parts += _ring_of(node)
@@ -133,7 +141,7 @@ def _node(moment: Moment, node: NodeMoment, spot: tuple[float, float], wide: flo
     parts += _timer(node, moment.time)
     inside = group(parts, transform=f"translate({num(x)},{num(y)})")
     return group(
-        [inside, *_beside(node, x, y, wide)],
+        [inside, *_beside(moment, node, x, y, wide)],
         class_="kv-node",
         data_kv_node=node.name,
         data_kv_role=role,
@@ -149,6 +157,8 @@ def _ring_of(node: NodeMoment) -> list[Markup]:
         line["stroke_dasharray"] = style["dash"]
         if node.role == "learner":
             line |= {"stroke_linecap": "round", "stroke_width": 3}
+    if style["ring"] == "none":
+        return []
     if style["ring"] == "single":
         return [el("circle", r=R + 1, **line)]
     gap = SIZES["ring_gap"]
@@ -176,14 +186,16 @@ def _silent(node: NodeMoment) -> list[Markup]:
 
 
 def _pie(node: NodeMoment) -> list[Markup]:
-    """A candidate's votes: a slot for each member; filled = granted, crossed = refused."""
-    members = node.members or (node.name,)
+    """A candidate's votes: a slot for each voter; filled = granted, crossed = refused. Pre-votes
+    are pale."""
+    voters, votes = node.voters, node.pre_votes or node.votes
+    pale = 0.4 if node.pre_votes else None
     colour = term_colour(node.term)
     parts = [el("circle", r=R, fill=tone("surface"))]
-    for number, member in enumerate(members):
-        vote = node.votes.get(member)
-        gap = 0.012 if len(members) > 1 else 0.0
-        start, end = number / len(members) + gap, (number + 1) / len(members) - gap
+    for number, member in enumerate(voters):
+        vote = votes.get(member)
+        gap = 0.012 if len(voters) > 1 else 0.0
+        start, end = number / len(voters) + gap, (number + 1) / len(voters) - gap
         shape = _slice(start, end, R - 2, R - 11)
         said = "no answer yet" if vote is None else "granted" if vote else "refused"
         parts.append(
@@ -192,6 +204,7 @@ def _pie(node: NodeMoment) -> list[Markup]:
                 el("title", f"{member}: {said}"),
                 d=shape,
                 fill=colour if vote else tone("surface" if vote is None else "sunken"),
+                fill_opacity=pale if vote else None,
                 stroke=tone("ink" if vote else "line"),
                 stroke_width=1,
                 data_kv_vote=member,
@@ -199,7 +212,7 @@ def _pie(node: NodeMoment) -> list[Markup]:
             )
         )
         if vote is False:
-            angle = FULL * (number + 0.5) / len(members)
+            angle = FULL * (number + 0.5) / len(voters)
             x, y = (R - 6.5) * sin(angle), -(R - 6.5) * cos(angle)
             parts.append(cross(x, y, 3.2, stroke=tone("fault"), stroke_width=1.8))
     return parts
@@ -222,16 +235,18 @@ def _slice(start: float, end: float, outer: float, inner: float) -> str:
 
 def _names(node: NodeMoment) -> list[Markup]:
     role = node.role
-    on_surface = role in ("down", "paused", "candidate")
+    silent, slots = role in ("down", "paused"), role == "candidate" or node.pre_votes
+    on_surface = silent or slots or role == "outside"
     ink = tone("ink") if on_surface else text_on(term_colour(node.term))
-    # A candidate's words stand inside its votes, so they are smaller.
-    name, term = (13, 9) if role == "candidate" else (SIZES["name"], SIZES["small"])
+    slots = slots and not silent
+    # Words that stand inside of votes are smaller.
+    name, term = (13, 9) if slots else (SIZES["name"], SIZES["small"])
     style = {"anchor": "middle", "halo": False, "fill": ink}
-    if role in ("down", "paused"):
+    if silent:
         style["halo"] = True
     return [
         label(0, -1, fit(node.name, 2 * R - 16, name), size=name, bold=True, **style),
-        label(0, 10.5 if role == "candidate" else 12.5, f"term {node.term}", size=term, **style),
+        label(0, 10.5 if slots else 12.5, f"term {node.term}", size=term, **style),
     ]
 
 
@@ -266,13 +281,13 @@ def _timer(node: NodeMoment, time: float) -> list[Markup]:
     ]
 
 
-def _beside(node: NodeMoment, x: float, y: float, wide: float) -> list[Markup]:
+def _beside(moment: Moment, node: NodeMoment, x: float, y: float, wide: float) -> list[Markup]:
     """The words beside a node, on the side that looks away from the middle."""
     left = x < wide / 2 - 1
     anchor = "end" if left else "start"
     edge = x - TIMER_R - 10 if left else x + TIMER_R + 10
     room = SIDE - 16
-    lines = _words(node)
+    lines = _words(moment, node)
     top = y - 15.5 * (len(lines) - 1) / 2 + 4
     told = [label(edge, top, fit(lines[0], room), anchor=anchor, bold=True)]
     for number, text in enumerate(lines[1:], start=1):
@@ -282,23 +297,95 @@ def _beside(node: NodeMoment, x: float, y: float, wide: float) -> list[Markup]:
     return told
 
 
-def _words(node: NodeMoment) -> list[str]:
+def _words(moment: Moment, node: NodeMoment) -> list[str]:
     role = node.role
     lines = [f"{node.raft_role}, paused" if role == "paused" else role]
     if role == "candidate":
-        yes = sum(node.votes.values())
-        lines.append(f"{yes} of {len(node.members) or 1} votes")
+        lines.append(f"{sum(node.votes.values())} of {len(node.voters)} votes")
+    elif node.pre_votes:
+        lines.append(f"{sum(node.pre_votes.values())} of {len(node.voters)} pre-votes")
+    elif node.transferee:
+        lines.append(f"hands over to {node.transferee}")
+    elif node.incoming:
+        lines.append(f"snapshot {node.incoming.records}/{node.incoming.total}")
     elif role in ("follower", "learner") and node.vote:
         lines.append(f"voted for {node.vote}")
-    lines.append(f"log {node.log.last} · commit {node.commit}")
-    return lines
+    conf = moment.conf
+    if conf.outgoing:
+        both = {"new": conf.voters, "old": conf.outgoing}
+        lines.append(f"votes: {', '.join(k for k, group in both.items() if node.name in group)}")
+        lines[-1] = lines[-1].removesuffix("votes: ") or "no vote"
+    if node.raft_role != "outside" and conf.members and node.name not in conf.members:
+        lines.append("removed, unaware")
+    if not node.base.index:
+        return [*lines, f"log {node.log.last} · commit {node.commit}"]
+    first, last = node.log.base + 1, node.log.last
+    span = f"{first}–{last}" if first < last else f"{first}" if first == last else f"≤ {last}"
+    return [*lines, f"log {span}", f"commit {node.commit}"]
+
+
+# Members ------------------------------------------------------------------------------------
+
+
+def _majorities(moment: Moment, names: Sequence[str], where: dict) -> list[Markup]:
+    """In a joint configuration, an outline around each group whose majority must agree."""
+    conf = moment.conf
+    if not conf.outgoing or len(names) < 2:
+        return []
+    look = {"stroke": tone("dim"), "stroke_width": 1.8, "stroke_linejoin": "round"}
+    new, old = (outline(names, where, who, r) for who, r in ((conf.voters, 0), (conf.outgoing, 5)))
+    return [
+        el("path", d=new, fill=tone("sunken"), data_kv_majority="new", **look),
+        el("path", d=old, fill="none", stroke_dasharray="7 5", data_kv_majority="old", **look),
+    ]
+
+
+def outline(names: Sequence[str], where: dict, group: Collection[str], more: float) -> str:
+    """A closed path around the nodes of `group`, which passes inside of all others."""
+    spots = [where[name] for name in names]
+    xs, ys = zip(*spots)
+    # The ring's middle: the first node is on top, and they stand evenly on a circle.
+    r = radius(len(names))
+    mid_x, mid_y = (sum(xs) / len(xs), sum(ys) / len(ys))
+    turns = [atan2(y - mid_y, x - mid_x) for x, y in spots]
+    far, near = r + TIMER_R + 7 + more, max(8.0, r - TIMER_R - 12 + more)
+    reach = [far if name in group else near for name in names]
+    share = min(0.42, 1.15 * TIMER_R / r * len(names) / FULL)  # of the way that a node takes up
+    points = []
+    for k, turn in enumerate(turns):
+        step = (turns[(k + 1) % len(turns)] - turn) % FULL
+        for part in [p / 24 for p in range(24)]:
+            ease = max(0.0, min(1.0, (part - share) / (1 - 2 * share)))
+            ease = ease * ease * (3 - 2 * ease)
+            away = reach[k] + (reach[(k + 1) % len(reach)] - reach[k]) * ease
+            angle = turn + part * step
+            points.append((mid_x + away * cos(angle), mid_y + away * sin(angle)))
+    return path(*points) + " Z"
+
+
+def _members(moment: Moment) -> str:
+    """Who is a member, where that is not simply everybody."""
+    conf = moment.conf
+    if conf.outgoing:
+        new, old = " ".join(conf.voters), " ".join(conf.outgoing)
+        learn = f"; learners: {' '.join(conf.learners)}" if conf.learners else ""
+        return f"joint: a majority of the new {new} and one of the old {old} must agree{learn}"
+    if not conf.members or set(conf.voters) == set(moment.nodes):
+        return ""
+    told = [f"voters: {' '.join(conf.voters)}"]
+    if conf.learners:
+        told.append(f"learners: {' '.join(conf.learners)}")
+    outside = [name for name in moment.names if name not in conf.members]
+    if outside:
+        told.append(f"outside: {' '.join(outside)}")
+    return "; ".join(told)
 
 
 # Links and messages -------------------------------------------------------------------------
 
 
 def _links(moment: Moment, names: Sequence[str], where: dict) -> list[Markup]:
-    parts = []
+    parts, members = [], moment.conf.members or tuple(names)
     for number, one in enumerate(names):
         for other in names[number + 1 :]:
             there, back = (one, other) in moment.cuts, (other, one) in moment.cuts
@@ -306,8 +393,9 @@ def _links(moment: Moment, names: Sequence[str], where: dict) -> list[Markup]:
             if there and back:
                 parts.append(_cut_both(ends, one, other))
                 continue
-            line = el("path", d=path(*ends), fill="none", stroke=tone("faint"), stroke_width=1.5)
-            parts.append(line)
+            if one in members and other in members:
+                line = {"fill": "none", "stroke": tone("faint"), "stroke_width": 1.5}
+                parts.append(el("path", d=path(*ends), **line))
             if there or back:
                 towards = ends if there else ends[::-1]
                 parts.append(_cut_one_way(towards, *((one, other) if there else (other, one))))
@@ -421,14 +509,16 @@ def _stacks(packets: Sequence[Packet], spots: dict) -> list[tuple[Packet, list[P
 
 def _dot(packet: Packet, x: float, y: float, same: list[Packet]) -> Markup:
     colour = term_colour(packet.message.term)
-    lost = bool(packet.fate)
+    lost, r = bool(packet.fate), SIZES["dot_r"]
+    shape = {"cx": float(x), "cy": float(y), "r": r}
+    if type(packet.message) is InstallSnapshot:
+        shape = {"x": x - r, "y": y - r, "width": 2 * r, "height": 2 * r, "rx": 2}
     return el(
-        "circle",
+        "rect" if "rx" in shape else "circle",
         el("title", _packet_sentence(packet)),
-        cx=float(x),
-        cy=float(y),
-        r=SIZES["dot_r"],
+        **shape,
         fill=tone("surface") if lost else colour,
+        fill_opacity=0.4 if getattr(packet.message, "pre", False) else None,
         stroke=tone("fault") if lost else tone("ink"),
         stroke_width=1.6,
         stroke_dasharray="3 2.4" if lost else None,
@@ -471,7 +561,7 @@ def _standing(moment: Moment, names: Sequence[str], where: dict) -> list[Box]:
         x, y = where[name]
         reach = TIMER_R * 0.86
         boxes.append(Box(x - reach, y - reach - 5, x + reach, y + reach))
-        lines = _words(moment.nodes[name])
+        lines = _words(moment, moment.nodes[name])
         long = max(min(width(text), SIDE - 16) for text in lines)
         half = 15.5 * len(lines) / 2
         if x < wide / 2 - 1:
@@ -501,8 +591,9 @@ def _caption(moment: Moment, wide: float, high: float) -> Markup:
     cut = _cut_words(moment)
     under = [(text, "dim") for text in wrap(moment.why, room, small, 1 if cut else 2)]
     under += [(text, "fault") for text in wrap(cut, room, small, 1)]
+    under += [(text, "ink") for text in wrap(_members(moment), room, small, 1)]
     for number, (text, named) in enumerate(under):
-        y = high + 30 + 15 * number
+        y = high + 30 + LINE * number
         lines.append(label(MARGIN, y, text, size=small, tone=named, halo=False))
     return group(lines, class_="kv-caption")
 
@@ -521,10 +612,22 @@ def _sentence(node: NodeMoment) -> str:
         yes = " ".join(peer for peer, granted in node.votes.items() if granted)
         no = " ".join(peer for peer, granted in node.votes.items() if not granted)
         told.append(f"votes {yes or 'none'}" + (f", refused by {no}" if no else ""))
+    elif node.pre_votes:
+        yes = " ".join(peer for peer, granted in node.pre_votes.items() if granted)
+        no = " ".join(peer for peer, granted in node.pre_votes.items() if not granted)
+        asks = f"asks for pre-votes for term {node.term + 1}: {yes or 'none'}"
+        told.append(asks + (f", refused by {no}" if no else ""))
     elif node.vote and node.vote != node.name:
         told.append(f"voted for {node.vote}")
     if node.leader and node.leader != node.name:
         told.append(f"leader {node.leader}")
+    if node.transferee:
+        told.append(f"hands leadership to {node.transferee}")
+    if node.incoming:
+        last, records, total = node.incoming
+        told.append(f"has {records} of {total} records of the snapshot {last}")
+    if node.base.index:
+        told.append(f"log compacted up to {node.base}")
     told.append(
         f"log up to {node.log.last}, on disk {node.durable}, committed {node.commit}, "
         f"applied {node.applied}, revision {node.revision}"
@@ -548,6 +651,8 @@ def _title(moment: Moment) -> str:
 
 def _desc(moment: Moment) -> str:
     told = [_sentence(moment.nodes[name]) + "." for name in moment.names]
+    if members := _members(moment):
+        told.append(f"Members: {members}.")
     if moment.packets:
         told.append(f"{len(moment.packets)} messages on their way.")
     if moment.cuts:
@@ -558,6 +663,8 @@ def _desc(moment: Moment) -> str:
 def _text(moment: Moment) -> str:
     lines = [_title(moment)]
     lines += [_sentence(moment.nodes[name]) for name in moment.names]
+    if members := _members(moment):
+        lines.append(f"members: {members}")
     lines += [f"on its way: {_packet_sentence(p)}" for p in moment.packets.values()]
     if moment.cuts:
         lines.append("cut: " + " ".join(f"{a}→{b}" for a, b in sorted(moment.cuts)))

@@ -1,8 +1,10 @@
 """The space-time diagram: a vertical life line for each node, time downwards, messages as arrows.
 
 A life line has the colour of the node's term; broad with two edges = leader, dashed edge =
-candidate, thin = follower; where it is interrupted the node is down. An arrow begins when its
-message is sent and ends when it is received; a lost one ends in a cross. Clients have a line too:
+candidate, thin = follower, dotted edge = learner, pale without an edge = no member; where it is
+interrupted the node is down, and where it begins later the node was added then. An arrow begins
+when its message is sent and ends when it is received; a lost one ends in a cross. Questions and
+answers of pre-votes are pale, parts of a snapshot broad. Clients have a line too:
 arrows to a node and back are questions and answers.
 
 A message takes milliseconds and an election timeout seconds, so the time axis is straight only
@@ -18,6 +20,7 @@ from collections.abc import Iterable
 from math import atan2, cos, degrees, sin
 from typing import Any
 
+from kvlearn.raft.messages import InstallSnapshot
 from kvlearn.viz.logs import badge
 from kvlearn.viz.moment import fate_in_words, trace_of
 from kvlearn.viz.nodes import NodeMoment, natural
@@ -206,7 +209,8 @@ class Page:
 
 # Life lines ---------------------------------------------------------------------------------
 
-WIDTHS = {"leader": 11.0, "candidate": 9.0, "follower": 5.0, "learner": 5.0, "paused": 5.0}
+WIDTHS = {"leader": 11.0, "candidate": 9.0, "follower": 5.0, "learner": 5.0, "paused": 5.0,
+          "outside": 3.0}  # fmt: skip
 
 
 def _life_line(page: Page, name: str) -> Markup:
@@ -271,6 +275,8 @@ def _stretch(stretch: Stretch, x: float, top: float, bottom: float) -> list[Mark
         look |= {"stroke": tone("ink"), "stroke_width": 1.6, "stroke_dasharray": "5 3.5"}
     elif stretch.role == "learner":
         look |= {"stroke": tone("ink"), "stroke_width": 1.4, "stroke_dasharray": "1 3"}
+    elif stretch.role == "outside":
+        look["fill_opacity"] = 0.5
     elif not paused:
         look |= {"stroke": tone("ink"), "stroke_width": 1.0}
     parts = [el("rect", **look)]
@@ -342,9 +348,11 @@ def _arrow(arrow: Arrow, start: Point, end: Point) -> Markup:
     tip_x, tip_y = (bx - 7 * cos(angle), by - 7 * sin(angle)) if arrived else (bx, by)
     way = path((ax, ay), (tip_x, tip_y))
     dash = "5 4" if lost else None
+    wide = 8.0 if type(arrow.message) is InstallSnapshot else 4.5
+    pale = 0.2 if getattr(arrow.message, "pre", False) else 0.55
     parts = [
         el("title", _arrow_sentence(arrow)),
-        el("path", d=way, stroke=colour, stroke_width=4.5, stroke_opacity=0.55),
+        el("path", d=way, stroke=colour, stroke_width=wide, stroke_opacity=pale),
         el("path", d=way, stroke=tone("ink"), stroke_width=1.1, stroke_dasharray=dash),
     ]
     if lost and arrow.end_s is not None:
@@ -462,7 +470,7 @@ def _calls(page: Page) -> list[Markup]:
 def _mark_labels(page: Page) -> list[Markup]:
     """Role changes right of the life line, commits left of it."""
     parts = []
-    order = {"fault": 0, "role": 1, "commit": 2, "term": 3}
+    order = {"fault": 0, "role": 1, "log": 2, "commit": 3, "term": 4}
     marks = [mark for mark in page.story.marks if mark.kind in order and mark.node in page.where]
     for mark in sorted(marks, key=lambda mark: order[mark.kind]):
         x, y = page.where[mark.node], page.axis.y(mark.time)
@@ -475,11 +483,13 @@ def _mark_labels(page: Page) -> list[Markup]:
         boxes = [[text_box(tx, ty, mark.text, SMALL, anchor, bold)] for tx, ty, anchor in tries]
         free = first_free(boxes, page.hard, page.soft)
         if free is None:
-            if mark.kind in ("commit", "term"):
+            if mark.kind in ("commit", "term", "log"):
                 continue  # the text twin still says it
             free = 0
         tx, ty, anchor = tries[free]
-        named = {"fault": "fault", "commit": "good", "term": "dim"}.get(mark.kind, "ink")
+        named = {"fault": "fault", "commit": "good", "term": "dim", "log": "dim"}.get(
+            mark.kind, "ink"
+        )
         parts.append(label(tx, ty, mark.text, size=SMALL, anchor=anchor, tone=named, bold=bold))
     return parts
 

@@ -15,8 +15,16 @@ from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, seq_at
 from kvlearn.viz.nodes import NodeMoment
 
-ARROWS = 90  # a window that nobody chose holds at most this many messages, the last ones
+ARROWS = (
+    90  # a window that nobody chose holds at most this many messages, the last ones
+)
 FADED = 40  # so many heartbeats are drawn, faded; more are left out
+
+# Why a leader is a follower again, where no other term is the reason.
+STEPS_DOWN = {
+    "QUORUM_LOST": "follower without majority",
+    "REMOVED": "follower, removed",
+}
 
 
 @dataclass(slots=True)
@@ -42,7 +50,7 @@ class Mark(NamedTuple):
     time: float
     node: str
     text: str
-    kind: str  # role, commit, fault, network
+    kind: str  # role, log, commit, term, fault, network
 
 
 class Stretch(NamedTuple):
@@ -106,7 +114,7 @@ def tell(
         _note(story, record)
         node = moment.nodes.get(record.node)
         if node is not None:
-            _live(story, open_since, node, record.time)
+            _live(story, open_since, node, record)
     for name, (since, role, term) in open_since.items():
         story.lines.setdefault(name, []).append(Stretch(since, story.end_s, role, term))
     story.after = moment
@@ -126,11 +134,13 @@ def _start(trace: Trace, end_seq: int) -> float:
     return trace[0].time if len(trace) else 0.0
 
 
-def _live(story: Story, open_since: dict, node: NodeMoment, now: float) -> None:
+def _live(story: Story, open_since: dict, node: NodeMoment, record: Record) -> None:
     """Close the node's stretch if its role or term is another one now, and say so."""
-    known = open_since.get(node.name)
+    known, now = open_since.get(node.name), record.time
     if known is None:
         open_since[node.name] = (now, node.role, node.term)
+        if now > story.start_s:
+            story.marks.append(Mark(now, node.name, f"starts, {node.role}", "role"))
         return
     since, role, term = known
     if (role, term) == (node.role, node.term):
@@ -142,6 +152,8 @@ def _live(story: Story, open_since: dict, node: NodeMoment, now: float) -> None:
         text, kind = "down", "fault"
     elif node.role == "paused":
         text, kind = "paused", "fault"
+    elif reason := STEPS_DOWN.get(getattr(record.event, "reason", ""), ""):
+        text, kind = f"{reason}, term {node.term}", "role"
     elif role == "down":
         text, kind = f"restarts, term {node.term}", "role"
     elif role != node.role:
@@ -153,9 +165,13 @@ def _live(story: Story, open_since: dict, node: NodeMoment, now: float) -> None:
 
 def _note(story: Story, record: Record) -> None:
     event = record.event
+    if said := _said(event):
+        story.marks.append(Mark(record.time, record.node, *said))
     match event:
         case ev.Sent(message=message):
-            arrow = Arrow(event.packet, message, record.time, event.arrives_s, None, event.fate)
+            arrow = Arrow(
+                event.packet, message, record.time, event.arrives_s, None, event.fate
+            )
             story.arrows[event.packet] = arrow
         case ev.Delayed():
             if event.packet in story.arrows:
@@ -168,18 +184,40 @@ def _note(story: Story, record: Record) -> None:
                 arrow = story.arrows[event.packet]
                 arrow.end_s, arrow.lost = record.time, event.reason
         case ev.Committed():
-            story.marks.append(Mark(record.time, record.node, f"commit {event.index}", "commit"))
+            story.marks.append(
+                Mark(record.time, record.node, f"commit {event.index}", "commit")
+            )
         case ev.LinksCut() | ev.Healed():
             text = str(event).removeprefix("network: ")
             story.marks.append(Mark(record.time, "", text, "network"))
         case ev.Invoked():
-            asked = Call(record.time, record.node, event.node, str(event.request), True, False)
+            asked = Call(
+                record.time, record.node, event.node, str(event.request), True, False
+            )
             story.calls.append(asked)
         case ev.Returned():
             text = event.error or f"answer, rev {event.revision}"
             failed = bool(event.error)
             answer = Call(record.time, record.node, event.node, text, False, failed)
             story.calls.append(answer)
+
+
+def _said(event: ev.Event) -> tuple[str, str] | None:
+    """What a node says at its life line, and what kind of mark that is."""
+    match event:
+        case ev.AskedPreVote(term=term):
+            return f"pre-votes for term {term}?", "role"
+        case ev.TransferStarted(to=to):
+            return f"hands over to {to}", "role"
+        case ev.TransferAborted():
+            return "keeps leadership", "role"
+        case ev.ConfChanged(conf=conf):
+            return f"members {conf}", "log"
+        case ev.SnapshotInstalled(last=last):
+            return f"log is snapshot ≤ {last}", "role"
+        case ev.LogCompacted(base=base):
+            return f"compacted ≤ {base}", "log"
+    return None
 
 
 def _leave_out(story: Story, heartbeats: bool | None) -> None:

@@ -98,6 +98,7 @@ ROLES = {  # how the ring around a node is drawn; see the grammar of the picture
     "candidate": {"ring": "single", "dash": "6 4"},
     "follower": {"ring": "single", "dash": ""},
     "learner": {"ring": "single", "dash": "0.1 5"},
+    "outside": {"ring": "none", "dash": ""},  # no member: pale, and no lines to the others
     "down": {"ring": "single", "dash": ""},
     "paused": {"ring": "single", "dash": ""},
 }

@@ -289,7 +289,7 @@ def test_what_a_snapshot_replaced_is_one_folded_cell():
     entries = tuple(Entry(k, 2, f"put k={k}") for k in range(6, 9))
     scenes.start(trace, "n1", term=2, entries=entries, commit=8, applied=8)
     drawn = logs(trace)
-    assert [e.get("data-kv-folded") for e in hooked(drawn, "folded")] == ["snapshot to 5"]
+    assert [e.get("data-kv-folded") for e in hooked(drawn, "folded")] == ["≤ 5 snapshot"]
     assert [e.get("data-kv-entry") for e in hooked(drawn, "entry")] == ["6@2", "7@2", "8@2"]
 
 
