@@ -125,6 +125,10 @@ def _short(command: str, room: float) -> str:
     change of members how it is made, which the configuration tells."""
     if command[0] in "+~-" and width(command, TEXT, True) > room:
         command = command.split(" (")[0]
+        if width(command, TEXT, True) > room:
+            command = command.replace(" ", "")
+    elif command == "leave joint":
+        command = "leave"
     if command.startswith("put ") and width(command, TEXT, True) > room:
         command = command.removeprefix("put ")
     return fit(command, room, TEXT, True)
@@ -222,8 +226,8 @@ def badge(node: NodeMoment) -> list[Markup]:
 def _folded(node: NodeMoment, window: Window, y: float) -> list[Markup]:
     """What stands before the window: a snapshot, or entries that are not drawn."""
     base = node.log.base
-    if base and base >= window.first - 1:
-        right = window.x(min(base, window.last) + 1) - GAP
+    if base and (base >= window.first - 1 or base == node.log.last):
+        right = window.x(max(window.first, min(base, window.last) + 1)) - GAP
         fold = _fold(GUTTER, right, (_upto(node), "snapshot"), "", y)
         return [*fold, *([_tick((GUTTER + right) / 2, y + CELL_H, base)] if node.applied else [])]
     hidden = min(window.first - 1, node.log.last)

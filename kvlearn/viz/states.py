@@ -37,7 +37,7 @@ BEYOND: dict[tuple[str, str], str] = {
     (ASKS, "follower"): "discovers the leader,\na new term or refusals",
     ("candidate", ASKS): "times out,\nasks first",
 }
-COMES = {"down": "crashes", "paused": "is paused", "outside": "is removed",
+COMES = {"down": "crashes", "paused": "is paused", "outside": "is no member",
          "learner": "becomes\na learner"}  # fmt: skip
 GOES = {"start": "starts up", "paused": "goes on", "down": "restarts", "outside": "becomes a voter",
         "learner": "gets a vote"}  # fmt: skip

@@ -206,7 +206,7 @@ def _said(event: ev.Event) -> tuple[str, str] | None:
     """What a node says at its life line, and what kind of mark that is."""
     match event:
         case ev.AskedPreVote(term=term):
-            return f"pre-votes for term {term}?", "role"
+            return f"pre-votes t{term}?", "role"
         case ev.TransferStarted(to=to):
             return f"hands over to {to}", "role"
         case ev.TransferAborted():

@@ -159,5 +159,5 @@ def test_the_theme_is_plain_data_for_javascript():
     assert theme.THEME["palette"] == list(theme.PALETTE)
     assert len(theme.THEME["text_on"]) == len(theme.PALETTE)
     assert set(theme.THEME["roles"]) == {
-        "leader", "candidate", "follower", "learner", "down", "paused"
+        "leader", "candidate", "follower", "learner", "outside", "down", "paused"
     }  # fmt: skip
