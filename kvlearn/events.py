@@ -22,7 +22,6 @@ REASONS: dict[str, str] = {
     # votes (paper 5.2, 5.4.1)
     "LEADER_KNOWN": "{leader} leads term {term} already",
     "LEADER_ALIVE": "{leader} leads, and was heard {ticks} ticks ago",
-    "NOT_MEMBER": "it knows nothing of the cluster yet",
     "VOTE_TAKEN": "my vote of term {term} went to {vote}",
     "VOTE_LOG_BEHIND": "its log ends at {theirs}, which is behind {mine}, where mine ends",
     "TERM_OLD": "it speaks of term {theirs}, and I am in term {term} already",

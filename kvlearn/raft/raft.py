@@ -358,9 +358,7 @@ class Raft(Rules):
 
     def _on_request_vote(self, message: RequestVote) -> None:
         early = _is_early(message) and message.term > self.term  # it promises nothing
-        if not (self.log.last_index or self.conf.votes(self.id)):
-            self._refuse_vote(message, "NOT_MEMBER", ())
-        elif not early and not self.may_vote_for(message.source):
+        if not early and not self.may_vote_for(message.source):
             known = facts(term=self.term, leader=self.leader, vote=self.vote)
             reason = "VOTE_TAKEN" if self.vote else "LEADER_KNOWN"
             self._refuse_vote(message, reason, known)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvlearn import Cluster, RaftConfig
 from kvlearn.errors import ConfChangeError, ProposalDropped
 from kvlearn.events import BecameCandidate, BecameFollower, ConfChanged, Refused
 from kvlearn.raft import ConfState, Entry, EntryID
@@ -436,11 +437,26 @@ def test_a_change_of_an_earlier_leader_is_undone_like_any_entry():
     assert member.raft.conf == voters(3) and not member.heard(ConfChanged)
 
 
-def test_a_node_of_no_cluster_votes_for_nobody():
+def test_a_node_of_no_cluster_votes_like_any_other():
+    """It may be a member by a list that it has not heard of; whose vote counts, the candidate
+    knows."""
     member = Member("n4", ConfState())
     [answer] = member.hear(RequestVote("n1", "n4", 1, ZERO))
-    assert not answer.granted and member.heard(Refused)[-1].reason == "NOT_MEMBER"
-    assert member.raft.vote is None
+    assert answer.granted and member.raft.vote == "n1"
+    [answer] = member.hear(RequestVote("n2", "n4", 1, ZERO))
+    assert not answer.granted, "once a term"
+
+
+@pytest.mark.parametrize("etcd", [False, True])
+def test_a_leader_that_restarts_is_elected_by_a_voter_that_has_heard_nothing_yet(etcd):
+    """Two of two are a majority; if the new one refused its vote, nobody could ever lead again."""
+    cluster = Cluster(1, seed=1, config=RaftConfig.etcd() if etcd else RaftConfig())
+    cluster.wait_for_leader(), cluster.run(1.0)
+    cluster.add_node("n2"), cluster.cut("n1", "n2")
+    cluster.client("n1").add_member("n2")
+    cluster.crash("n1"), cluster.heal(), cluster.restart("n1")
+    cluster.run(10.0)
+    assert cluster.leader == "n1" and cluster.nodes["n2"].role == "follower"
 
 
 def test_a_node_of_no_cluster_learns_all_from_the_leader():
