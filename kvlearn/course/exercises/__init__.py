@@ -1,6 +1,14 @@
 """The exercises of the lessons, by name: `lesson/exercise`."""
 
-from kvlearn.course.exercises import crashes, election, quorum, replication, safety, start
+from kvlearn.course.exercises import (
+    crashes,
+    election,
+    quorum,
+    replication,
+    safety,
+    snapshots,
+    start,
+)
 
-ROOMS = (start, quorum, election, replication, safety, crashes)
+ROOMS = (start, quorum, election, replication, safety, crashes, snapshots)
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
