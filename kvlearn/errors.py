@@ -176,6 +176,12 @@ class TimedOut(RequestError):
     text = "etcdserver: request timed out"
 
 
+class LeaderTransferTimedOut(TimedOut):
+    """The chosen node did not take over within an election timeout; the old leader goes on."""
+
+    text = "etcdserver: request timed out, leader transfer took too long"
+
+
 def request_error(name: str, text: str = "", hint: str = "") -> RequestError:
     """The error of class `name`, rebuilt from an answer; an unknown name gives a RequestError.
 

@@ -21,7 +21,9 @@ from kvlearn.value import value
 REASONS: dict[str, str] = {
     # votes (paper 5.2, 5.4.1)
     "LEADER_KNOWN": "{leader} leads term {term} already",
-    "LEADER_ALIVE": "{leader} leads, and was heard {ticks} ticks ago",
+    "LEADER_ALIVE": "{leader} leads, and was heard lately (ticks ago: {ticks})",
+    "LEADING": "I lead term {term}, and a majority answers me",
+    "NOT_MEMBER": "it has just come, and no leader has talked to it yet",
     "VOTE_TAKEN": "my vote of term {term} went to {vote}",
     "VOTE_LOG_BEHIND": "its log ends at {theirs}, which is behind {mine}, where mine ends",
     "TERM_OLD": "it speaks of term {theirs}, and I am in term {term} already",
@@ -37,7 +39,7 @@ REASONS: dict[str, str] = {
     "NO_LEADER": "no leader is known in term {term}",
     "READ_NOT_YET": "nothing of my own term {term} is committed yet",
     # members (thesis 4) and snapshots (paper 7)
-    "CHANGE_PENDING": "the change at index {index} is not applied yet, which is at {applied}",
+    "CHANGE_PENDING": "the change at index {index} waits to be applied (so far: {applied})",
     "CHANGE_UNAPPLIED": "it knows of a change of members that is not applied yet",
     "CHANGE_WRONG": "{why}",
     "LEARNER_BEHIND": "{node} has {match} of {last} entries",
@@ -55,7 +57,9 @@ REASONS: dict[str, str] = {
     "ELECTION_LOST": "too many refused for a majority",
     "PRE_VOTE_LOST": "too many would refuse for a majority",
     "QUORUM_LOST": "no majority has answered for {ticks} ticks",
-    "REMOVED": "it is no voter any more: {conf}",
+    "REMOVED": "I have no vote any more: {conf}",
+    "LEADER_FORGOTTEN": "it was told to forget {leader}",
+    "TRANSFER_ABORTED": "{to} did not take over in time",
 }
 
 Facts = tuple[tuple[str, Any], ...]
@@ -132,10 +136,13 @@ class BecameCandidate(Event):
     timeout_ticks: int
     waited_ticks: int
     pre_votes: tuple[str, ...] = ()  # who said that they would vote for it; none: it did not ask
+    wanted: bool = False  # by the leader, who hands over its office (thesis 3.10)
 
     def __str__(self) -> str:
         waited = self.waited_ticks
         why = f"heard no leader for {waited} ticks" if waited else "told to stand"
+        if self.wanted:
+            why = "the leader wants it"
         if self.pre_votes:
             why = f"{' '.join(self.pre_votes)} would vote for it"
         return f"becomes candidate in term {self.term}: {why}, its log ends at {self.last}"
@@ -151,8 +158,9 @@ class AskedPreVote(Event):
     waited_ticks: int
 
     def __str__(self) -> str:
-        heard = f"heard no leader for {self.waited_ticks} ticks"
-        return f"asks for pre-votes for term {self.term}: {heard}, its log ends at {self.last}"
+        waited = self.waited_ticks
+        why = f"heard no leader for {waited} ticks" if waited else "told to stand"
+        return f"asks for pre-votes for term {self.term}: {why}, its log ends at {self.last}"
 
 
 @value
@@ -206,7 +214,8 @@ class SnapshotInstalled(Event):
     records: int
 
     def __str__(self) -> str:
-        return f"replaces its log by the snapshot of {self.last} ({self.records} records)"
+        records = f"{self.records} record{'s' * (self.records != 1)}"
+        return f"replaces its log by the snapshot of {self.last} ({records})"
 
 
 @value

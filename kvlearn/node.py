@@ -25,8 +25,8 @@ from random import Random
 from typing import Any
 
 from kvlearn.errors import (
-    BadLeaderTransferee, ConfChangeError, LearnerNotReady, NoLeader, ProposalDropped, RequestError,
-    Stopped, TooManyRequests, Unavailable, Unhealthy
+    BadLeaderTransferee, ConfChangeError, LeaderTransferTimedOut, LearnerNotReady, NoLeader,
+    ProposalDropped, RequestError, Stopped, TooManyRequests, Unavailable, Unhealthy
 )  # fmt: skip
 from kvlearn.events import Applied, Event, StateLoaded, Started, sentence
 from kvlearn.kv.machine import KVMachine
@@ -53,6 +53,7 @@ REFUSALS = {  # Raft's reason for not taking a proposal -> what the client is to
     "LEARNER_BEHIND": LearnerNotReady,
     "UNHEALTHY": Unhealthy,
     "NO_VOTER": BadLeaderTransferee,
+    "TRANSFER_ABORTED": LeaderTransferTimedOut,
 }
 CLUSTER_ID = 0x6B766C  # one simulated cluster is like any other
 
@@ -75,12 +76,14 @@ class Node:
         boot: int = 1,
         base: EntryID = ZERO,
         snapshot: Snapshot | None = None,
+        joins: bool = False,
     ):
         """A node with what its disk holds: log and hard state, and the store's backend.
 
         `conf` is the membership before the first entry; the backend knows a newer one. `boot`
         counts the starts on this disk. `base` is the entry before `entries`, and `snapshot` what
-        was saved in the place of earlier ones: a crash may have come before it was loaded.
+        was saved in the place of earlier ones: a crash may have come before it was loaded. A node
+        that `joins` a running cluster is no founder: see `Rules`.
         """
         self.name = name
         self.emit = emit
@@ -93,7 +96,8 @@ class Node:
         start = (boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
         start = (hard_state.vote, entries, commit, applied, conf.members, *start)
         emit(Started(hard_state.term, *start))
-        self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied, base)
+        held = (hard_state, entries, applied, base, joins)
+        self.raft = raft(name, conf, config, rng, emit, *held)
         if base.index:
             self.raft.snapshot = self._snapshot()
         self._snapshot_index = base.index  # how far the last snapshot went
@@ -115,6 +119,12 @@ class Node:
         """When, in seconds of the node's clock, time alone will make something happen."""
         return self.raft.deadline * self._tick_s
 
+    @property
+    def is_outside(self) -> bool:
+        """Whether it is no member, as far as it knows: not yet, or not any more."""
+        raft = self.raft
+        return (raft.joins and not raft.log.last_index) or self.name not in raft.conf.members
+
     # Inputs -----------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
@@ -135,9 +145,7 @@ class Node:
                 if self._reads.pop(op_id, None) is not None:
                     self._refuse(op_id, down)
             case TransferLeader(to=to):
-                for op_id in [op_id for op_id, target in self._moves.items() if target == to]:
-                    del self._moves[op_id]
-                    self._refuse(op_id, down)
+                self._give_up_move(to, down)
             case InstallSnapshot(target=peer):
                 self.raft.report_snapshot(peer, arrived=False)
 
@@ -147,7 +155,7 @@ class Node:
         A request that cannot be served (malformed, no leader) is answered at once.
         """
         try:
-            if self.name not in self.raft.conf.members:
+            if self.is_outside:
                 raise Stopped(hint=f"{self.name} is no member; ask one of the others")
             if isinstance(request, MEMBERSHIP):
                 self._request_members(op_id, request)
@@ -217,7 +225,11 @@ class Node:
         if self._served_from:
             self._serve_reads()
         for data, reason, known in ready.dropped:
-            self._come_back(data, _refusal(reason, sentence(reason, known)))
+            error = _refusal(reason, sentence(reason, known))
+            if reason == "TRANSFER_ABORTED":
+                self._give_up_move(dict(known)["to"], error)
+            else:
+                self._come_back(data, error)
         if self._moves:
             self._answer_moves()
         if self.machine.applied - self._snapshot_index >= self._config.snapshot_entries:
@@ -261,6 +273,11 @@ class Node:
         if command.origin == self.name and command.op_id in self._writes:
             self._writes.discard(command.op_id)
             self._refuse(command.op_id, error)
+
+    def _give_up_move(self, to: NodeId, error: RequestError) -> None:
+        for op_id in [op_id for op_id, target in self._moves.items() if target == to]:
+            del self._moves[op_id]
+            self._refuse(op_id, error)
 
     def _answer_moves(self) -> None:
         for op_id, target in list(self._moves.items()):

@@ -85,7 +85,7 @@ LINES = {  # event -> its line, in the order of events.py
     events.VoteGranted(3, "n2"): "votes for n2 in term 3",
     events.VoteGranted(3, "n2", True): "would vote for n2 in term 3",
     events.Refused("vote", "n2", 3, "LEADER_ALIVE", facts(leader="n1", ticks=4)): (
-        "refuses n2's vote request in term 3: n1 leads, and was heard 4 ticks ago"
+        "refuses n2's vote request in term 3: n1 leads, and was heard lately (ticks ago: 4)"
     ),
     events.Refused("snapshot", "n2", 3, "SNAPSHOT_OLD", facts(last="5@2", committed=7)): (
         "refuses n2's snapshot in term 3: 5@2 is not beyond 7, which is committed here"
@@ -213,8 +213,9 @@ def elections() -> list[Member]:
     knows = Member(config=CHECKED)
     knows.hear(Heartbeat("n2", "n1", 1, 0))
     knows.hear(RequestVote("n3", "n1", 1, ZERO), RequestVote("n3", "n1", 2, ZERO))
-    stranger = Member("n4")
-    stranger.hear(RequestVote("n1", "n4", 1, ZERO))
+    stranger = Member()
+    stranger.raft.joins = True
+    stranger.raft.campaign()
     asks = Member(config=replace(CHECKED, pre_vote=True))
     asks.raft.campaign()
     for peer in ("n2", "n3"):
@@ -258,6 +259,24 @@ def changes() -> list[Member]:
     return [new, leader, unready]
 
 
+def protected() -> list[Member]:
+    """A leader and a follower that hold to their leader, until they shall forget it."""
+    leader = Member(terms=(1,), config=CHECKED).lead()
+    leader.hear(RequestVote("n2", "n1", 9, EntryID(1, 1)))
+    follower = Member(config=CHECKED)
+    follower.hear(Heartbeat("n2", "n1", 1, 0))
+    follower.raft.forget_leader()
+    return [leader, follower]
+
+
+def transfers_aborted() -> list[str]:
+    """The reasons that are told to whoever asked, and are no event's."""
+    leader = Member(terms=(1,)).lead()
+    leader.raft.transfer_leadership("n2")
+    leader.raft.tick(leader.raft.config.election_ticks)
+    return [reason for _, reason, _ in leader.raft.dropped]
+
+
 def snapshots() -> list[Member]:
     """A follower that has what a snapshot holds."""
     ahead = Member(terms=(1, 1, 1), commit=3)
@@ -293,7 +312,9 @@ def occasions() -> dict[str, set[str]]:
     follower = Member(terms=(1, 1), term=2)
     follower.hear(ReadIndex("n2", "n1", 0, 1))
     follower.hear(AppendEntries("n2", "n1", 2, EntryID(2, 2), (), 0))
-    for member in (old, follower, *elections(), *changes(), *snapshots()):
+    for reason in transfers_aborted():
+        told.setdefault(reason, set()).add(reason)
+    for member in (old, follower, *protected(), *elections(), *changes(), *snapshots()):
         for event in member.said:
             note(event)
     return told

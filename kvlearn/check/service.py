@@ -39,7 +39,8 @@ from kvlearn.events import (
     Started,
     VoteGranted,
 )
-from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot
+from kvlearn.kv.members import MEMBERSHIP
+from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, RequestVote
 from kvlearn.raft.quorum import committed_index
 from kvlearn.raft.types import ConfState
 from kvlearn.trace import Record, Trace
@@ -73,7 +74,8 @@ def no_stale_read(trace: Trace) -> Verdict:
     for record in trace.of(Invoked, Returned):
         event = record.event
         if isinstance(event, Invoked):
-            if not getattr(event.request, "serializable", False):
+            stale = getattr(event.request, "serializable", False)
+            if not (stale or isinstance(event.request, MEMBERSHIP)):
                 floor[event.op_id] = newest
         elif not event.error and event.op_id in floor:
             count += 1
@@ -92,17 +94,20 @@ def leader_stability(trace: Trace, election_s: float, tick_s: float) -> Verdict:
     """
     heard: dict[str, tuple[str, float]] = {}  # node -> the leader that it heard last, and when
     votes = 0
-    for record in trace.of(Received, VoteGranted, Started, AskedPreVote, BecameCandidate):
+    kinds = Received, VoteGranted, Started, AskedPreVote, BecameCandidate, BecameFollower
+    for record in trace.of(*kinds):
         node, event = record.node, record.event
         match event:
             case Started() | AskedPreVote() | BecameCandidate():  # it waits for nobody
                 heard.pop(node, None)
+            case BecameFollower(leader=None) if not _asked_for_a_vote(trace, record):
+                heard.pop(node, None)  # it follows nobody now
             case Received(message=message) if isinstance(message, COMMANDS):
                 heard[node] = (message.source, record.time)
             case VoteGranted(pre=False):
                 votes += 1
                 leader, time = heard.get(node, ("", -election_s))
-                if record.time - time < election_s - tick_s and not _wanted(trace, record):
+                if record.time - time < election_s - tick_s and _asked_for_a_vote(trace, record):
                     why = f"{node} votes for {event.candidate} in term {event.term}, and has heard "
                     why += f"{leader} {1000 * (record.time - time):.0f} ms before"
                     return Verdict(LEADER_STABILITY, False, why, record, "4.2.3", trace.seed)
@@ -110,10 +115,11 @@ def leader_stability(trace: Trace, election_s: float, tick_s: float) -> Verdict:
     return Verdict(LEADER_STABILITY, True, why, None, "4.2.3", trace.seed)
 
 
-def _wanted(trace: Trace, vote: Record) -> bool:
-    """Whether the leader itself wanted the election in which this vote was given."""
-    asked = trace[vote.cause].event if vote.cause is not None else None
-    return isinstance(asked, Received) and getattr(asked.message, "transfer", False)
+def _asked_for_a_vote(trace: Trace, record: Record) -> bool:
+    """Whether this came of a vote request that the leader did not want."""
+    cause = trace[record.cause].event if record.cause is not None else None
+    request = isinstance(cause, Received) and isinstance(cause.message, RequestVote)
+    return request and not cause.message.transfer
 
 
 def leader_activity(trace: Trace, election_ticks: int, heartbeat_ticks: int) -> Verdict:

@@ -163,8 +163,10 @@ def _check(changes: tuple[Change, ...], kind: str, conf: ConfState) -> None:
     names = [change.node for change in changes]
     if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
         raise InvalidArgument(hint="name each node once, like n4")
-    if kind not in (AUTO, IMPLICIT, EXPLICIT) or not (names or conf.outgoing):
-        raise InvalidArgument(hint="name nodes to add or remove; a transition is auto, implicit …")
+    if kind not in (AUTO, IMPLICIT, EXPLICIT):
+        raise InvalidArgument(hint=f"a transition is auto, implicit or explicit, not {kind!r}")
+    if not (names or conf.outgoing):
+        raise InvalidArgument(hint=f"{conf} is not joint: there is nothing to leave")
     learners = set(conf.learners) - set(names)
     for change in changes:
         if change.role == GONE:

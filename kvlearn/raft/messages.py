@@ -25,6 +25,7 @@ class Message:
 
     after_save: ClassVar[bool] = False
     at_most_once: ClassVar[bool] = False
+    early: ClassVar[bool] = False  # it speaks of a term that nobody has entered
 
     source: NodeId
     target: NodeId
@@ -45,6 +46,10 @@ class RequestVote(Message):
     pre: bool = False
     transfer: bool = False
 
+    @property
+    def early(self) -> bool:
+        return self.pre
+
     def __str__(self) -> str:
         return f"{'Pre-vote' if self.pre else 'Vote'}? t{self.term} {self.last}"
 
@@ -56,6 +61,10 @@ class VoteResponse(Message):
     after_save: ClassVar[bool] = True  # the vote
     granted: bool
     pre: bool = False
+
+    @property
+    def early(self) -> bool:
+        return self.pre and self.granted  # a refusal speaks of the sender's own term
 
     def __str__(self) -> str:
         what = "pre-vote" if self.pre else "vote"

@@ -37,6 +37,8 @@ from kvlearn.raft.types import (
     ZERO, ConfState, Entry, Index, NodeId, ReadState, Ready, Snapshot, Term, Ticks,
 )  # fmt: skip
 
+KEEP_WAITING = ("HIGHER_TERM", "LEADER_FORGOTTEN")  # news after which a follower's timer runs on
+
 
 class Raft(Rules):
     """One member of a Raft cluster; what it knows is set up in `Rules`."""
@@ -133,16 +135,15 @@ class Raft(Rules):
         elif self.role != LEADER:
             self._send(TransferLeader(self.id, self.leader, 0, to))
         elif to not in (self.id, self.transferee):
-            self.transferee = to
-            self.transfer_due = self.now + self.config.election_ticks
+            self._abort_transfer()
+            self.transferee, self.transfer_due = to, self.now + self.config.election_ticks
             self.emit(TransferStarted(to, self.progress[to].match, self.log.last_index))
             self._hand_over(to)
 
     def forget_leader(self) -> None:
-        """Protect the leader no longer, so that votes may be granted against it (etcd too). With
-        lease reads nothing happens: the leader relies on the promise."""
-        if self.role == FOLLOWER and not self.config.lease_reads:
-            self.leader = None
+        """Protect the leader no longer (etcd too); not where its lease reads rely on that."""
+        if self.role == FOLLOWER and self.leader and not self.config.lease_reads:
+            self._become_follower(self.term, None, "LEADER_FORGOTTEN", facts(leader=self.leader))
 
     def report_snapshot(self, peer: NodeId, arrived: bool) -> None:
         """What the transport knows of a snapshot on its way to `peer` (etcd: MsgSnapStatus)."""
@@ -233,10 +234,13 @@ class Raft(Rules):
             return True
         if message.term > self.term:
             if isinstance(message, RequestVote) and not message.transfer and self.in_lease():
-                known = facts(leader=self.leader or "a leader", ticks=self.now - self.heard)
-                self.emit(Refused("vote", message.source, self.term, "LEADER_ALIVE", known))
+                ticks, reason = self.now - self.heard, "LEADER_ALIVE"
+                known = facts(leader=self.leader or "a leader", ticks=ticks)
+                if self.role == LEADER:
+                    reason, known = "LEADING", facts(term=self.term)
+                self._refuse_vote(message, reason, known, answers=False)
                 return False
-            if _is_early(message):
+            if message.early:
                 return True
             leads = isinstance(message, (AppendEntries, Heartbeat, InstallSnapshot))
             known = facts(source=message.source, theirs=message.term, mine=self.term)
@@ -263,7 +267,7 @@ class Raft(Rules):
     def _become_follower(
         self, term: Term, leader: NodeId | None, reason: str, known: tuple = ()
     ) -> None:
-        keeps_timer = self.role == FOLLOWER and leader is None and reason == "HIGHER_TERM"
+        keeps_timer = self.role == FOLLOWER and leader is None and reason in KEEP_WAITING
         if term > self.term:
             self.term, self.vote = term, None
         self.role, self.leader = FOLLOWER, leader
@@ -275,7 +279,7 @@ class Raft(Rules):
 
     def _become_leader(self) -> None:
         self.emit(BecameLeader(self.term, quorum.granted(self.votes), self.log.last))
-        self.role, self.leader = LEADER, self.id
+        self.role, self.leader, self.heard = LEADER, self.id, self.now
         self._forget_leadership()
         self._track_peers()
         # There may be a change of members among the entries that are not applied yet.
@@ -333,7 +337,8 @@ class Raft(Rules):
         self.term, self.vote = self.term + 1, self.id
         self._forget_leadership()
         self._draw_timeout()
-        self.emit(BecameCandidate(self.term, self.log.last, self.timeout_ticks, waited, would))
+        why = waited, would, transfer
+        self.emit(BecameCandidate(self.term, self.log.last, self.timeout_ticks, *why))
         self._ask_voters(self.term, transfer=transfer)
 
     def _can_stand(self) -> bool:
@@ -341,6 +346,8 @@ class Raft(Rules):
         ahead = self.log.slice(self.log.applied + 1, self.log.committed)
         if not self.conf.votes(self.id):
             reason, known = "NO_VOTER", facts(to=self.id)
+        elif self.joins and not self.log.last_index:
+            reason, known = "NOT_MEMBER", ()
         elif self.restored or any(isinstance(entry.data, ConfChange) for entry in ahead):
             reason, known = "CHANGE_UNAPPLIED", ()
         else:
@@ -357,7 +364,7 @@ class Raft(Rules):
             self._count_votes()  # where others listen, its own vote is saved before it counts
 
     def _on_request_vote(self, message: RequestVote) -> None:
-        early = _is_early(message) and message.term > self.term  # it promises nothing
+        early = message.early and message.term > self.term  # it promises nothing
         if not early and not self.may_vote_for(message.source):
             known = facts(term=self.term, leader=self.leader, vote=self.vote)
             reason = "VOTE_TAKEN" if self.vote else "LEADER_KNOWN"
@@ -372,9 +379,10 @@ class Raft(Rules):
             self.emit(VoteGranted(message.term, message.source, message.pre))
             self._send(VoteResponse(self.id, message.source, message.term, True, message.pre))
 
-    def _refuse_vote(self, message: RequestVote, reason: str, known: tuple) -> None:
+    def _refuse_vote(self, message: RequestVote, reason: str, known: tuple, answers=True) -> None:
         self.emit(Refused("vote", message.source, self.term, reason, known))
-        self._send(VoteResponse(self.id, message.source, self.term, False, message.pre))
+        if answers:
+            self._send(VoteResponse(self.id, message.source, self.term, False, message.pre))
 
     def _on_vote_response(self, message: VoteResponse) -> None:
         if message.pre != self.asking or not (self.asking or self.role == CANDIDATE):
@@ -596,7 +604,7 @@ class Raft(Rules):
 
     def _lead_on(self) -> None:
         """A heartbeat is due: time to see whether it still makes sense to lead."""
-        if self.transferee is not None and self.now >= self.transfer_due:
+        if self.now >= self.transfer_due:
             self._abort_transfer()
         if self.config.check_quorum and not self.quorum_active():
             known = facts(ticks=self.config.election_ticks)
@@ -635,7 +643,9 @@ class Raft(Rules):
             self._due.add(to)
 
     def _abort_transfer(self) -> None:
-        self.emit(TransferAborted(self.transferee))
+        if self.transferee is not None:
+            self.emit(TransferAborted(self.transferee))
+            self.dropped.append((None, "TRANSFER_ABORTED", facts(to=self.transferee)))
         self.transferee = None
 
     def _count_by(self, conf: ConfState) -> None:
@@ -646,7 +656,7 @@ class Raft(Rules):
         if self.role != LEADER:
             return
         self._track_peers()
-        if self.transferee is not None and not conf.votes(self.transferee):
+        if not conf.votes(self.transferee):
             self._abort_transfer()
         if self.config.step_down_on_removal and not conf.votes(self.id):
             self._become_follower(self.term, None, "REMOVED", facts(conf=conf))
@@ -688,11 +698,3 @@ class Raft(Rules):
             self.read_states.append(ReadState(context, index))
         else:
             self._send(ReadIndexResponse(self.id, origin, 0, context, index))
-
-
-def _is_early(message: Message) -> bool:
-    """Whether it speaks of a term that nobody has entered; a pre-vote's refusal does not."""
-    match message:
-        case RequestVote(pre=True) | VoteResponse(pre=True, granted=True):
-            return True
-    return False

@@ -70,12 +70,15 @@ class Rules:
         entries: Iterable[Entry] = (),
         applied: Index = 0,
         base: EntryID = ZERO,
+        joins: bool = False,
     ):
         """A node as its disk remembers it; a new one has nothing to remember.
 
         `applied` is how far the state machine already got; what was applied was committed. `conf`
-        is the membership there, and `base` the entry before the first of `entries`.
+        is the membership there, and `base` the entry before the first of `entries`. A node that
+        `joins` a running cluster has no say until its leader talks to it.
         """
+        self.joins = joins
         self.id = id
         self.conf = conf
         self.config = config

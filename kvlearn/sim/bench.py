@@ -122,6 +122,7 @@ class HandHost:
         self.raft = raft
         self.node: Node | None = None
         self.paused = False
+        self.joins = False  # a running cluster, in which it is no founder
         self.ticks = 0  # that its own clock has shown since its start
         self.asked: set[int] = set()  # op_ids whose answers this process owes
         self.disk = Disk((0.0, 0.0), Random(0))
@@ -153,6 +154,7 @@ class HandHost:
             self._boot,
             disk.base,
             disk.snapshot,
+            self.joins,
         )
         self._forget()
 
@@ -417,10 +419,12 @@ class Bench:
         if host is not None and (host.node or host.disk.last.index or host.disk.hard_state.term):
             raise ValueError(f"{name} exists and is not empty; wipe it first")
         self._move()
-        others = tuple(voter for voter in self._founders.voters if voter != name)
-        conf = ConfState(others, learners=(name,) if learner else ())
+        founders = self._founders.voters
+        new = learner and name not in founders
+        conf = ConfState(founders, learners=(name,) if new else ())
         kind = host.raft if host else self._raft
         self.hosts[name] = HandHost(self, name, conf, kind, (HardState(), ()))
+        self.hosts[name].joins = True
         self.hosts[name].start()
 
     def wipe(self, name: str) -> None:

@@ -108,13 +108,15 @@ class Cluster:
         for host in self._hosts.values():
             host.start(None)
 
-    def _new_host(self, name: str, conf: ConfState, raft: type[Raft], life: str) -> Host:
+    def _new_host(
+        self, name: str, conf: ConfState, raft: type[Raft], life: str, joins: bool = False
+    ) -> Host:
         """A host that was not started yet; `life` tells lives of the same name apart."""
         seed = self.seed
         disk = Disk(self._fsync_s, Random(f"{seed}/{name}/disk{life}"))
         rng = Random(f"{seed}/{name}{life}")
         parts = (self._clock, self._network, self.trace, disk, rng, self._desk)
-        return Host(name, conf, self.config, raft, *parts)
+        return Host(name, conf, self.config, raft, *parts, joins)
 
     # Looking ----------------------------------------------------------------------------------
 
@@ -309,8 +311,8 @@ class Cluster:
         """Start a fresh, empty node. It is no member until `client.add_member(name)` makes it one;
         until then it neither votes nor stands, and with `learner` it takes itself for a learner.
 
-        A node that exists can be made anew so, once it is wiped: it forgot its votes, and comes
-        back without harm when it was removed from the membership and is added again.
+        A node that exists can be made anew so, once it is wiped and removed from the membership: what
+        it forgot is then safe with the others, and it comes back without harm.
         """
         host = self._hosts.get(name)
         if host is None:
@@ -320,7 +322,18 @@ class Cluster:
                 raise ValueError(f"there are {MOST_NODES} nodes already, and no more fit")
         elif host.node is not None or host.disk.last.index or host.disk.hard_state.term:
             raise ValueError(f"{name} exists and is not empty; wipe it first")
+        elif name in self._newest_conf().members:
+            raise ValueError(
+                f"{name} is still a member, and the others rely on what it has forgotten: first "
+                f"remove it, client.remove_member({name!r})"
+            )
         self._do("add_node", name, learner)
+
+    def _newest_conf(self) -> ConfState:
+        """The membership, as the running node knows it that has applied the most."""
+        running = [host.node for host in self._hosts.values() if host.node is not None]
+        newest = max(running, key=lambda node: node.machine.applied, default=None)
+        return newest.raft.conf if newest else self._founders
 
     def compact(self, name: str, kept_entries: int = 0) -> None:
         """Let the node take a snapshot now, and compact its log but for the last entries."""
@@ -449,13 +462,14 @@ class Cluster:
                 self.trace.add(self.now, host.name, LinksChanged("fsync_s", arguments[1]), None)
 
     def _start_fresh(self, name: str, learner: bool) -> None:
-        founders = tuple(node for node in self._founders.voters if node != name)
-        conf = ConfState(founders, learners=(name,) if learner else ())
+        founders = self._founders.voters
+        new = learner and name not in founders
+        conf = ConfState(founders, learners=(name,) if new else ())
         known = self._hosts.get(name)
         raft = known.raft if known else self._made_with[3]
         kind = raft.get(name, Raft) if isinstance(raft, dict) else raft
         life = f"/{len(self._done)}" if known else ""
-        host = self._hosts[name] = self._new_host(name, conf, kind, life)
+        host = self._hosts[name] = self._new_host(name, conf, kind, life, joins=True)
         if known:
             host.boot = known.boot  # what was on its way to the old process is not for this one
         host.start(None)
@@ -506,8 +520,7 @@ class Cluster:
         """A client of all nodes, or of one. While it waits, virtual time passes."""
         if name is not None:
             self._host(name)
-        endpoints = (name,) if name is not None else tuple(self._hosts)
-        return Client(SimulatedChannel(self, endpoints, self._desk.name_client()), timeout_s)
+        return Client(SimulatedChannel(self, name, self._desk.name_client()), timeout_s)
 
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
@@ -643,12 +656,18 @@ def number_of(packet: Packet | int) -> int:
 
 
 class SimulatedChannel:
-    """A channel to a simulated cluster: waiting for an answer lets virtual time pass."""
+    """A channel to a simulated cluster, or to one `node` of it: waiting for an answer lets virtual
+    time pass."""
 
-    def __init__(self, cluster: Cluster, endpoints: tuple[str, ...], name: str):
+    def __init__(self, cluster: Cluster, node: str | None, name: str):
         self.cluster = cluster
-        self.endpoints = endpoints
+        self.node = node
         self.name = name
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The nodes that it may ask; all, with those that came later."""
+        return (self.node,) if self.node else tuple(self.cluster.nodes)
 
     def now(self) -> float:
         """Virtual seconds."""

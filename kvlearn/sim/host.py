@@ -46,6 +46,7 @@ class Host:
         disk: Disk,
         rng: Random,
         desk: Desk,
+        joins: bool = False,
     ):
         self.name = name
         self.conf = conf
@@ -56,6 +57,7 @@ class Host:
         self.trace = trace
         self.disk = disk
         self.rng = rng
+        self.joins = joins  # a running cluster, in which it is no founder
         self.desk = desk  # where line 4 hands the answers out
         self.node: Node | None = None
         self.own_clock = NodeClock(clock.now, 0.0)
@@ -95,6 +97,7 @@ class Host:
             self.boot,
             disk.base,
             disk.snapshot,
+            self.joins,
         )
         self._forget()
         self._arm()

@@ -89,8 +89,10 @@ def status_line(host: HandHost) -> str:
         return f"{host.name} down: term {hard.term}, vote {hard.vote or '-'}, log to {last}"
     raft, machine = host.node.raft, host.node.machine
     role = f"{raft.role}{' (paused)' if host.paused else ''}"
-    if raft.role == "follower" and not raft.conf.votes(host.name):
-        role = f"{'learner' if host.name in raft.conf.learners else 'outside'}{role[8:]}"
+    if raft.role == "follower" and host.name in raft.conf.learners:
+        role = f"learner{role[8:]}"
+    elif raft.role == "follower" and host.node.is_outside:
+        role = f"outside{role[8:]}"
     of = "" if raft.leader in (None, host.name) else f" of {raft.leader}"
     if role.startswith("outside") and of:
         of = f", hears {raft.leader}"

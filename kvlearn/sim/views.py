@@ -47,10 +47,11 @@ class NodeView:
             return "down"
         if self.paused:
             return "paused"
-        raft = self._host.node.raft
-        if raft.role != FOLLOWER or raft.conf.votes(self.name):
-            return raft.role
-        return "learner" if self.name in raft.conf.learners else "outside"
+        node = self._host.node
+        raft = node.raft
+        if self.name in raft.conf.learners and raft.role == FOLLOWER:
+            return "learner"
+        return "outside" if node.is_outside and raft.role == FOLLOWER else raft.role
 
     @property
     def term(self) -> int:
