@@ -14,16 +14,8 @@ Source: etcd api/etcdserverpb/rpc.proto, server/etcdserver/apply.
 
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import (
-    Answer,
-    Command,
-    DeleteRange,
-    DeleteResult,
-    Header,
-    Put,
-    PutResult,
-    Range,
-    RangeResult,
-)
+    Answer, Command, DeleteRange, DeleteResult, Header, Put, PutResult, Range, RangeResult,
+)  # fmt: skip
 from kvlearn.mvcc.revision import KeyValue
 
 __all__ = [

@@ -28,26 +28,13 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.errors import (
-    EmptyKey,
-    InvalidArgument,
-    InvalidSortOption,
-    KeyNotFound,
-    LeaseNotFound,
-    LeaseProvided,
-    RequestError,
-    ValueProvided,
-)
+    EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseNotFound, LeaseProvided,
+    RequestError, ValueProvided,
+)  # fmt: skip
 from kvlearn.kv.requests import (
-    SORT_ORDERS,
-    SORT_TARGETS,
-    Command,
-    DeleteRange,
-    DeleteResult,
-    Put,
-    PutResult,
-    Range,
+    SORT_ORDERS, SORT_TARGETS, Command, DeleteRange, DeleteResult, Put, PutResult, Range,
     RangeResult,
-)
+)  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.mvcc.store import Store
