@@ -251,7 +251,7 @@ def test_figure_8_on_bad_links(seed, config):
             story.cluster.links.reorder = 0.5
         for name in story.names:
             story.ask(f"{name} {move}", name)
-        story.cluster.run(story.rng.uniform(0, 0.05))
+        story.cluster.run(story.rng.uniform(0, 0.3))
         if (leader := in_touch(story, lost)) and story.rng.random() < 0.7:
             lost.append(leader)
         if len(lost) > 2:
