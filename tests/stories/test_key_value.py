@@ -11,7 +11,7 @@ SLOWEST_S = 0.033  # an operation; three of them between two heartbeats
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_one_client(seed, config):
     """One client puts and gets where nothing fails: each question is answered."""
     cluster = use(seed, config, clients=1)
@@ -35,7 +35,7 @@ def test_an_operation_is_quicker_than_a_heartbeat(seed, config):
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_five_clients(seed, config):
     """Five clients on one key: they see one store, in one order."""
     cluster = use(seed, config, clients=5)
@@ -43,7 +43,7 @@ def test_five_clients(seed, config):
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_five_clients_on_bad_links(seed, config):
     """The same, and packets get lost, doubled, late and overtaken: no put is done twice."""
     cluster = use(seed, config, clients=5, bad_links=True)
@@ -120,49 +120,49 @@ def test_when_the_halves_meet_all_is_answered(seed, config):
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_partitions_and_one_client(seed, config):
     """The links are cut anew all the time, any way: one client asks whom it likes."""
     assert answers(use(seed, config, clients=1, partitions=True)) >= 20
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_partitions_and_five_clients(seed, config):
     """The same with five clients, who may talk to different sides: they still see one store."""
     assert answers(use(seed, config, clients=5, partitions=True)) >= 100
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_restarts_and_one_client(seed, config):
     """Three times all nodes crash and start again: what the client was told is still true."""
     assert answers(use(seed, config, clients=1, restarts=True)) >= 50
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_restarts_and_five_clients(seed, config):
     """The same with five clients."""
     assert answers(use(seed, config, clients=5, restarts=True)) >= 300
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_restarts_and_bad_links(seed, config):
     """All nodes crash and start again, and packets get lost, doubled, late and overtaken."""
     assert answers(use(seed, config, clients=5, restarts=True, bad_links=True)) >= 150
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_restarts_and_partitions(seed, config):
     """The links are cut anew all the time, and three times all nodes crash and start again."""
     assert answers(use(seed, config, clients=5, restarts=True, partitions=True)) >= 100
 
 
 @both
-@seeds(5)
+@seeds(3)
 def test_restarts_partitions_and_bad_links(seed, config):
     """All trouble at one time."""
     trouble = dict(restarts=True, partitions=True, bad_links=True)
