@@ -2,7 +2,8 @@
 // panels.py joins player.js, views.js and this file into the one module of the widget.
 
 const GLYPHS = { crash: "✕", restart: "↻", pause: "❙❙", resume: "▶", isolate: "⊘", heal: "⌁",
-  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", goto: "◂" };
+  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", goto: "◂",
+  transfer: "♛", compact: "⇤" };
 
 const SLOW = /^The kernel manages/; // holds for the speed it was said of, as panels.py words it
 const CROWD = "More happens than can be drawn: heartbeats and other routine messages have no dots.";
@@ -98,9 +99,9 @@ class Bench {
     return this.player.ask(op, more);
   }
 
-  ask(op) {
+  ask(op, more = {}) {
     const { key, value } = this.form.elements;
-    this.act(op, { key: key.value, value: value.value, node: this.via.value });
+    this.act(op, { key: key.value, value: value.value, node: this.via.value, ...more });
     const mine = `client.${this.client}`;
     // A request needs time to travel: a paused panel plays until the answer is there.
     if (!this.player.playing) {
@@ -112,16 +113,16 @@ class Bench {
 
   drawState() {
     const { line } = this;
-    const names = Object.keys(line.state).filter((key) => key.endsWith(".role"))
-      .map((key) => key.slice(0, -5)).sort(natural);
+    const names = line.nodes();
     if (names.length && names.join() !== (this.names || []).join()) this.setNames(names);
     const row = line.row();
     say(this.what, line.text(row));
     say(this.why, line.why(row));
-    const { leader, term } = this.lead();
+    const { leader, term } = line.lead(), [voters, outgoing] = line.conf();
     set(this.who, "style", this.colours(term));
     this.who.replaceChildren(...(leader ? [make("b", {}, leader), " leads"] : ["no leader"]),
-      make("i", { class: "kv-chip" }, `term ${term}`));
+      make("i", { class: "kv-chip" }, `term ${term}`),
+      ...(outgoing.length ? [make("i", { class: "kv-joint" }, `joint: ${shortNames(voters)} and ${shortNames(outgoing)}`)] : []));
     say(this.count, this.player.busy ? "waiting for the kernel …" : row ? `record ${row.seq}` : "");
     this.drawCutter();
     const asked = this.client && line.state[`client.${this.client}`];
@@ -134,26 +135,21 @@ class Bench {
     if (this.menu && !this.menu.alive()) this.closeMenu();
   }
 
-  lead() {
-    let [leader, best, term] = ["", -1, 0];
-    for (const name of this.names || []) {
-      const t = this.line.get(name, "term") || 0;
-      term = Math.max(term, t);
-      if (this.line.get(name, "role") === "leader" && t > best) [leader, best] = [name, t];
-    }
-    return { leader, term };
-  }
-
-  setNames(names) {
+  setNames(names) { // again where nodes were added, or the cursor went back to before that
+    const { value } = this.via, inside = this.ring.svg.contains(document.activeElement);
     this.names = names;
+    this.closeMenu(false);
     this.ring.layout(names);
     this.logs.layout(names);
+    if (inside) this.ring.svg.focus({ preventScroll: true });
+    if (this.side) this.side = new Set(names.filter((name) => this.side.has(name)));
     this.via.replaceChildren(make("option", { value: "" }, "any node"),
       ...names.map((name) => make("option", { value: name }, name)));
+    this.via.value = names.includes(value) ? value : "";
   }
 
   drawHooks() {
-    const { leader, term } = this.lead(), row = this.line.row();
+    const { leader, term } = this.line.lead(), row = this.line.row();
     set(this.root, "data-kv-time", (this.line.us / 1e6).toFixed(6));
     set(this.root, "data-kv-leader", leader);
     set(this.root, "data-kv-term", term);
@@ -197,10 +193,13 @@ class Bench {
     const items = role === "down" ? [["restart", "restart"]] : [["crash", "crash"],
       role === "paused" ? ["resume", "resume"] : ["pause", "pause"]];
     if (role === "follower" || role === "candidate") items.push(["campaign", "time out now"]);
+    if (role === "follower" && line.lead().leader) items.push(["transfer", "transfer leadership here"]);
+    if (!/down|paused/.test(role) && line.get(name, "applied") > line.base(name)) items.push(["compact", "compact its log"]);
     items.push(apart ? ["heal", "reconnect (heal all links)"] : ["isolate", "isolate"]);
     if (role !== "down") items.push(["ask", "ask this node …"]);
     this.openMenu(this.ring.nodes.get(name).g, `${name}, ${role}`, name, items,
       () => this.ring.nodes.has(name), (op) => {
+        if (op === "transfer") return this.ask(op, { to: name, node: "" });
         if (op !== "ask") return this.act(op, { node: name });
         this.via.value = name;
         return this.form.elements.key.focus();
@@ -223,7 +222,7 @@ class Bench {
     const lead = line.get(name, "role") === "leader" && this.names.filter((peer) => peer === name
       || (line.get(name, `peer.${peer}`) || [0])[0] >= index);
     const find = (test) => line.rows.slice(0, line.place).reverse().find((row) => row.patches.some(test));
-    const place = index - (line.get(name, "base") || 0) - 1;
+    const place = index - line.base(name) - 1;
     const come = find(([key, from, , runs]) => key === at && runs && from <= place
       && place < from + runs.reduce((sum, [, count]) => sum + count, 0));
     const sure = find(([key, old, now]) => key === known && old < index && index <= now);

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import re
 import traceback
 from collections import deque
 from pathlib import Path
@@ -34,12 +35,14 @@ from kvlearn.events import (
     Invoked,
     LinksChanged,
     LinksCut,
+    LogCompacted,
     Paused,
     Received,
     Resumed,
     Started,
     Wiped,
 )
+from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.feed import Feed, encode
@@ -50,10 +53,23 @@ UPDATES_A_SECOND = 10
 BEAT_S = 0.1  # between updates while much is to be told
 POLL_S = 0.2  # how often an idle panel looks whether a cell has moved the cluster
 CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the student
-FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
+FLIGHT_S, BEAT_FLIGHT_S = (
+    0.75,
+    0.3,
+)  # as in player.js: a message's time on screen, a heartbeat's
 NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
-HANDS = (Crashed, Wiped, Paused, Resumed, LinksCut, Healed, LinksChanged, Delayed, Invoked)
+HANDS = (
+    Crashed,
+    Wiped,
+    Paused,
+    Resumed,
+    LinksCut,
+    Healed,
+    LinksChanged,
+    Delayed,
+    Invoked,
+)
 CLIENT = "panel"  # the name under which the panel asks
 
 
@@ -72,16 +88,25 @@ def _by_hand(trace: Trace, record: Record) -> bool:
         due = trace[record.cause].event.arrives_s
         return due is not None and due > record.time
     if isinstance(event, Started):
-        return event.boot > 1
-    return isinstance(event, HANDS) or isinstance(event, Dropped) and event.reason == "BY_HAND"
+        return event.boot > 1 or record.time > 0
+    if isinstance(event, LogCompacted):
+        return record.cause is None  # what a node does by itself has a cause
+    return (
+        isinstance(event, HANDS)
+        or isinstance(event, Dropped)
+        and event.reason == "BY_HAND"
+    )
 
 
 def _squeeze(*names: str) -> str:
-    """Source files as one text, without indentation and comment lines: each widget sends it."""
+    """Source files as one text, without indentation and comments: each widget sends it."""
     here = Path(__file__).parent
     text = "\n".join((here / name).read_text(encoding="utf-8") for name in names)
-    lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
+    if names[0].endswith(".css"):
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+        return re.sub(r"([{};,])\s+", r"\1", text).strip()
+    lines = (re.sub(r"(^|\s)// .*", "", line).strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line)
 
 
 class Bench(anywidget.AnyWidget):
@@ -102,11 +127,15 @@ class Bench(anywidget.AnyWidget):
         self.feed = Feed(cluster.trace)
         self.errors: list[str] = []
         self._inbox: deque[dict] = deque()
-        self._flags: dict[str, Any] = {}  # go out with the update after which all is told
+        self._flags: dict[
+            str, Any
+        ] = {}  # go out with the update after which all is told
         self._sent = deque(maxlen=UPDATES_A_SECOND)  # when the last updates left
         self._open = False  # whether a front end shows it
         self._timer: asyncio.TimerHandle | None = None
-        self._slow_at: float | None = None  # the speed of which the panel says it is too much
+        self._slow_at: float | None = (
+            None  # the speed of which the panel says it is too much
+        )
         self._asked: list[int] = []  # requests of this panel that wait for their answer
         opening = {**self.feed.opening(cluster.now), "client": CLIENT}
         super().__init__(theme=THEME, opening=opening, speed=speed)
@@ -146,7 +175,9 @@ class Bench(anywidget.AnyWidget):
             command = self._inbox.popleft()
             try:
                 self._carry_out(command)
-            except Exception as error:  # whatever it is, it is shown: nobody reads a kernel's log
+            except (
+                Exception
+            ) as error:  # whatever it is, it is shown: nobody reads a kernel's log
                 self._report(error)
             if "id" in command:
                 self._flags["done"] = command["id"]
@@ -155,16 +186,24 @@ class Bench(anywidget.AnyWidget):
             self.feed.sync()
             if self._open:
                 self._wake(self._tell())
-        except Exception as error:  # telling went wrong, so tell that, once, and be still
+        except (
+            Exception
+        ) as error:  # telling went wrong, so tell that, once, and be still
             self._report(error)
             self._open = False
-            self.send({"op": "rows"}, buffers=[encode({"error": self._flags.pop("error")})])
+            self.send(
+                {"op": "rows"}, buffers=[encode({"error": self._flags.pop("error")})]
+            )
 
     def _tell(self) -> float:
         """Send what may be sent; returns after how many seconds to look again."""
         while True:
             now = monotonic()
-            if len(self._sent) == UPDATES_A_SECOND and now - self._sent[0] < 1 and self._looped():
+            if (
+                len(self._sent) == UPDATES_A_SECOND
+                and now - self._sent[0] < 1
+                and self._looped()
+            ):
                 return 1 - (now - self._sent[0])
             told = self.feed.next_payload(self.cluster.now, self._flags)
             if told is None:
@@ -223,9 +262,14 @@ class Bench(anywidget.AnyWidget):
             self.feed.sync()
         if left > wall_s / 2 and speed != "follow":
             speed_now = (1 - left / wall_s) * speed
-            self._flags["notice"] = f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
+            self._flags["notice"] = (
+                f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
+            )
             self._slow_at = speed
-        elif self._slow_at not in (None, speed):  # said of a speed that is no longer wanted
+        elif self._slow_at not in (
+            None,
+            speed,
+        ):  # said of a speed that is no longer wanted
             self._flags["notice"], self._slow_at = "", None
 
     def _rate(self, speed: float | str) -> tuple[float, float]:
@@ -286,7 +330,9 @@ class Bench(anywidget.AnyWidget):
                 cluster.campaign(node)
             case "partition":
                 side = command["side"]
-                cluster.partition(side, [name for name in cluster.nodes if name not in side])
+                cluster.partition(
+                    side, [name for name in cluster.nodes if name not in side]
+                )
             case "heal":
                 cluster.heal()
             case "drop":
@@ -295,17 +341,20 @@ class Bench(anywidget.AnyWidget):
                 cluster.deliver(command["packet"])
             case "delay":
                 cluster.delay(command["packet"], 10 * cluster.links.latency_s[1])
-            case "put" | "get" | "delete":
+            case "compact":
+                cluster.compact(node)
+            case "put" | "get" | "delete" | "transfer":
                 self._ask(command)
             case other:
                 raise ValueError(f"this panel knows no command {other!r}")
 
     def _ask(self, command: dict) -> None:
-        key, cluster = command["key"].encode(), self.cluster
+        key, cluster = command.get("key", "").encode(), self.cluster
         request = {
             "put": lambda: Put(key, command["value"].encode()),
             "get": lambda: Range(key),
             "delete": lambda: DeleteRange(key),
+            "transfer": lambda: MoveLeader(command["to"]),
         }[command["op"]]()
         running = [name for name, view in cluster.nodes.items() if view.alive]
         anyone = cluster.leader or (running or list(cluster.nodes))[0]

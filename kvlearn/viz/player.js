@@ -202,6 +202,25 @@ class Timeline {
   lastUs() { return this.rows.length ? this.rows[this.rows.length - 1].us : this.us; }
   firstUs() { return this.complete ? 0 : this.rows.length ? this.rows[0].us : this.us; }
   get(node, field) { return this.state[`${node}.${field}`]; }
+  base(node) { return (this.get(node, "base") || [0])[0]; } // the index before the first entry
+
+  nodes() { return Object.keys(this.state).filter((key) => key.endsWith(".role") && this.state[key])
+    .map((key) => key.slice(0, -5)).sort(natural); }
+
+  lead() { // who leads, of several in the highest term; and the highest term that anybody has
+    let [leader, best, term] = ["", -1, 0];
+    for (const name of this.nodes()) {
+      const t = this.get(name, "term") || 0;
+      term = Math.max(term, t);
+      if (this.get(name, "role") === "leader" && t > best) [leader, best] = [name, t];
+    }
+    return { leader, term };
+  }
+
+  conf() { // voters, outgoing voters, learners: as the leader counts, else as whoever has applied most
+    const [most] = this.nodes().sort((a, b) => this.get(b, "applied") - this.get(a, "applied"));
+    return this.get(this.lead().leader || most, "conf") || [[], [], []];
+  }
 
   rate(speed, flying = this.flying) { // virtual microseconds in a microsecond of the screen
     if (speed !== "follow") return speed;
@@ -279,6 +298,7 @@ function numbers(runs) { // (first, count), ... -> the numbers themselves
 
 function caption(label) { // "put a=1" -> what, and the verb below it
   const [verb, ...rest] = label.split(" ");
+  if (/^([-+~]|leave )/.test(label)) return [label.split(" (")[0], "members"]; // +n4 -n1
   return rest.length ? [rest.join(" "), verb] : [label, ""];
 }
 

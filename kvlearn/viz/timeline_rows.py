@@ -48,15 +48,21 @@ KINDS: dict[type, str] = {
     msg.AppendResponse: "answer",
     msg.Heartbeat: "beat",
     msg.HeartbeatResponse: "beat answer",
-    msg.InstallSnapshot: "append",
+    msg.InstallSnapshot: "snapshot",
     msg.SnapshotResponse: "answer",
     msg.ForwardProposal: "proposal",
     msg.ProposalRefused: "answer",
     msg.ReadIndex: "read",
     msg.ReadIndexResponse: "answer",
+    msg.TransferLeader: "transfer",
+    msg.TimeoutNow: "transfer",
 }
 
-QUIET, TURN, NEWS = 0, 1, 2  # nothing is decided; a decision; one that is worth saying aloud
+QUIET, TURN, NEWS = (
+    0,
+    1,
+    2,
+)  # nothing is decided; a decision; one that is worth saying aloud
 
 _TURNS = (
     ev.AskedPreVote,
@@ -84,7 +90,7 @@ _NEWS = (
 
 _FIELDS = (
     "role", "term", "vote", "leader", "commit", "applied", "revision",
-    "timer", "votes", "base",
+    "timer", "votes", "pre", "to", "snap", "conf", "base",
 )  # fmt: skip
 
 
@@ -110,7 +116,9 @@ class Row:
     weight: int = QUIET
     packet: tuple | None = None
     ended: tuple[int, ...] = ()
-    kind: str = ""  # the class of message that leaves or ends here; "" for any other record
+    kind: str = (
+        ""  # the class of message that leaves or ends here; "" for any other record
+    )
     merged: int = 0  # how many records were merged away
 
     def wire(self) -> list:
@@ -135,7 +143,9 @@ class RowCompiler:
         self.entries: list[tuple[int, int, str]] = []  # by number: index, term, label
         self._numbers: dict[tuple[int, int, str], int] = {}
         self._shown: dict[str, tuple] = {}  # node -> the values of _FIELDS as last told
-        self._progress: dict[str, dict] = {}  # node -> peer -> what a leader knows of it
+        self._progress: dict[
+            str, dict
+        ] = {}  # node -> peer -> what a leader knows of it
         self._logs: dict[str, list[int]] = {}  # node -> entry numbers
         self._cuts: list[str] = []
         self.begin(self.moment)
@@ -162,13 +172,13 @@ class RowCompiler:
         asked = moment.clients.get(record.node)
         moment.apply(record)
         if kind is ev.Sent:
-            row.packet, row.kind = _packet(event), KINDS.get(type(event.message), "other")
+            row.packet, row.kind = _packet(event), _kind(event.message)
         elif kind is ev.Received:
-            row.ended, row.kind = (event.packet,), KINDS.get(type(event.message), "other")
+            row.ended, row.kind = (event.packet,), _kind(event.message)
         else:
             row.text = _short(line(record), TEXT_CHARS)
             if kind is ev.Dropped:
-                row.ended, row.kind = (event.packet,), KINDS.get(type(event.message), "other")
+                row.ended, row.kind = (event.packet,), _kind(event.message)
         node = moment.nodes.get(record.node)
         if node is not None:
             self._compare(node, row.patches)
@@ -188,10 +198,14 @@ class RowCompiler:
             for peer, known in self.moment.nodes[name].progress.items():
                 pairs.append((f"{name}.peer.{peer}", _known(known)))
             pairs.append((f"{name}.log", _runs(self._logs[name])))
-        pairs += [(f"client.{c}", _operation(o)) for c, o in self.moment.clients.items()]
+        pairs += [
+            (f"client.{c}", _operation(o)) for c, o in self.moment.clients.items()
+        ]
         for packet in self.moment.packets.values():
             sent = ev.Sent(packet.message, packet.number, packet.arrives_s, packet.fate)
-            pairs.append(("packet", (*_packet(sent), micros(packet.sent_s), packet.seq)))
+            pairs.append(
+                ("packet", (*_packet(sent), micros(packet.sent_s), packet.seq))
+            )
         return pairs
 
     def _compare(self, node: NodeMoment, patches: list[tuple]) -> None:
@@ -208,7 +222,9 @@ class RowCompiler:
             for peer in {**told, **node.progress}:
                 old, new = told.get(peer), node.progress.get(peer)
                 if old != new:
-                    patches.append((f"{node.name}.peer.{peer}", _known(old), _known(new)))
+                    patches.append(
+                        (f"{node.name}.peer.{peer}", _known(old), _known(new))
+                    )
             self._progress[node.name] = node.progress
         self._compare_log(node, patches)
 
@@ -216,7 +232,9 @@ class RowCompiler:
         numbers = self._logs.setdefault(node.name, [])
         log = node.log
         # Only tails change, so a log whose end is the same is the same.
-        if len(log) == len(numbers) and (not numbers or self._number(log[-1]) == numbers[-1]):
+        if len(log) == len(numbers) and (
+            not numbers or self._number(log[-1]) == numbers[-1]
+        ):
             return
         same = min(len(log), len(numbers))
         while same and self._number(log[same - 1]) != numbers[same - 1]:
@@ -234,7 +252,9 @@ class RowCompiler:
             self.entries.append(key)
         return number
 
-    def _compare_client(self, name: str, asked: Operation | None, patches: list[tuple]) -> None:
+    def _compare_client(
+        self, name: str, asked: Operation | None, patches: list[tuple]
+    ) -> None:
         asks = self.moment.clients.get(name)
         if asks is not None and asks is not asked:
             patches.append((f"client.{name}", _operation(asked), _operation(asks)))
@@ -253,10 +273,19 @@ def _fields(node: NodeMoment) -> tuple:
     votes = {peer: int(granted) for peer, granted in node.votes.items()} or None
     if node.raft_role != "candidate":
         votes = None
+    pre = {peer: int(granted) for peer, granted in node.pre_votes.items()} or None
+    snap = node.incoming and (str(node.incoming.last), *node.incoming[1:])
+    conf = (node.conf.voters, node.conf.outgoing, node.conf.learners)
+    base = (node.base.index, node.base.term) if node.base.index else None
     return (
         node.role, node.term, node.vote, node.leader, node.commit, node.applied, node.revision,
-        timer, votes, node.log.base,
+        timer, votes, pre, node.transferee, snap, conf, base,
     )  # fmt: skip
+
+
+def _kind(message: Any) -> str:
+    kind = KINDS.get(type(message), "other")
+    return f"pre {kind}" if getattr(message, "pre", False) else kind
 
 
 def _known(peer: Peer | None) -> tuple[int, int] | None:
@@ -271,7 +300,9 @@ def _operation(asked: Operation | None) -> tuple | None:
     if asked.returned_s is None:
         return (asked.op_id, asked.node, request, None, True)
     if asked.error:
-        unsaid = asked.unknown and "is not known" not in asked.error  # a time-out says it itself
+        unsaid = (
+            asked.unknown and "is not known" not in asked.error
+        )  # a time-out says it itself
         unknown = "; it may have been carried out all the same" if unsaid else ""
         return (asked.op_id, asked.node, request, f"{asked.error}{unknown}", False)
     answer = f"{_short(str(asked.result), ANSWER_CHARS)} · revision {asked.revision}"
@@ -281,10 +312,10 @@ def _operation(asked: Operation | None) -> tuple | None:
 def _packet(event: ev.Sent) -> tuple:
     message = event.message
     arrives = None if event.arrives_s is None else micros(event.arrives_s)
-    kind = KINDS.get(type(message), "other")
     fate = event.fate.lower().replace("_", " ")
     label = _short(str(message), LABEL_CHARS)
-    return (event.packet, message.source, message.target, label, kind, message.term, arrives, fate)
+    ways = message.source, message.target, label, _kind(message)
+    return (event.packet, *ways, message.term, arrives, fate)
 
 
 def _weight(event: object, was: str, node: NodeMoment | None) -> int:
@@ -293,7 +324,11 @@ def _weight(event: object, was: str, node: NodeMoment | None) -> int:
     if isinstance(event, ev.BecameFollower):
         return NEWS if was == "leader" else TURN if was == "candidate" else QUIET
     if isinstance(event, ev.Started):
-        return NEWS if event.boot > 1 else QUIET
+        return (
+            NEWS
+            if event.boot > 1 or (node is not None and node.role_since_s)
+            else QUIET
+        )
     if isinstance(event, ev.Committed):
         return TURN if node is not None and node.role == "leader" else QUIET
     return TURN if isinstance(event, _TURNS) else QUIET
@@ -355,4 +390,6 @@ def _merge(run: list[Row], hidden: set[int]) -> Row:
     text = last.text if count == 1 else ""
     text = text or f"routine traffic: {count} records, drawn without their messages"
     net = [patch for patch in patches.values() if patch[1] != patch[2]]
-    return Row(last.seq, last.time_us, text, net + logs, None, QUIET, None, ended, "", count)
+    return Row(
+        last.seq, last.time_us, text, net + logs, None, QUIET, None, ended, "", count
+    )

@@ -10,18 +10,19 @@ class Ring {
   constructor(bench) {
     this.bench = bench;
     this.edges = make("g", { class: "kv-edges" });
+    this.groups = ["", "kv-old"].map((old) => make("path", { class: `kv-group ${old}` }));
     this.dots = make("g", { class: "kv-dots" });
     this.discs = make("g", { class: "kv-discs" });
     this.marks = make("g", { class: "kv-marks" });
     this.svg = make("svg", { class: "kv-ring", role: "group", tabindex: -1, "aria-label": "Ring of nodes" },
-      this.edges, this.discs, this.dots, this.marks);
+      ...this.groups, this.edges, this.discs, this.dots, this.marks);
     this.nodes = new Map();
     this.messages = new Map();
   }
 
   layout(names) {
     this.names = names;
-    const n = names.length, radius = [0, 0, 120, 128, 140, 152][n] ?? 152 + 24 * (n - 5);
+    const n = names.length, radius = [0, 0, 120, 128, 140, 152][n] ?? 152 + 16 * (n - 5);
     const turns = names.map((_, k) => (n === 2 ? Math.PI * (1 - k) : -Math.PI / 2 + (2 * Math.PI * k) / n));
     const spots = turns.map((turn) => ({ c: Math.cos(turn), s: Math.sin(turn) }));
     const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 84;
@@ -46,6 +47,27 @@ class Ring {
       this.links.push({ a, b, line });
     }));
     names.forEach((name) => this.addNode(name));
+    Object.assign(this, { radius, turns, middle: [reach, TIMER + 40 - highest], joint: "" });
+  }
+
+  outline(group, more) { // around the nodes of a group, inside of all others
+    const n = this.names.length, far = this.radius + TIMER + 7, near = Math.max(8, this.radius - TIMER - 12);
+    const reach = this.names.map((name) => (group.includes(name) ? far : near) + more);
+    const share = Math.min(0.42, (1.15 * TIMER * n) / this.radius / 2 / Math.PI);
+    return `M${Array.from({ length: 24 * n }, (_, k) => {
+      const [at, part] = [Math.floor(k / 24), (k % 24) / 24], next = reach[(at + 1) % n];
+      const ease = Math.max(0, Math.min(1, (part - share) / (1 - 2 * share)));
+      const away = reach[at] + (next - reach[at]) * ease * ease * (3 - 2 * ease);
+      const turn = this.turns[0] + (2 * Math.PI * (at + part)) / n * (n === 2 ? -1 : 1);
+      return [this.middle[0] + away * Math.cos(turn), this.middle[1] + away * Math.sin(turn)].map((v) => v.toFixed(1));
+    }).join(" ")}Z`;
+  }
+
+  drawGroups(conf) { // in a joint configuration: whose majorities must both agree
+    const key = conf[1].length ? JSON.stringify(conf) : "";
+    if (this.joint === key) return;
+    this.joint = key;
+    this.groups.forEach((path, k) => set(path, "d", key ? this.outline(conf[k], 5 * k) : ""));
   }
 
   addNode(name) {
@@ -76,11 +98,13 @@ class Ring {
   }
 
   drawState(line) {
-    const cuts = new Set(line.state.cuts || []);
+    const cuts = new Set(line.state.cuts || []), conf = line.conf(), members = conf.flat();
+    const member = (name) => !members.length || members.includes(name);
     for (const { a, b, line: edge } of this.links) {
       const gone = cuts.has(`${a}>${b}`) + cuts.has(`${b}>${a}`);
-      set(edge, "class", gone === 2 ? "kv-cut" : gone ? "kv-cut kv-half" : "");
+      set(edge, "class", gone === 2 ? "kv-cut" : gone ? "kv-cut kv-half" : member(a) && member(b) ? "" : "kv-none");
     }
+    this.drawGroups(conf);
     for (const [name, node] of this.nodes) {
       const get = (field) => line.get(name, field);
       const role = get("role") || "follower", term = get("term") || 0;
@@ -89,21 +113,29 @@ class Ring {
       say(node.term, `term ${term}`);
       say(node.label, role);
       const vote = get("vote"), leader = get("leader");
-      const told = role === "down" ? "" : role === "leader" ? "" : leader ? `follows ${leader}`
-        : vote ? `voted ${vote === name ? "itself" : vote}` : "no leader";
+      const pre = get("pre"), votes = get("votes") || pre, snap = get("snap"), to = get("to");
+      const [voters, outgoing] = get("conf") || [[], []];
+      const asked = [...new Set([...voters, ...outgoing])].sort();
+      const half = conf[1].length && (["new", "old"].filter((_, k) => conf[k].includes(name)).join(" + ") || "no vote");
+      const told = [votes ? `${Object.values(votes).filter(Boolean).length} of ${asked.length} ${pre ? "pre-" : ""}votes`
+        : role === "down" ? "" : role === "leader" ? to && `hands over to ${to}` : snap ? `snapshot ${snap[1]}/${snap[2]}`
+          : role === "outside" || half ? "" : leader ? `follows ${leader}` : vote ? `voted ${vote === name ? "itself" : vote}` : "no leader",
+      half, role !== "outside" && !member(name) && "removed"].filter(Boolean).join(" · ");
       say(node.leads, told);
       set(node.g, "aria-label", `${name}, ${role}, term ${term}${told ? `, ${told}` : ""}`);
-      this.drawVotes(node, name, get("votes"));
+      node.g.classList.toggle("kv-asks", Boolean(votes));
+      node.g.classList.toggle("kv-pre", Boolean(pre));
+      this.drawVotes(node, asked, votes);
     }
     this.drawMessages(line);
   }
 
-  drawVotes(node, name, votes) {
-    const key = votes ? JSON.stringify(votes) : "";
+  drawVotes(node, asked, votes) {
+    const key = votes ? JSON.stringify([votes, asked]) : "";
     if (node.pieKey === key) return;
     node.pieKey = key;
-    const n = this.names.length;
-    node.pie.replaceChildren(...(votes ? this.names.map((peer, k) => {
+    const n = asked.length;
+    node.pie.replaceChildren(...(votes ? asked.map((peer, k) => {
       const turn = (part, r) => `${r * Math.sin(2 * Math.PI * part)},${-r * Math.cos(2 * Math.PI * part)}`;
       const [a, b, large] = [k / n + 0.01, (k + 1) / n - 0.01, n === 1 ? 1 : 0];
       const vote = votes[peer] === undefined ? "open" : votes[peer] ? "yes" : "no";
@@ -137,14 +169,15 @@ class Ring {
     const length = Math.hypot(b.x - a.x, b.y - a.y);
     const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
     const text = make("text", { class: "kv-label" }, label);
+    const r = kind.startsWith("beat") ? 5 : 6.5, part = kind === "snapshot"; // a square: a part of something large
     const tail = make("line", { class: "kv-tail", x1: -22 * ux, y1: -22 * uy, x2: -5 * ux, y2: -5 * uy });
     const g = make("g", { class: `kv-message kv-${kind.replace(" ", " kv-")}`, tabindex: 0,
       role: "button", "aria-haspopup": "menu", style: this.bench.colours(term),
       "data-kv-message": id, "data-kv-fate": fate, "aria-label":
         `message ${label} from ${from} to ${to}${fate ? `, will be lost: ${fate}` : ""}`,
       onclick: () => this.bench.messageMenu(id), onkeydown: pressed(() => this.bench.messageMenu(id)) },
-      tail, make("circle", { class: "kv-hit", r: 15 }),
-      make("circle", { class: "kv-dot", r: kind.startsWith("beat") ? 5 : 6.5 }), text);
+      tail, make("circle", { class: "kv-hit", r: 15 }), part ? make("rect", { class: "kv-dot", x: -r, y: -r,
+        width: 2 * r, height: 2 * r, rx: 2 }) : make("circle", { class: "kv-dot", r }), text);
     // Everyone keeps to the right, so that question and answer do not meet.
     const side = { x: -uy, y: ux };
     const wide = label.length * 7, right = { x: 11, y: 4, part: 0, anchor: "start" };
@@ -254,7 +287,7 @@ class Logs {
   }
 
   layout(names) {
-    this.names = names;
+    Object.assign(this, { names, axisKey: "" });
     this.cells.clear();
     this.flags.clear();
     const head = make("div", { class: "kv-row kv-first" }, make("span", { class: "kv-who" }, "node"),
@@ -263,11 +296,13 @@ class Logs {
       const figures = COLUMNS.map(() => make("span", {}));
       const who = make("span", { class: "kv-who" }, make("i", { class: "kv-sign" }), name);
       return { name, figures, row: make("div", { class: "kv-row", role: "row" }, who, ...figures),
+        fold: make("div", { class: "kv-fold", hidden: true }),
         strip: make("div", { class: "kv-strip", role: "group", "aria-label": `log of ${name}` }) };
     });
     this.root.classList.toggle("kv-dense", names.length > 5);
     this.axis = make("div", { class: "kv-axis", "aria-hidden": true });
     this.heads.replaceChildren(head, ...this.rows.map(({ row }) => row));
+    this.rows.forEach(({ strip, fold }) => strip.append(fold));
     this.lane.replaceChildren(this.axis, ...this.rows.map(({ strip }) => strip));
   }
 
@@ -312,7 +347,7 @@ class Logs {
       longest = Math.max(longest, this.last(line, name));
     }
     this.widen(line);
-    const wide = `${PAD + longest * this.cell + 46}px`;
+    const wide = `${PAD + longest * this.cell + 70}px`;
     if (this.lane.style.width !== wide) {
       this.lane.style.width = wide;
       if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
@@ -325,17 +360,18 @@ class Logs {
     this.lane.style.setProperty("--kv-cell", `${this.cell - 4}px`);
   }
 
-  last(line, name) { return (line.get(name, "base") || 0) + (line.get(name, "log") || []).length; }
+  last(line, name) { return line.base(name) + (line.get(name, "log") || []).length; }
 
   drawCells(line) {
     const from = Math.max(1, Math.floor((this.strips.scrollLeft - PAD) / this.cell));
     const to = from + Math.ceil((this.strips.clientWidth || 600) / this.cell) + 3;
     const seen = new Set();
     let longest = 0;
-    for (const { name, strip } of this.rows) {
-      const base = line.get(name, "base") || 0, log = line.get(name, "log") || [];
+    for (const { name, strip, fold } of this.rows) {
+      const base = line.base(name), log = line.get(name, "log") || [];
       const [commit, applied] = [line.get(name, "commit"), line.get(name, "applied")];
       longest = Math.max(longest, base + log.length);
+      this.drawFold(fold, line.get(name, "base"), line.get(name, "snap"));
       for (let index = Math.max(from, base + 1); index <= Math.min(to, base + log.length); index++) {
         const entry = line.entries[log[index - base - 1]] || [index, 0, "…"];
         const key = `${name} ${index}`;
@@ -346,6 +382,16 @@ class Logs {
     for (const [key, cell] of this.cells) if (!seen.has(key)) this.cells.delete(key), cell.remove();
     this.drawAxis(from, Math.min(to, longest));
     this.drawFlags(line);
+  }
+
+  drawFold(fold, base, snap) { // what a snapshot replaced, and one that is coming
+    const text = [base && `≤ ${base[0]}${base[1] ? `@${base[1]}` : ""} snapshot`,
+      snap && `${base ? "; next: " : "coming: ≤ "}${snap[0]}, ${snap[1]} of ${snap[2]} records`].filter(Boolean).join("");
+    fold.hidden = !text;
+    say(fold, text);
+    set(fold, "title", text);
+    fold.style.cssText = `left:${PAD}px;width:${Math.max(1, base ? base[0] : 4) * this.cell - 4}px`;
+    fold.classList.toggle("kv-coming", !base);
   }
 
   drawCell(name, strip, [, term, label], index, committed, applied) {

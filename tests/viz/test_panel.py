@@ -219,7 +219,7 @@ def test_each_message_of_a_moment_can_be_dropped_where_the_cursor_shows_it(brows
     browser.command("crash", node=cluster.leader)
     browser.command("next")
     start = browser.rows[-1][1]
-    asks = [row for row in browser.rows if row[6] and row[6][4] == "vote" and row[1] == start]
+    asks = [row for row in browser.rows if row[6] and row[6][4] == "pre vote" and row[1] == start]
     assert len({row[1] for row in asks}) == 1 and len(asks) == 4, "all leave at one time"
     for ask in reversed(asks):
         browser.command("drop", at=ask[0], packet=ask[6][0])
