@@ -106,6 +106,8 @@ class Watch:
         return asked
 
     def _note(self, raft: Raft, rule: str, arguments: tuple, said: Any, wanted: Any) -> None:
+        # A set has no order of its own, and may grow while this is kept.
+        arguments = tuple(sorted(a) if isinstance(a, set) else a for a in arguments)
         shown = ", ".join(str(a) if not isinstance(a, str) else repr(a) for a in arguments)
         seq = len(self.cluster.trace) - 1
         self.differences.append(

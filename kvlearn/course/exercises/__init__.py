@@ -4,11 +4,12 @@ from kvlearn.course.exercises import (
     crashes,
     election,
     quorum,
+    reads,
     replication,
     safety,
     snapshots,
     start,
 )
 
-ROOMS = (start, quorum, election, replication, safety, crashes, snapshots)
+ROOMS = (start, quorum, election, replication, safety, crashes, snapshots, reads)
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
