@@ -2,8 +2,10 @@
 
 An `Act` is one verb of a cluster with its time. The hand carries acts out through the cluster's
 public verbs and writes them down; carrying out the same acts on a new cluster gives the same run
-again, and a shrinker may leave some of them out.
+again, and a shrinker may leave some of them out. What no cluster can bear (`bearable.py`) a hand
+does not do, so whatever breaks under it is broken.
 
+>>> from kvlearn.kv.requests import Put
 >>> from kvlearn.sim import Cluster
 >>> hand = Hand(Cluster(3, seed=7))
 >>> hand.cluster.run_to(2.0)
@@ -22,9 +24,10 @@ True
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
-from kvlearn.kv.requests import DeleteRange, Put, Range
+from kvlearn.check.bearable import objection
 from kvlearn.sim.cluster import Cluster
 from kvlearn.sim.network import Links
 from kvlearn.value import value
@@ -80,25 +83,35 @@ class Act:
         return f"cluster.{self.verb}({', '.join(map(repr, self.arguments))})"
 
 
-def call_of(request: Put | Range | DeleteRange) -> str:
+def call_of(request: Any) -> str:
     """A request as Python writes it, without what is left at its default.
 
-    >>> call_of(Put(b"a", b"1")), call_of(Range(b"a"))
-    ("Put(b'a', b'1')", "Range(b'a')")
+    >>> from kvlearn.kv.members import MemberAdd
+    >>> from kvlearn.kv.requests import Put
+    >>> call_of(Put(b"a", b"1")), call_of(MemberAdd("n6", True))
+    ("Put(b'a', b'1')", "MemberAdd('n6', True)")
     """
-    if isinstance(request, Put) and request == Put(request.key, request.value):
-        return f"Put({request.key!r}, {request.value!r})"
-    if request == type(request)(request.key):
-        return f"{type(request).__name__}({request.key!r})"
-    return repr(request)
+    told, by_place = [], True
+    for field in fields(request):
+        mine = getattr(request, field.name)
+        if mine == field.default:
+            by_place = False
+        else:
+            told.append(repr(mine) if by_place else f"{field.name}={mine!r}")
+    return f"{type(request).__name__}({', '.join(told)})"
 
 
 class Hand:
-    """A hand on one cluster. `acts`: what it did, oldest first."""
+    """A hand on one cluster. `acts`: what it did, oldest first; `lost`: the nodes whose disks it
+    took, and that were not started afresh; `size`: how many nodes there were at the start;
+    `ordered`: the number of the operator's last question."""
 
     def __init__(self, cluster: Cluster):
         self.cluster = cluster
         self.acts: list[Act] = []
+        self.lost: set[str] = set()
+        self.size = len(cluster.nodes)
+        self.ordered = 0
         self.fair_links = {name: getattr(cluster.links, name) for name in vars(Links())}
         self.fair_disks = {name: node.fsync_s for name, node in cluster.nodes.items()}
         self.from_the_start = cluster.now == 0.0
@@ -110,6 +123,7 @@ class Hand:
             "pause": cluster.pause,
             "resume": cluster.resume,
             "wipe": cluster.wipe,
+            "add_node": cluster.add_node,
             "campaign": cluster.campaign,
             "isolate": cluster.isolate,
             "partition": cluster.partition,
@@ -129,7 +143,10 @@ class Hand:
         return config.tick_s * config.max_election_ticks
 
     def do(self, verb: str, *arguments: Any) -> None:
-        """Do it now and write it down. Raises: ValueError or KeyError if it makes no sense."""
+        """Do it now and write it down. Raises: ValueError or KeyError if it makes no sense, or
+        is more than the cluster can bear."""
+        if why := self.objection(verb, *arguments):
+            raise ValueError(why)
         self.acts.append(Act(self.cluster.now, verb, arguments))
         try:
             self._carry_out(verb, arguments)
@@ -137,7 +154,11 @@ class Hand:
             self.acts.pop()
             raise
 
-    def ask(self, client: str, node: str, request: Put | Range | DeleteRange) -> int:
+    def objection(self, verb: str, *arguments: Any) -> str:
+        """Why the cluster could not bear this act; empty if it could."""
+        return objection(self.cluster, self.lost, verb, *arguments)
+
+    def ask(self, client: str, node: str, request: Any) -> int:
         """Let `client` ask `node`, without waiting; the number with which to give up."""
         number = self._last + 1
         self.do("ask", number, client, node, request)
@@ -175,8 +196,17 @@ class Hand:
                 cluster.disk(node).fsync_s = fsync_s
             case _ if verb in self._verbs:
                 self._verbs[verb](*arguments)
+                self._keep_account(verb, *arguments[:1])
             case _:
                 raise ValueError(f"a hand cannot {verb!r}; it can {', '.join(self._verbs)}, ...")
+
+    def _keep_account(self, verb: str, name: Any = "") -> None:
+        """Of disks that are gone, and of new ones."""
+        if verb == "wipe":
+            self.lost.add(name)
+        elif verb == "add_node":
+            self.lost.discard(name)
+            self.fair_disks[name] = self.cluster.disk(name).fsync_s
 
     # What trouble needs -----------------------------------------------------------------------
 
@@ -199,8 +229,10 @@ class Hand:
             self.set_links(setting, fair)
 
     def mend_nodes(self) -> None:
-        """All nodes run."""
+        """All nodes run that have a disk to run from."""
         for name, node in self.cluster.nodes.items():
+            if name in self.lost:
+                continue
             if not node.alive:
                 self.do("restart", name)
             elif node.paused:

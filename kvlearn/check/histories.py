@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from kvlearn.events import Invoked, Returned
+from kvlearn.kv.members import MEMBERSHIP
 from kvlearn.kv.requests import Answer, Header, Range
 from kvlearn.trace import Trace
 from kvlearn.value import value
@@ -130,8 +131,9 @@ class Append:
 def history_of(subject: Any) -> list[Operation]:
     """The operations that clients asked in a trace, or in the trace of a cluster, by call time.
 
-    Left out: what was refused, reads without an answer, and serializable reads, which may be
-    stale and promise no more. An answer is an `Answer` with the result and the revision.
+    Left out: what was refused, reads without an answer, what was asked of the membership, and
+    serializable reads, which may be stale and promise no more. An answer is an `Answer` with the
+    result and the revision.
     """
     trace: Trace = getattr(subject, "trace", subject)
     asked: dict[tuple[str, int], tuple[int, float, Any]] = {}
@@ -139,7 +141,8 @@ def history_of(subject: Any) -> list[Operation]:
     for record in trace.of(Invoked, Returned):
         event, client = record.event, record.node
         if isinstance(event, Invoked):
-            if not getattr(event.request, "serializable", False):
+            stale = getattr(event.request, "serializable", False)
+            if not (stale or isinstance(event.request, MEMBERSHIP)):
                 asked[client, event.op_id] = (record.seq, record.time, event.request)
             continue
         call = asked.pop((client, event.op_id), None)

@@ -17,10 +17,13 @@ they were.
   loss  duplicate  reorder  latency                               the network's quality
   clock     one node's clock is too fast or too slow
   disk      one node's fsyncs take long
+  wipe      one node loses its disk, and step by step a fresh one takes its place
+  members   voters and learners come and go, one by one or jointly; leadership moves
 ```
 
-Spans are in longest election timeouts, so the same nemesis fits every timing. Wiped disks and
-changes of membership are no nemeses: a voter that comes back empty may break every promise.
+Spans are in longest election timeouts, so the same nemesis fits every timing. The last two do only
+what a cluster can bear (`bearable.py`): a voter that comes back empty may break every promise. What
+they ask for may be refused, or be lost, like any other request.
 
 >>> from kvlearn.sim import Cluster
 >>> hand = Hand(Cluster(5, seed=7))
@@ -37,8 +40,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Any
 
+from kvlearn.check.bearable import membership
 from kvlearn.check.hand import Hand
+from kvlearn.kv.members import (
+    MemberAdd,
+    MemberChange,
+    MemberPromote,
+    MemberRemove,
+    MoveLeader,
+)
+from kvlearn.raft.confchange import AUTO, EXPLICIT, IMPLICIT
+from kvlearn.raft.types import ConfState
+from kvlearn.sim.cluster import MOST_NODES
+
+OPERATOR = "operator"  # the client that asks for changes of members
+SPARE = 4  # so many nodes more than at the start may there be
 
 Strike = Callable[[Hand, Random], None]
 
@@ -230,9 +248,12 @@ def latency(hand: Hand, rng: Random) -> None:
 
 
 def clock(hand: Hand, rng: Random) -> None:
-    """One node's clock runs wrong by up to a half."""
+    """One node's clock runs wrong by up to a half; with lease reads, by what they allow for."""
     name = somebody(hand, rng, list(hand.cluster.nodes))
+    config = hand.cluster.config
     low, high = rng.choice(((0.67, 0.95), (1.05, 1.5)))
+    if config.lease_reads:  # they are promised only for clocks that are about right
+        low, high = max(low, 1 - config.max_drift), min(high, 1 + config.max_drift)
     hand.do("clock", name, round(rng.uniform(low, high), 2))
 
 
@@ -241,6 +262,110 @@ def disk(hand: Hand, rng: Random) -> None:
     name = somebody(hand, rng, list(hand.cluster.nodes))
     longest = rng.uniform(0.02, 1.0) * hand.longest_s
     hand.do("disk", name, (longest / 4, longest))
+
+
+# Members ------------------------------------------------------------------------------------
+
+
+def wipe(hand: Hand, rng: Random) -> None:
+    """Take one node's disk; or, if one is gone already, do the next step towards replacing it."""
+    if _retire(hand, rng) or _stand_in(hand, rng) or _admit(hand, rng) or rng.random() < 0.7:
+        return
+    if victims := [name for name in _running(hand) if not hand.objection("wipe", name)]:
+        hand.do("wipe", somebody(hand, rng, victims))
+
+
+def _retire(hand: Hand, rng: Random) -> bool:
+    """Have members removed that have lost their disks."""
+    conf = membership(hand.cluster)
+    gone = [name for name in conf.members if name in hand.lost]
+    if not gone:
+        return False
+    return _order(hand, rng, MemberChange() if conf.outgoing else MemberRemove(rng.choice(gone)))
+
+
+def _stand_in(hand: Hand, rng: Random) -> bool:
+    """Start a fresh node, if there are fewer members than at the start and nobody waits: under
+    an old name where that does no harm, else under a new one."""
+    if len(membership(hand.cluster).members) >= hand.size or _outside(hand):
+        return False
+    return bool(_fresh(hand))
+
+
+def _admit(hand: Hand, rng: Random) -> bool:
+    """Bring the number of voters back to what it was: by learners first, then by newcomers."""
+    conf = membership(hand.cluster)
+    if conf.outgoing or len(conf.voters) >= hand.size:
+        return False
+    if conf.learners:
+        return _order(hand, rng, MemberPromote(rng.choice(conf.learners)))
+    outside = _outside(hand)
+    return bool(outside) and _order(hand, rng, MemberAdd(rng.choice(outside), rng.random() < 0.7))
+
+
+def members(hand: Hand, rng: Random) -> None:
+    """Ask for a change of members, sensible or not, or for another leader."""
+    conf, kind = membership(hand.cluster), rng.random()
+    if retired := [
+        name for name in hand.leaders() if not hand.cluster.nodes[name].conf.votes(name)
+    ]:
+        hand.do("crash", retired[0])  # it would lead for ever and take nothing; etcd stops it too
+    elif kind < 0.15:
+        _order(hand, rng, MoveLeader(rng.choice(conf.voters)))
+    elif conf.outgoing and kind < 0.6:
+        _order(hand, rng, MemberChange())
+    elif kind < 0.4:
+        if name := rng.choice(_outside(hand) or [_fresh(hand)]):
+            _order(hand, rng, MemberAdd(name, rng.random() < 0.5))
+    elif kind < 0.55:
+        _order(hand, rng, MemberPromote(rng.choice(conf.learners or conf.members)))
+    elif kind < 0.75:
+        _order(hand, rng, MemberRemove(somebody(hand, rng, list(conf.members))))
+    else:
+        _order(hand, rng, _exchange(hand, rng, conf))
+
+
+def _exchange(hand: Hand, rng: Random, conf: ConfState) -> MemberChange:
+    """Several members come, go or lose their votes at once."""
+    if rng.random() < 0.3:
+        _fresh(hand)
+    outside = _outside(hand)
+    comes = rng.sample(outside, min(len(outside), rng.randint(0, 2)))
+    goes = rng.sample(conf.members, rng.randint(0 if comes else 1, (len(conf.members) + 1) // 2))
+    stays = goes[:1] if rng.random() < 0.3 else []  # as a learner
+    how = rng.choice((IMPLICIT, IMPLICIT, EXPLICIT, AUTO))
+    return MemberChange(tuple(comes), tuple(stays), tuple(goes[len(stays) :]), how)
+
+
+def _order(hand: Hand, rng: Random, request: Any) -> bool:
+    """Let the operator ask any node, or one who believes to lead; whether that was sensible."""
+    running = _running(hand)
+    if not running or hand.objection("ask", 0, OPERATOR, "", request):
+        return False
+    if hand.ordered in hand.waiting():
+        hand.do("give_up", hand.ordered)
+    hand.ordered = hand.ask(OPERATOR, somebody(hand, rng, running), request)
+    return True
+
+
+def _outside(hand: Hand) -> list[str]:
+    """Running nodes that are no members."""
+    inside = membership(hand.cluster).members
+    return [name for name in _running(hand) if name not in inside]
+
+
+def _fresh(hand: Hand) -> str:
+    """Start a fresh, empty node and say its name; empty if there are many nodes already."""
+    for name in sorted(hand.lost):
+        if not hand.objection("add_node", name):
+            hand.do("add_node", name)
+            return name
+    nodes = hand.cluster.nodes
+    if len(nodes) >= min(MOST_NODES, hand.size + SPARE + len(hand.lost)):
+        return ""
+    name = f"n{len(nodes) + 1}"
+    hand.do("add_node", name)
+    return name
 
 
 # Mending ------------------------------------------------------------------------------------
@@ -294,6 +419,8 @@ NEMESES: dict[str, Nemesis] = {
         Nemesis("latency", latency, partial(fair, "latency_s"), lasts=(0.05, 1.5)),
         Nemesis("clock", clock, right_clocks, lasts=(1.0, 6.0)),
         Nemesis("disk", disk, quick_disks),
+        Nemesis("wipe", wipe, nothing, quiet=(0.1, 0.8), lasts=(0.0, 0.1)),
+        Nemesis("members", members, nothing, quiet=(0.1, 1.5), lasts=(0.0, 0.1)),
     )
 }
 

@@ -364,7 +364,7 @@ def script_of(run: Run) -> str:
     lines = [
         "from kvlearn import Cluster, Links, RaftConfig",
         "from kvlearn.check.workloads import promises",
-        "from kvlearn.kv.requests import DeleteRange, Put, Range",
+        *imports_of(hand),
         *(f"from {module} import {name}" for module, name in classes if module != "__main__"),
         "",
         f"config = {cluster.config!r}",
@@ -381,3 +381,11 @@ def script_of(run: Run) -> str:
     lines.append(f"cluster.run_to({cluster.now!r})")
     lines.append("print(*promises(cluster), sep='\\n')")
     return "\n".join(lines) + "\n"
+
+
+def imports_of(hand: Hand) -> list[str]:
+    """The lines that import what was asked."""
+    kinds = {type(act.arguments[-1]) for act in hand.acts if act.verb == "ask"}
+    homes = sorted({kind.__module__ for kind in kinds})
+    names = {home: sorted(k.__name__ for k in kinds if k.__module__ == home) for home in homes}
+    return [f"from {home} import {', '.join(names[home])}" for home in homes]

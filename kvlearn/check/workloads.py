@@ -24,18 +24,20 @@ every actor has its own, so the same seed gives the same run.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import inf
 from random import Random
 from typing import Any, Protocol
 
+from kvlearn.check.bearable import membership
 from kvlearn.check.hand import Hand
 from kvlearn.check.linearizable import UNKNOWN_VERDICT, linearizable
-from kvlearn.check.nemesis import NEMESES, Trouble, nemeses_named
+from kvlearn.check.nemesis import NEMESES, OPERATOR, Trouble, nemeses_named
 from kvlearn.check.service import no_stale_read
 from kvlearn.check.verdict import Verdict
 from kvlearn.errors import TimedOut
 from kvlearn.events import Invoked, Returned
+from kvlearn.kv.members import MemberChange
 from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
@@ -45,7 +47,7 @@ from kvlearn.trace import Record
 
 PROBE = "probe"  # the client that asks when all is mended
 BUDGET = 200_000  # steps of the search for an order: two seconds or so
-SETTLE = 5  # longest election timeouts from mending to the probe
+SETTLE = 3  # longest election timeouts for mending the membership, and as many from there on
 
 PROGRESS = "Progress"
 CONVERGENCE = "Convergence"
@@ -229,12 +231,9 @@ class Chaos:
             raise ValueError(f"{self.clients} clients on {self.keys} keys: there is nothing to do")
 
     def setup(self, nodes: int, seed: int, raft: Any = Raft) -> Cluster:
-        """A cluster whose timing, links and disks are drawn from the seed: half of the seeds have
-        the Raft of the paper, half have what etcd does beyond it."""
+        """A cluster whose configuration, links and disks are drawn from the seed."""
         rng = Random(f"{seed}/setup")
-        quick = {"tick_s": 0.02}  # etcd's proportions, five times as fast
-        plain, more = RaftConfig(**quick), RaftConfig.etcd(**quick)
-        config = rng.choice((RaftConfig.paper(), plain, more, RaftConfig.etcd()))
+        config = drawn_config(rng)
         fsync_s = rng.choice(((0.0005, 0.002), (0.0005, 0.002), (0.005, 0.03)))
         return Cluster(nodes, seed, config, raft, Links((0.001, 0.008)), fsync_s)
 
@@ -253,7 +252,7 @@ class Chaos:
 
     def finish(self, driver: Driver) -> None:
         """Trouble up to its end; then all is mended, and every node is asked for a put."""
-        calm_s = (SETTLE + 2) * driver.hand.longest_s
+        calm_s = (2 * SETTLE + 2) * driver.hand.longest_s
         driver.end_trouble(max(0.0, self.virtual_s - calm_s))
         mend_and_probe(driver.hand)
 
@@ -273,6 +272,29 @@ class Chaos:
         return "".join(told)
 
 
+def drawn_config(rng: Random) -> RaftConfig:
+    """Half of them have the Raft of the paper or a part of what etcd does beyond it, half have all
+    of that. Most take snapshots all the time, some have little room for what is on its way."""
+    quick = {"tick_s": 0.02}  # etcd's proportions, five times as fast
+    parts = {name: rng.random() < 0.5 for name in ("pre_vote", "check_quorum")}
+    parts["step_down_on_removal"] = rng.random() < 0.5
+    kinds = (RaftConfig.paper(), RaftConfig(**quick), RaftConfig(**quick, **parts))
+    etcd = (RaftConfig.etcd(**quick), RaftConfig.etcd(**quick), RaftConfig.etcd())
+    config = rng.choice((*kinds, *etcd))
+    changes: dict[str, Any] = {}
+    if rng.random() < 0.7:
+        changes["snapshot_entries"] = rng.choice((3, 10, 30, 100))
+        changes["kept_entries"] = rng.choice((0, 2, 10, 50))
+        changes["chunk_records"] = rng.choice((8, 16, 64))
+    if rng.random() < 0.3:
+        room = rng.choice(((1, 64), (2, 4), (8, 8), (256, 1)))
+        changes["max_inflight"], changes["max_entries_per_message"] = room
+        changes["max_uncommitted"] = rng.choice((16, 64, 10_000))
+    if rng.random() < 0.3:
+        changes["check_quorum"] = changes["lease_reads"] = True
+    return replace(config, **changes)
+
+
 WORKLOADS: dict[str, Chaos] = {
     workload.name: workload
     for workload in (
@@ -281,6 +303,7 @@ WORKLOADS: dict[str, Chaos] = {
         Chaos("crashes", nemeses=("crash", "reboot", "torn", "pause", "disk")),
         Chaos("partitions", nemeses=("halves", "ring", "bridge", "leader", "one_way")),
         Chaos("network", nemeses=("loss", "duplicate", "reorder", "latency")),
+        Chaos("churn", nemeses=("crash", "pause", "leader", "loss", "wipe", "members")),
     )
 }
 
@@ -289,15 +312,52 @@ WORKLOADS: dict[str, Chaos] = {
 
 
 def mend_and_probe(hand: Hand) -> None:
-    """Mend all, let the cluster settle, ask every node for a put, and give them time for it."""
+    """Mend all, let the cluster settle, ask every member for a put, and give them time for it."""
     cluster = hand.cluster
     hand.mend()
+    for _ in range(SETTLE):
+        cluster.run_to(cluster.now + hand.longest_s)
+        mend_members(hand)
     cluster.run_to(cluster.now + SETTLE * hand.longest_s)
     for number in hand.waiting():
         hand.do("give_up", number)  # its packets were lost; nobody works on it any more
-    for name in cluster.nodes:
+    for name in judged(cluster):
         hand.ask(PROBE, name, Put(b"probe", name.encode()))
     cluster.run_to(cluster.now + 2 * hand.longest_s)
+
+
+def mend_members(hand: Hand) -> None:
+    """Do what an operator does when all runs again: leave a joint configuration that waits for it,
+    and stop removed nodes, where nothing else keeps them from disturbing.
+
+    (A leader that removed itself leads on and takes nothing, unless it steps down by itself.)
+    """
+    cluster, config, conf = hand.cluster, hand.cluster.config, membership(hand.cluster)
+    if cluster.leader is None or cluster.nodes[cluster.leader].conf != conf:
+        return
+    if conf.outgoing and not conf.auto_leave:
+        hand.ask(OPERATOR, cluster.leader, MemberChange())
+    harmless = config.pre_vote and config.check_quorum
+    for name, node in cluster.nodes.items():
+        if name in conf.members:
+            if not node.alive and name not in hand.lost:
+                hand.do("restart", name)
+        elif node.alive and (name == cluster.leader or not harmless):
+            hand.do("crash", name)
+
+
+def judged(cluster: Cluster) -> list[str]:
+    """The nodes that must have come to the same end: the members, as the leader knows them."""
+    if cluster.leader is None:
+        return list(cluster.nodes)
+    members = cluster.nodes[cluster.leader].conf.members
+    return [name for name in cluster.nodes if name in members and not has_no_disk(cluster, name)]
+
+
+def has_no_disk(cluster: Cluster, name: str) -> bool:
+    """Whether it is down, and there is nothing that it could come back with."""
+    node = cluster.nodes[name]
+    return not node.alive and node.term == 0 and not node.log and not node.base.index
 
 
 def promises(cluster: Cluster) -> list:
@@ -323,7 +383,7 @@ def linearizability(cluster: Cluster) -> Any:
 
 
 def progress(cluster: Cluster) -> Verdict:
-    """Since all was mended there is a leader, and every node took a put."""
+    """Since all was mended there is a leader, and every member took a put."""
     asked: dict[int, str] = {}
     for record in cluster.trace.of(Invoked, Returned):
         if record.node == PROBE:
@@ -335,15 +395,18 @@ def progress(cluster: Cluster) -> Verdict:
             else:
                 del asked[event.op_id]
     if asked:
-        why = f"all was mended, and of a put to every node: {'; '.join(asked.values())}"
+        why = f"all was mended, and of a put to every member: {'; '.join(asked.values())}"
         return Verdict(PROGRESS, False, why, None, "5.6", cluster.seed)
-    return Verdict(PROGRESS, True, "every node took a put after the end", None, "5.6", cluster.seed)
+    return Verdict(
+        PROGRESS, True, "every member took a put after the end", None, "5.6", cluster.seed
+    )
 
 
 def convergence(cluster: Cluster) -> Verdict:
     """All members end with the same log and the same store."""
     ends: dict[tuple, list[str]] = {}
-    for name, node in cluster.nodes.items():
+    for name in judged(cluster):
+        node = cluster.nodes[name]
         if node.store is None:
             end = ("it is down",)
         else:
@@ -360,10 +423,12 @@ def convergence(cluster: Cluster) -> Verdict:
 
 
 def acknowledged(cluster: Cluster) -> Verdict:
-    """Every acknowledged put is in every store at the revision that its client was told."""
+    """Every acknowledged put is in every member's store, at the revision that its client was
+    told."""
     asked: dict[int, Put] = {}
     count = 0
-    stores = {name: node.store for name, node in cluster.nodes.items() if node.store is not None}
+    nodes = {name: cluster.nodes[name] for name in judged(cluster)}
+    stores = {name: node.store for name, node in nodes.items() if node.store is not None}
     for record in cluster.trace.of(Invoked, Returned):
         event = record.event
         if isinstance(event, Invoked):

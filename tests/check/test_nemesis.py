@@ -7,13 +7,18 @@ from random import Random
 
 import pytest
 
-from kvlearn import Cluster, check
+from kvlearn import Cluster, RaftConfig, check
+from kvlearn.check.bearable import membership
 from kvlearn.check.hand import Act, Hand
-from kvlearn.check.nemesis import NEMESES, Trouble, nemeses_named
-from kvlearn.events import Crashed
+from kvlearn.check.nemesis import NEMESES, SPARE, Trouble, nemeses_named
+from kvlearn.events import ConfChanged, Crashed
+from kvlearn.kv.members import MemberAdd, MemberChange, MemberPromote, MemberRemove, MoveLeader
 from kvlearn.kv.requests import Put, Range
 
 every_one = pytest.mark.parametrize("nemesis", NEMESES.values(), ids=str)
+SNAPSHOTS = RaftConfig.etcd(snapshot_entries=3, kept_entries=1)
+STEPS = "wipe", "members"  # they change what stays
+mended = [nemesis for nemesis in NEMESES.values() if nemesis.name not in STEPS]
 
 
 def busy(size: int = 5, seed: int = 7) -> Hand:
@@ -37,7 +42,7 @@ def state(cluster: Cluster) -> tuple:
     )
 
 
-@every_one
+@pytest.mark.parametrize("nemesis", mended, ids=str)
 @pytest.mark.parametrize("size", [3, 5])
 def test_it_strikes_and_leaves_nothing_behind(nemesis, size):
     for seed in range(8):
@@ -129,6 +134,72 @@ def test_a_slow_disk_delays_what_it_is_asked_to_keep():
     assert took[0] < 0.05 and took[1] > 0.3
 
 
+def strikes(name: str, hand: Hand, seed: int, count: int) -> None:
+    """Let a nemesis strike so often, with time between to see what comes of it."""
+    rng = Random(seed)
+    for _ in range(count):
+        NEMESES[name].strike(hand, rng)
+        hand.cluster.run(0.5)
+
+
+@pytest.mark.parametrize("config", [RaftConfig.etcd(), RaftConfig(), SNAPSHOTS], ids=repr)
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_lost_disk_is_replaced_step_by_step(size, config):
+    hand = Hand(Cluster(size, seed=7, config=config))
+    hand.cluster.wait_for_leader()
+    strikes("wipe", hand, 1, 60)
+    conf, told = membership(hand.cluster), [act.words() for act in hand.acts]
+    wiped = [words.split()[1] for words in told if words.startswith("wipe")]
+    assert len(wiped) > 1 and not hand.lost.intersection(conf.voters)
+    assert size - 1 <= len(conf.voters) <= size, "one may be on its way"
+    for name in wiped:
+        at = told.index(f"wipe {name}")
+        assert any(words.endswith(f"remove {name}") for words in told[at:])
+    assert "restart" not in {act.verb for act in hand.acts}
+    assert check.invariants(hand.cluster).ok
+    if config is SNAPSHOTS:
+        assert any(words == f"add_node {name}" for name in wiped for words in told), "an old name"
+
+
+def test_no_disk_is_taken_that_the_others_cannot_spare():
+    for seed in range(10):
+        hand = Hand(Cluster(3, seed=seed))
+        hand.cluster.wait_for_leader()
+        hand.do("crash", "n1")
+        strikes("wipe", hand, seed, 20)
+        assert not [act for act in hand.acts if act.verb == "wipe"]
+
+
+def test_members_come_and_go_and_lead_in_turn():
+    confs, verbs = set(), set()
+    for seed in range(6):
+        hand = Hand(Cluster(3, seed=seed))
+        hand.cluster.wait_for_leader()
+        strikes("members", hand, seed, 40)
+        told = hand.cluster.trace.of(ConfChanged)
+        confs |= {record.event.conf for record in told}
+        verbs |= {type(act.arguments[-1]) for act in hand.acts if act.verb == "ask"}
+        assert check.invariants(hand.cluster).ok
+        assert len(hand.cluster.nodes) <= hand.size + SPARE
+    assert verbs == {MemberAdd, MemberChange, MemberPromote, MemberRemove, MoveLeader}
+    assert {len(conf.voters) for conf in confs} > {2, 3, 4, 5}
+    assert any(conf.learners for conf in confs) and any(conf.learners_next for conf in confs)
+    assert {conf.auto_leave for conf in confs if conf.outgoing} == {True, False}
+    assert not all({"n1", "n2", "n3"}.intersection(conf.voters) for conf in confs)
+
+
+def test_with_lease_reads_a_clock_is_only_as_wrong_as_the_leases_allow():
+    rates = {True: set(), False: set()}
+    for lease in rates:
+        config = RaftConfig.etcd(lease_reads=lease)
+        for seed in range(30):
+            hand = Hand(Cluster(3, seed=1, config=config))
+            NEMESES["clock"].strike(hand, Random(seed))
+            rates[lease].add(hand.acts[0].arguments[1])
+    assert 0.9 <= min(rates[True]) < 1 < max(rates[True]) <= 1.1
+    assert min(rates[False]) < 0.8 and max(rates[False]) > 1.3
+
+
 def test_an_actor_strikes_and_calms_in_turn():
     hand = busy()
     actor = Trouble(NEMESES["pause"], hand, Random(4))
@@ -146,12 +217,66 @@ def test_a_nemesis_that_does_not_exist():
         nemeses_named(("crush",))
 
 
+# What a cluster can bear --------------------------------------------------------------------
+
+
+def test_a_lost_disk_does_not_come_back_under_its_name_while_it_counts():
+    hand = Hand(Cluster(3, seed=7, config=SNAPSHOTS))
+    cluster, leader = hand.cluster, hand.cluster.wait_for_leader()
+    lost, other = (name for name in cluster.nodes if name != leader)
+    hand.do("wipe", lost)
+    for verb, *arguments in (
+        ("restart", lost),
+        ("wipe", lost),
+        ("wipe", other),
+        ("wipe", leader),
+        ("add_node", lost),
+        ("ask", 1, "c1", leader, MemberRemove(other)),
+        ("ask", 1, "c1", leader, MemberAdd("n4")),
+        ("ask", 1, "c1", leader, MemberChange(remove=(lost,), add=("n4",))),
+    ):
+        with pytest.raises(ValueError):
+            hand.do(verb, *arguments)
+    assert [act.words() for act in hand.acts] == [f"wipe {lost}"]
+    assert hand.objection("ask", 1, "c1", leader, MoveLeader(other)) == ""
+    hand.ask("c1", leader, MemberRemove(lost))
+    cluster.run(1.0)
+    assert "learn that it is a voter" in hand.objection("add_node", lost)
+    with pytest.raises(ValueError, match="does not run"):
+        hand.ask("c1", leader, MemberAdd(lost))
+    for k in range(10):
+        hand.ask("c1", leader, Put(b"a", b"%d" % k))
+        cluster.run(0.5)
+    assert hand.objection("add_node", lost) == "", "the logs begin behind its removal"
+    hand.do("pause", other)
+    assert "is paused" in hand.objection("add_node", lost)
+    hand.do("resume", other)
+    hand.do("add_node", lost)
+    assert hand.lost == set()
+    hand.ask("c1", leader, MemberAdd(lost))
+    cluster.run(2.0)
+    assert membership(cluster).voters == ("n1", "n2", "n3")
+    assert cluster.nodes[lost].role == "follower" and check.invariants(cluster).ok
+
+
+def test_while_a_change_of_members_is_under_way_no_disk_is_taken():
+    hand = Hand(Cluster(5, seed=7))
+    leader = hand.cluster.wait_for_leader()
+    hand.cluster.run(1.0)
+    follower = next(name for name in hand.cluster.nodes if name != leader)
+    assert hand.objection("wipe", follower) == ""
+    hand.do("partition", (leader,))
+    hand.ask("c1", leader, MemberRemove(follower))
+    assert "not applied everywhere" in hand.objection("wipe", follower)
+
+
 # The hand -----------------------------------------------------------------------------------
 
 
 def test_what_a_hand_did_can_be_done_again():
     hand = busy()
     rng = Random(5)
+    strikes("wipe", hand, 1, 12)
     for k, nemesis in enumerate(NEMESES.values()):
         nemesis.strike(hand, rng)
         hand.ask("c2", rng.choice(list(hand.cluster.nodes)), Range(b"a"))
@@ -160,6 +285,7 @@ def test_what_a_hand_did_can_be_done_again():
             nemesis.calm(hand, rng)
     hand.mend()
     hand.cluster.run_to(hand.now + 5)
+    assert {"wipe", "add_node"} <= {act.verb for act in hand.acts}
     again = Cluster(5, seed=7)
     again.wait_for_leader()
     again.run(1.0)
