@@ -53,23 +53,10 @@ UPDATES_A_SECOND = 10
 BEAT_S = 0.1  # between updates while much is to be told
 POLL_S = 0.2  # how often an idle panel looks whether a cell has moved the cluster
 CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the student
-FLIGHT_S, BEAT_FLIGHT_S = (
-    0.75,
-    0.3,
-)  # as in player.js: a message's time on screen, a heartbeat's
+FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
 NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
-HANDS = (
-    Crashed,
-    Wiped,
-    Paused,
-    Resumed,
-    LinksCut,
-    Healed,
-    LinksChanged,
-    Delayed,
-    Invoked,
-)
+HANDS = (Crashed, Wiped, Paused, Resumed, LinksCut, Healed, LinksChanged, Delayed, Invoked)
 CLIENT = "panel"  # the name under which the panel asks
 
 
@@ -91,11 +78,7 @@ def _by_hand(trace: Trace, record: Record) -> bool:
         return event.boot > 1 or record.time > 0
     if isinstance(event, LogCompacted):
         return record.cause is None  # what a node does by itself has a cause
-    return (
-        isinstance(event, HANDS)
-        or isinstance(event, Dropped)
-        and event.reason == "BY_HAND"
-    )
+    return isinstance(event, HANDS) or isinstance(event, Dropped) and event.reason == "BY_HAND"
 
 
 def _squeeze(*names: str) -> str:
@@ -127,15 +110,11 @@ class Bench(anywidget.AnyWidget):
         self.feed = Feed(cluster.trace)
         self.errors: list[str] = []
         self._inbox: deque[dict] = deque()
-        self._flags: dict[
-            str, Any
-        ] = {}  # go out with the update after which all is told
+        self._flags: dict[str, Any] = {}  # go out with the update after which all is told
         self._sent = deque(maxlen=UPDATES_A_SECOND)  # when the last updates left
         self._open = False  # whether a front end shows it
         self._timer: asyncio.TimerHandle | None = None
-        self._slow_at: float | None = (
-            None  # the speed of which the panel says it is too much
-        )
+        self._slow_at: float | None = None  # the speed of which the panel says it is too much
         self._asked: list[int] = []  # requests of this panel that wait for their answer
         opening = {**self.feed.opening(cluster.now), "client": CLIENT}
         super().__init__(theme=THEME, opening=opening, speed=speed)
@@ -175,9 +154,7 @@ class Bench(anywidget.AnyWidget):
             command = self._inbox.popleft()
             try:
                 self._carry_out(command)
-            except (
-                Exception
-            ) as error:  # whatever it is, it is shown: nobody reads a kernel's log
+            except Exception as error:  # whatever it is, it is shown: nobody reads a kernel's log
                 self._report(error)
             if "id" in command:
                 self._flags["done"] = command["id"]
@@ -186,24 +163,16 @@ class Bench(anywidget.AnyWidget):
             self.feed.sync()
             if self._open:
                 self._wake(self._tell())
-        except (
-            Exception
-        ) as error:  # telling went wrong, so tell that, once, and be still
+        except Exception as error:  # telling went wrong, so tell that, once, and be still
             self._report(error)
             self._open = False
-            self.send(
-                {"op": "rows"}, buffers=[encode({"error": self._flags.pop("error")})]
-            )
+            self.send({"op": "rows"}, buffers=[encode({"error": self._flags.pop("error")})])
 
     def _tell(self) -> float:
         """Send what may be sent; returns after how many seconds to look again."""
         while True:
             now = monotonic()
-            if (
-                len(self._sent) == UPDATES_A_SECOND
-                and now - self._sent[0] < 1
-                and self._looped()
-            ):
+            if len(self._sent) == UPDATES_A_SECOND and now - self._sent[0] < 1 and self._looped():
                 return 1 - (now - self._sent[0])
             told = self.feed.next_payload(self.cluster.now, self._flags)
             if told is None:
@@ -262,14 +231,9 @@ class Bench(anywidget.AnyWidget):
             self.feed.sync()
         if left > wall_s / 2 and speed != "follow":
             speed_now = (1 - left / wall_s) * speed
-            self._flags["notice"] = (
-                f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
-            )
+            self._flags["notice"] = f"The kernel manages {speed_now:.0f} × here, not {speed:g} ×."
             self._slow_at = speed
-        elif self._slow_at not in (
-            None,
-            speed,
-        ):  # said of a speed that is no longer wanted
+        elif self._slow_at not in (None, speed):  # said of a speed that is no longer wanted
             self._flags["notice"], self._slow_at = "", None
 
     def _rate(self, speed: float | str) -> tuple[float, float]:
@@ -330,9 +294,7 @@ class Bench(anywidget.AnyWidget):
                 cluster.campaign(node)
             case "partition":
                 side = command["side"]
-                cluster.partition(
-                    side, [name for name in cluster.nodes if name not in side]
-                )
+                cluster.partition(side, [name for name in cluster.nodes if name not in side])
             case "heal":
                 cluster.heal()
             case "drop":

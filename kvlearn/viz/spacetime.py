@@ -480,17 +480,19 @@ def _mark_labels(page: Page) -> list[Markup]:
             parts.append(el("path", el("title", mark.text), d=diamond, data_kv_commit="", **look))
         tries = _mark_places(mark, x, y)
         bold = mark.kind in ("role", "fault")
-        boxes = [[text_box(tx, ty, mark.text, SMALL, anchor, bold)] for tx, ty, anchor in tries]
+        text = fit(mark.text, page.column - 20, SMALL)
+        boxes = [[text_box(tx, ty, text, SMALL, anchor, bold)] for tx, ty, anchor in tries]
         free = first_free(boxes, page.hard, page.soft)
         if free is None:
             if mark.kind in ("commit", "term", "log"):
                 continue  # the text twin still says it
             free = 0
+            page.hard.take(boxes[free])
         tx, ty, anchor = tries[free]
         named = {"fault": "fault", "commit": "good", "term": "dim", "log": "dim"}.get(
             mark.kind, "ink"
         )
-        parts.append(label(tx, ty, mark.text, size=SMALL, anchor=anchor, tone=named, bold=bold))
+        parts.append(label(tx, ty, text, size=SMALL, anchor=anchor, tone=named, bold=bold))
     return parts
 
 

@@ -47,12 +47,7 @@ ALSO = {
     "REMOVED": (("leader", "follower"), "is removed"),
     "TRANSFER": (("follower", "candidate"), "is told to stand"),
 }
-BELOW = {
-    "learner": "follower",
-    "outside": "start",
-    "down": "candidate",
-    "paused": "leader",
-}
+BELOW = {"learner": "follower", "outside": "start", "down": "candidate", "paused": "leader"}
 SHAPES = {
     "start": 'shape=point width=0.14 color="tone:ink"',
     "follower": "shape=circle",
@@ -75,18 +70,12 @@ def states(subject: Any, at: float | None = None, seq: int | None = None) -> Gra
     if at is not None and seq is not None:
         raise ValueError("say `at=` (seconds) or `seq=` (record number), not both")
     trace = trace_of(subject)
-    end = (
-        seq_at(trace, at) if at is not None else len(trace) - 1 if seq is None else seq
-    )
+    end = seq_at(trace, at) if at is not None else len(trace) - 1 if seq is None else seq
     taken, now = transitions(trace, end)
-    title = (
-        f"Roles and {sum(sum(who.values()) for who in taken.values())} changes of role"
-    )
+    title = f"Roles and {sum(sum(who.values()) for who in taken.values())} changes of role"
     also = _also(trace, end)
     text = _text(taken, now, also)
-    return Graph(
-        "states", _source(taken, now, also), title, text.replace("\n", "; "), text
-    )
+    return Graph("states", _source(taken, now, also), title, text.replace("\n", "; "), text)
 
 
 def transitions(
@@ -153,11 +142,7 @@ def _source(taken: dict, now: dict[str, list[str]], also: dict) -> str:
         shown = "" if role == "start" else role + ("\n" + _some(who) if who else "")
         lines.append(f"  {_id(role)} [label={_label(shown)} {SHAPES[role]}]")
     # Below the machine, so that its three states stay in one row.
-    lines += [
-        f"  {{ rank=same {below} {role} }}"
-        for role, below in BELOW.items()
-        if role in roles
-    ]
+    lines += [f"  {{ rank=same {below} {role} }}" for role, below in BELOW.items() if role in roles]
     steps = list(PAPER) + sorted(step for step in taken if step not in PAPER)
     for step in steps:
         lines.append("  " + _edge(step, taken.get(step), also))
@@ -198,7 +183,5 @@ def _text(taken: dict, now: dict[str, list[str]], also: dict) -> str:
     for step in sorted(taken):
         who = taken[step]
         told = " ".join(f"{name} {who[name]}×" for name in sorted(who, key=natural))
-        lines.append(
-            f"{step[0]} → {step[1]} ({_words(step, also).replace(chr(10), ' ')}): {told}"
-        )
+        lines.append(f"{step[0]} → {step[1]} ({_words(step, also).replace(chr(10), ' ')}): {told}")
     return "\n".join(lines) or "The trace is empty: no node has started yet."

@@ -15,16 +15,11 @@ from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, seq_at
 from kvlearn.viz.nodes import NodeMoment
 
-ARROWS = (
-    90  # a window that nobody chose holds at most this many messages, the last ones
-)
+ARROWS = 90  # a window that nobody chose holds at most this many messages, the last ones
 FADED = 40  # so many heartbeats are drawn, faded; more are left out
 
 # Why a leader is a follower again, where no other term is the reason.
-STEPS_DOWN = {
-    "QUORUM_LOST": "follower without majority",
-    "REMOVED": "follower, removed",
-}
+STEPS_DOWN = {"QUORUM_LOST": "follower without majority", "REMOVED": "follower, removed"}
 
 
 @dataclass(slots=True)
@@ -159,7 +154,7 @@ def _live(story: Story, open_since: dict, node: NodeMoment, record: Record) -> N
     elif role != node.role:
         text, kind = f"{node.role}, term {node.term}", "role"
     else:
-        text, kind = f"term {node.term}", "term" if node.role == "follower" else "role"
+        text, kind = f"term {node.term}", "role" if node.role in ("leader", "candidate") else "term"
     story.marks.append(Mark(now, node.name, text, kind))
 
 
@@ -169,9 +164,7 @@ def _note(story: Story, record: Record) -> None:
         story.marks.append(Mark(record.time, record.node, *said))
     match event:
         case ev.Sent(message=message):
-            arrow = Arrow(
-                event.packet, message, record.time, event.arrives_s, None, event.fate
-            )
+            arrow = Arrow(event.packet, message, record.time, event.arrives_s, None, event.fate)
             story.arrows[event.packet] = arrow
         case ev.Delayed():
             if event.packet in story.arrows:
@@ -184,16 +177,12 @@ def _note(story: Story, record: Record) -> None:
                 arrow = story.arrows[event.packet]
                 arrow.end_s, arrow.lost = record.time, event.reason
         case ev.Committed():
-            story.marks.append(
-                Mark(record.time, record.node, f"commit {event.index}", "commit")
-            )
+            story.marks.append(Mark(record.time, record.node, f"commit {event.index}", "commit"))
         case ev.LinksCut() | ev.Healed():
             text = str(event).removeprefix("network: ")
             story.marks.append(Mark(record.time, "", text, "network"))
         case ev.Invoked():
-            asked = Call(
-                record.time, record.node, event.node, str(event.request), True, False
-            )
+            asked = Call(record.time, record.node, event.node, str(event.request), True, False)
             story.calls.append(asked)
         case ev.Returned():
             text = event.error or f"answer, rev {event.revision}"
@@ -214,7 +203,7 @@ def _said(event: ev.Event) -> tuple[str, str] | None:
         case ev.ConfChanged(conf=conf):
             return f"members {conf}", "log"
         case ev.SnapshotInstalled(last=last):
-            return f"log is snapshot ≤ {last}", "role"
+            return f"snapshot ≤ {last}", "role"
         case ev.LogCompacted(base=base):
             return f"compacted ≤ {base}", "log"
     return None

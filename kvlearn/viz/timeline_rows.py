@@ -58,11 +58,7 @@ KINDS: dict[type, str] = {
     msg.TimeoutNow: "transfer",
 }
 
-QUIET, TURN, NEWS = (
-    0,
-    1,
-    2,
-)  # nothing is decided; a decision; one that is worth saying aloud
+QUIET, TURN, NEWS = 0, 1, 2  # nothing is decided; a decision; one that is worth saying aloud
 
 _TURNS = (
     ev.AskedPreVote,
@@ -116,9 +112,7 @@ class Row:
     weight: int = QUIET
     packet: tuple | None = None
     ended: tuple[int, ...] = ()
-    kind: str = (
-        ""  # the class of message that leaves or ends here; "" for any other record
-    )
+    kind: str = ""  # the class of message that leaves or ends here; "" for any other record
     merged: int = 0  # how many records were merged away
 
     def wire(self) -> list:
@@ -143,9 +137,7 @@ class RowCompiler:
         self.entries: list[tuple[int, int, str]] = []  # by number: index, term, label
         self._numbers: dict[tuple[int, int, str], int] = {}
         self._shown: dict[str, tuple] = {}  # node -> the values of _FIELDS as last told
-        self._progress: dict[
-            str, dict
-        ] = {}  # node -> peer -> what a leader knows of it
+        self._progress: dict[str, dict] = {}  # node -> peer -> what a leader knows of it
         self._logs: dict[str, list[int]] = {}  # node -> entry numbers
         self._cuts: list[str] = []
         self.begin(self.moment)
@@ -198,14 +190,10 @@ class RowCompiler:
             for peer, known in self.moment.nodes[name].progress.items():
                 pairs.append((f"{name}.peer.{peer}", _known(known)))
             pairs.append((f"{name}.log", _runs(self._logs[name])))
-        pairs += [
-            (f"client.{c}", _operation(o)) for c, o in self.moment.clients.items()
-        ]
+        pairs += [(f"client.{c}", _operation(o)) for c, o in self.moment.clients.items()]
         for packet in self.moment.packets.values():
             sent = ev.Sent(packet.message, packet.number, packet.arrives_s, packet.fate)
-            pairs.append(
-                ("packet", (*_packet(sent), micros(packet.sent_s), packet.seq))
-            )
+            pairs.append(("packet", (*_packet(sent), micros(packet.sent_s), packet.seq)))
         return pairs
 
     def _compare(self, node: NodeMoment, patches: list[tuple]) -> None:
@@ -222,9 +210,7 @@ class RowCompiler:
             for peer in {**told, **node.progress}:
                 old, new = told.get(peer), node.progress.get(peer)
                 if old != new:
-                    patches.append(
-                        (f"{node.name}.peer.{peer}", _known(old), _known(new))
-                    )
+                    patches.append((f"{node.name}.peer.{peer}", _known(old), _known(new)))
             self._progress[node.name] = node.progress
         self._compare_log(node, patches)
 
@@ -232,9 +218,7 @@ class RowCompiler:
         numbers = self._logs.setdefault(node.name, [])
         log = node.log
         # Only tails change, so a log whose end is the same is the same.
-        if len(log) == len(numbers) and (
-            not numbers or self._number(log[-1]) == numbers[-1]
-        ):
+        if len(log) == len(numbers) and (not numbers or self._number(log[-1]) == numbers[-1]):
             return
         same = min(len(log), len(numbers))
         while same and self._number(log[same - 1]) != numbers[same - 1]:
@@ -252,9 +236,7 @@ class RowCompiler:
             self.entries.append(key)
         return number
 
-    def _compare_client(
-        self, name: str, asked: Operation | None, patches: list[tuple]
-    ) -> None:
+    def _compare_client(self, name: str, asked: Operation | None, patches: list[tuple]) -> None:
         asks = self.moment.clients.get(name)
         if asks is not None and asks is not asked:
             patches.append((f"client.{name}", _operation(asked), _operation(asks)))
@@ -300,9 +282,7 @@ def _operation(asked: Operation | None) -> tuple | None:
     if asked.returned_s is None:
         return (asked.op_id, asked.node, request, None, True)
     if asked.error:
-        unsaid = (
-            asked.unknown and "is not known" not in asked.error
-        )  # a time-out says it itself
+        unsaid = asked.unknown and "is not known" not in asked.error  # a time-out says it itself
         unknown = "; it may have been carried out all the same" if unsaid else ""
         return (asked.op_id, asked.node, request, f"{asked.error}{unknown}", False)
     answer = f"{_short(str(asked.result), ANSWER_CHARS)} · revision {asked.revision}"
@@ -324,11 +304,7 @@ def _weight(event: object, was: str, node: NodeMoment | None) -> int:
     if isinstance(event, ev.BecameFollower):
         return NEWS if was == "leader" else TURN if was == "candidate" else QUIET
     if isinstance(event, ev.Started):
-        return (
-            NEWS
-            if event.boot > 1 or (node is not None and node.role_since_s)
-            else QUIET
-        )
+        return NEWS if event.boot > 1 or (node is not None and node.role_since_s) else QUIET
     if isinstance(event, ev.Committed):
         return TURN if node is not None and node.role == "leader" else QUIET
     return TURN if isinstance(event, _TURNS) else QUIET
@@ -390,6 +366,4 @@ def _merge(run: list[Row], hidden: set[int]) -> Row:
     text = last.text if count == 1 else ""
     text = text or f"routine traffic: {count} records, drawn without their messages"
     net = [patch for patch in patches.values() if patch[1] != patch[2]]
-    return Row(
-        last.seq, last.time_us, text, net + logs, None, QUIET, None, ended, "", count
-    )
+    return Row(last.seq, last.time_us, text, net + logs, None, QUIET, None, ended, "", count)
