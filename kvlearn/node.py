@@ -93,10 +93,9 @@ class Node:
         conf = backend.get_meta(CONF, conf)
         applied, revision = machine.applied, machine.revision
         commit = known_commit(hard_state, entries, base, applied)
-        start = (boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
-        start = (hard_state.vote, entries, commit, applied, conf.members, *start)
-        emit(Started(hard_state.term, *start))
-        held = (hard_state, entries, applied, base, joins)
+        start = (conf.members, boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
+        emit(Started(hard_state.term, hard_state.vote, entries, commit, applied, *start))
+        held = hard_state, entries, applied, base, joins
         self.raft = raft(name, conf, config, rng, emit, *held)
         if base.index:
             self.raft.snapshot = self._snapshot()
@@ -106,8 +105,7 @@ class Node:
         self.step: Callable[[Message], None] = self.raft.step
         self.ready: Callable[[], Ready | None] = self.raft.ready
         self.responses: list[Answer] = []
-        self._config = config
-        self._tick_s = config.tick_s
+        self._config, self._tick_s = config, config.tick_s
         self._member_id = member_id(name)
         self._writes: set[int] = set()  # op_ids that were proposed here
         self._reads: dict[int, Any] = {}  # op_ids that wait for their read index

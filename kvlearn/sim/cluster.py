@@ -311,8 +311,8 @@ class Cluster:
         """Start a fresh, empty node. It is no member until `client.add_member(name)` makes it one;
         until then it neither votes nor stands, and with `learner` it takes itself for a learner.
 
-        A node that exists can be made anew so, once it is wiped and removed from the membership: what
-        it forgot is then safe with the others, and it comes back without harm.
+        A node that exists can be made anew so, once it is wiped and removed from the membership:
+        what it forgot is then safe with the others, and it comes back without harm.
         """
         host = self._hosts.get(name)
         if host is None:
