@@ -31,9 +31,7 @@ def test_three_values_in_order(seed, config):
     for place, value in enumerate(("blue", "green"), start=1):
         assert value not in story.anywhere()
         assert story.commit(value) == first + place
-    assert [story.values(name) for name in story.names] == [
-        ["red", "blue", "green"]
-    ] * 3
+    assert [story.values(name) for name in story.names] == [["red", "blue", "green"]] * 3
     story.agree()
 
 
@@ -49,11 +47,7 @@ def test_each_value_crosses_each_link_once(seed, config):
     for letter in "abcdefghij":
         story.commit(letter * 5000)
         size += 5000
-    entries = [
-        entry
-        for sent in story.sent(AppendEntries, since=page)
-        for entry in sent.entries
-    ]
+    entries = [entry for sent in story.sent(AppendEntries, since=page) for entry in sent.entries]
     crossed = sum(len(entry.data.request.value) for entry in entries)
     assert crossed == 2 * size
 
@@ -235,18 +229,14 @@ def test_a_leader_backs_up_over_long_wrong_logs(seed, config):
 
     page = story.page
     story.cluster.partition((first, partner, last))
-    assert (
-        story.wait_for_leader((first, partner, last)) == last
-    )  # who alone has the good values
+    assert story.wait_for_leader((first, partner, last)) == last  # who alone has the good values
     story.commit_all(numbered("better ", 50), (first, partner, last))
     story.alone()
     story.commit("together")
     story.agree()
     assert not any(value.startswith("lost") for value in story.anywhere())
     assert len(story.values(last)) == 102
-    refusals = [
-        sent for sent in story.sent(AppendResponse, since=page) if sent.rejected
-    ]
+    refusals = [sent for sent in story.sent(AppendResponse, since=page) if sent.rejected]
     # The logs of the first pair do not fit at first; all that is wrong in a log is of one term, and
     # one refusal skips it. A second one a follower is conceded: probes may cross.
     assert 2 <= len(refusals) <= 2 * 4
@@ -282,11 +272,7 @@ def test_agreement_takes_few_messages(seed, config):
     story.wait(0.1)
     appends = story.sent(AppendEntries, since=page)
     extra = len(story.sent(HeartbeatResponse, since=page))
-    assert (
-        len(story.sent(AppendResponse, since=page))
-        <= len(appends)
-        <= 2 * 2 * 10 + extra
-    )
+    assert len(story.sent(AppendResponse, since=page)) <= len(appends) <= 2 * 2 * 10 + extra
 
     page = story.page
     numbers = [story.cluster.submit(Put(KEY, b"%d" % k), leader) for k in range(50)]
@@ -307,9 +293,7 @@ def test_idle_nodes_say_little(seed, config):
     story.commit("one")
     story.wait(1)
     page, beats = story.page, 30
-    story.cluster.run(
-        beats * story.cluster.config.heartbeat_ticks * story.cluster.config.tick_s
-    )
+    story.cluster.run(beats * story.cluster.config.heartbeat_ticks * story.cluster.config.tick_s)
     told = story.sent(since=page)
     assert {type(sent) for sent in told} == {Heartbeat, HeartbeatResponse}
     assert 2 * 2 * (beats - 1) <= len(told) <= 2 * 2 * (beats + 1)

@@ -56,9 +56,7 @@ def test_without_a_majority_there_is_no_new_leader(seed, config):
     page = story.page
     story.wait(8)
     assert story.told(BecameLeader, since=page) == []
-    assert (
-        story.told(BecameCandidate, since=page) or config.pre_vote
-    )  # not for want of trying
+    assert story.told(BecameCandidate, since=page) or config.pre_vote  # not for want of trying
     story.alone(leader)
     assert story.wait_for_leader((low, high)) in (low, high)
     story.alone()
