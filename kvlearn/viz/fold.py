@@ -263,7 +263,7 @@ def _received(moment: Moment, record: Record, event: ev.Received) -> None:
 def _got_chunk(node: NodeMoment, message: InstallSnapshot) -> None:
     """A chunk of a snapshot that the node can use continues what it has."""
     last, has = message.last, node.log.find(message.last.index)
-    if message.term == node.term and last.index > node.commit and not (has and has.id == last):
+    if message.term >= node.term and last.index > node.commit and not (has and has.id == last):
         known = node.incoming
         records = known.records if known and known.last == last else 0
         if records == message.offset:

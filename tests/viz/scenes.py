@@ -2,7 +2,8 @@
 
 from kvlearn import events as ev
 from kvlearn.raft import messages as m
-from kvlearn.raft.types import ZERO, Entry, EntryID
+from kvlearn.raft.confchange import Change, ConfChange
+from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID
 from kvlearn.trace import Trace
 
 THREE = ("n1", "n2", "n3")
@@ -213,4 +214,42 @@ def seven():
     for peer in ("n1", "n3"):
         wire.send(1.304, m.HeartbeatResponse(peer, "n2", 12), None, 0.02)
     trace.add(1.308, "n1", ev.Received(m.Heartbeat("n5", "n1", 3, 0), 77), None)
+    return trace
+
+
+def joint():
+    """n1 leads in a joint configuration of new (n2 n3 n4) and old (n1 n2 n3), with the learner n5.
+
+    n4 came later and gets a snapshot in parts, n6 is no member, n3 asks for pre-votes, and n1
+    hands its leadership to n2. All logs but n4's begin after 12@1.
+    """
+    trace = Trace(seed=3)
+    entries = (put(13, 1, "a=1"), Entry(14, 1, ConfChange((Change("n4"), Change("n1", "gone")))))
+    told = dict(base=EntryID(1, 12), entries=entries, commit=14, applied=14, term=1)
+    start(trace, *THREE, **told)
+    end = elect(trace, "n1", ("n2", "n3"), 2, 1.0, EntryID(1, 14))
+    start(trace, "n4", "n6", time=2.0)
+    start(trace, "n5", time=2.0, members=(*THREE, "n5"), learners=("n5",))
+    conf = ConfState(("n2", "n3", "n4"), THREE, ("n5",))
+    for name in THREE:
+        trace.add(2.1, name, ev.ConfChanged(conf), None)
+    wire, last = Wire(trace), EntryID(1, 12)
+    wire.packets = 700
+    trace.add(2.2, "n1", ev.Progressed("n4", "snapshot", 0, 1), None)
+    for offset in (0, 2, 4):
+        chunk = m.InstallSnapshot("n1", "n4", 2, last, ConfState(THREE), offset, ("x", "y"), 6)
+        flight = wire.send(end + 1.2 + offset / 50, chunk)
+        if offset < 4:
+            wire.arrive(flight)
+            if not offset:
+                heard = ev.BecameFollower(
+                    2, "n1", 12, "LEADER_HEARD", (("source", "n1"), ("term", 2))
+                )
+                trace.add(flight[0], "n4", heard, None)
+    time = trace[-1].time
+    trace.add(time, "n1", ev.TransferStarted("n2", 13, 15), None)
+    asked = trace.add(time, "n3", ev.AskedPreVote(3, EntryID(1, 14), 12, 11), None)
+    wire.send(time, m.RequestVote("n3", "n2", 3, EntryID(1, 14), True), asked)
+    answer = wire.send(time, m.VoteResponse("n4", "n3", 3, True, True), None, 0.001)
+    wire.arrive(answer)
     return trace

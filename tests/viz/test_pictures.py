@@ -9,7 +9,7 @@ import pytest
 
 from kvlearn import events as ev
 from kvlearn.raft import messages as m
-from kvlearn.raft.types import ZERO, Entry, EntryID
+from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID
 from kvlearn.trace import Trace
 from kvlearn.viz import dot, logs, picture, ring, spacetime, states
 from kvlearn.viz.moment import Moment
@@ -18,7 +18,15 @@ from kvlearn.viz.states import transitions
 from tests.viz import scenes
 
 DRAWINGS = [ring, logs, spacetime, states, picture]
-SCENES = [scenes.three, scenes.five, scenes.trouble, scenes.long_logs, scenes.seven, Trace]
+SCENES = [
+    scenes.three,
+    scenes.five,
+    scenes.trouble,
+    scenes.long_logs,
+    scenes.seven,
+    scenes.joint,
+    Trace,
+]
 
 
 def hooked(svg, name, **wanted):
@@ -184,6 +192,72 @@ def test_cuts_are_drawn_by_direction():
     assert both == {"n1 n4", "n1 n5", "n2 n4", "n2 n5", "n3 n4", "n3 n5"}
 
 
+def test_members_are_told_by_shape_and_word():
+    drawn = ring(scenes.joint())
+    said = {e.get("data-kv-node"): inside(e) for e in hooked(drawn, "node")}
+    roles = {e.get("data-kv-node"): e.get("data-kv-role") for e in hooked(drawn, "node")}
+    assert roles == {"n1": "leader", "n2": "follower", "n3": "follower", "n4": "outside",
+                     "n5": "learner", "n6": "outside"}  # fmt: skip
+    assert "hands over to n2" in said["n1"] and "votes: old" in said["n1"]
+    assert "votes: new, old" in said["n2"] and "log 13–14" in said["n2"]
+    assert "2 of 4 pre-votes" in said["n3"]
+    assert "snapshot 4/6" in said["n4"] and "votes: new" in said["n4"]
+    assert "no vote" in said["n5"] and "no vote" in said["n6"]
+    assert "joint: a majority of the new n2 n3 n4 and one of the old n1 n2 n3" in drawn.text
+    assert "n4: outside, term 2" in drawn.text and "has 4 of 6 records" in drawn.text
+
+
+def test_a_removed_node_that_has_not_heard_of_it_says_so():
+    trace = scenes.three()
+    trace.add(3.0, "n1", ev.ConfChanged(ConfState(("n1", "n2"))), None)
+    said = {e.get("data-kv-node"): inside(e) for e in hooked(ring(trace), "node")}
+    assert "removed, unaware" in said["n3"] and "removed" not in said["n2"]
+    assert "members: voters: n1 n2; outside: n3" in ring(trace).text
+    assert "members" not in ring(scenes.three()).text, "where everybody votes, nothing is said"
+
+
+def points(element):
+    return [tuple(map(float, p.split(","))) for p in re.findall(r"[\d.]+,[\d.]+", element.get("d"))]
+
+
+def within(spot, corners):
+    """Whether a point lies inside of a polygon (even-odd rule)."""
+    (x, y), hits = spot, 0
+    for (ax, ay), (bx, by) in zip(corners, corners[1:] + corners[:1]):
+        if (ay > y) != (by > y) and x < ax + (y - ay) / (by - ay) * (bx - ax):
+            hits += 1
+    return hits % 2 == 1
+
+
+@pytest.mark.parametrize("count", range(3, 13))
+def test_the_outlines_of_both_majorities_hold_their_voters_and_nobody_else(count):
+    names = [f"n{k}" for k in range(1, count + 1)]
+    trace = Trace()
+    scenes.start(trace, *names, members=tuple(names))
+    new, old = tuple(names[1 : count // 2 + 2]), tuple(names[: count - 1 : 2])
+    trace.add(1.0, "n1", ev.ConfChanged(ConfState(new, old)), None)
+    trace.add(1.0, "n1", ev.Applied(1, 1, None, 1), None)
+    drawn, spots = ring(trace), dict(zip(names, places(count)))
+    for word, group in (("new", new), ("old", old)):
+        (outline,) = hooked(drawn, "majority", majority=word)
+        corners = points(outline)
+        for name, (x, y) in spots.items():
+            rim = [(x + 30 * dx, y + 30 * dy) for dx, dy in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+            assert [within(p, corners) for p in rim] == [name in group] * 4, (word, name)
+    assert not hooked(ring(scenes.five()), "majority")
+
+
+def test_pre_votes_are_pale_and_parts_of_a_snapshot_are_squares():
+    drawn = ring(scenes.joint())
+    slots = [e for e in hooked(drawn, "vote") if e.get("data-kv-granted") == "true"]
+    assert [(e.get("data-kv-vote"), e.get("fill-opacity")) for e in slots] == [
+        ("n3", "0.4"), ("n4", "0.4")
+    ]  # fmt: skip
+    dots = {(e.get("data-kv-source"), e.get("data-kv-target")): e for e in hooked(drawn, "message")}
+    assert dots["n1", "n4"].tag.endswith("}rect") and not dots["n1", "n4"].get("fill-opacity")
+    assert dots["n3", "n2"].tag.endswith("}circle") and dots["n3", "n2"].get("fill-opacity")
+
+
 def test_the_timer_runs_out():
     trace = scenes.three()
     left = []
@@ -291,6 +365,23 @@ def test_what_a_snapshot_replaced_is_one_folded_cell():
     drawn = logs(trace)
     assert [e.get("data-kv-folded") for e in hooked(drawn, "folded")] == ["≤ 5 snapshot"]
     assert [e.get("data-kv-entry") for e in hooked(drawn, "entry")] == ["6@2", "7@2", "8@2"]
+
+
+def test_logs_that_begin_later_and_a_snapshot_that_is_coming():
+    drawn = logs(scenes.joint())
+    folds = {
+        strip.get("data-kv-node"): [e.get("data-kv-folded") for e in strip.iter()
+                                    if e.get("data-kv-folded")]
+        for strip in hooked(drawn, "node")
+    }  # fmt: skip
+    snapshot = ["≤ 12@1 snapshot"]
+    assert folds == {"n1": snapshot, "n2": snapshot, "n3": snapshot, "n4": [], "n5": [], "n6": []}
+    (fresh,) = hooked(drawn, "node", node="n4")
+    assert "of the snapshot ≤ 12@1 it has 4 of 6 records" in inside(fresh)
+    (change, *_) = hooked(drawn, "entry", entry="14@1")
+    assert inside(change).startswith("+n4 -n1")
+    assert "gets the snapshot ≤ 12@1: 4 of 6 records" in drawn.text
+    assert "(snapshot ≤ 12@1)" in drawn.text
 
 
 def test_the_logs_twin_holds_the_entries():
@@ -419,6 +510,14 @@ def test_many_clients_share_a_line():
     assert [e.get("data-kv-client") for e in lines] == ["clients"]
 
 
+def test_life_lines_tell_who_came_later_and_what_counts():
+    drawn = spacetime(scenes.joint())
+    said = inside(ElementTree.fromstring(drawn.html()))
+    for words in ("starts, outside", "starts, learner", "hands over to n2", "pre-votes t3?"):
+        assert words in said, words
+    assert "n2 members (n2 n3 n4)&&(n1 n2 n3) learners(n5)" in drawn.text
+
+
 # The states -------------------------------------------------------------------------------------
 
 
@@ -439,6 +538,23 @@ def test_a_second_candidacy_is_an_arrow_to_itself():
         trace.add(term, "n1", ev.BecameCandidate(term, ZERO, 12, 10), None)
     taken, _ = transitions(trace, len(trace) - 1)
     assert taken["candidate", "candidate"] == {"n1": 2}
+
+
+def test_pre_votes_and_members_join_the_machine_when_they_happened():
+    trace = scenes.joint()
+    taken, now = transitions(trace, len(trace) - 1)
+    assert taken["follower", "pre-candidate"] == {"n3": 1} and now["pre-candidate"] == ["n3"]
+    assert taken["start", "learner"] == {"n5": 1} and taken["start", "outside"] == {
+        "n4": 1,
+        "n6": 1,
+    }
+    assert "pre_candidate [" in states(trace).source
+    assert "pre_candidate [" not in states(scenes.trouble()).source
+    lost = ev.BecameFollower(2, None, 12, "QUORUM_LOST", (("ticks", 10),))
+    trace.add(9.0, "n1", lost, None)
+    assert "leader → follower (discovers a higher term, or hears no majority): n1 1×" in (
+        states(trace).text
+    )
 
 
 def test_states_offer_their_source():
