@@ -217,7 +217,7 @@ class RowCompiler:
     def _compare_log(self, node: NodeMoment, patches: list[tuple]) -> None:
         numbers = self._logs.setdefault(node.name, [])
         log = node.log
-        # Only tails change, so a log whose end is the same is the same.
+        # Heads go and tails change, so a log that is as long and ends the same is the same.
         if len(log) == len(numbers) and (not numbers or self._number(log[-1]) == numbers[-1]):
             return
         same = min(len(log), len(numbers))

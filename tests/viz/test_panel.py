@@ -293,6 +293,87 @@ def test_a_rewind_into_a_merged_row_takes_it_back_as_a_whole(browser, cluster):
     assert agree(browser, cluster)
 
 
+# Members, snapshots, transfers ------------------------------------------------------------------
+
+
+def test_a_node_that_comes_mid_way_goes_again_with_the_cursor(browser, cluster):
+    before = browser.last_seq
+    cluster.add_node("n6")
+    browser.panel.refresh()
+    browser.listen()
+    assert browser.state["n6.role"] == "outside" and agree(browser, cluster)
+    cluster.client().add_member("n6")
+    cluster.run(0.5)
+    browser.panel.refresh()
+    browser.listen()
+    assert browser.state["n6.role"] == "follower" and agree(browser, cluster)
+    assert browser.state[f"{cluster.leader}.conf"][0] == ["n1", "n2", "n3", "n4", "n5", "n6"]
+    assert browser.state[f"{cluster.leader}.peer.n6"] is not None
+    browser.command("pause", at=before, node="n3")
+    assert "n6" not in cluster.nodes and browser.state["n6.role"] is None
+    assert browser.errors == [] and agree(browser, cluster)
+
+
+def test_what_was_added_before_the_cursor_stays(browser, cluster):
+    cluster.add_node("n6")
+    browser.panel.refresh()
+    browser.listen()
+    cluster.run(0.5)
+    (start,) = [row for row in browser.rows if row[2].startswith("n6 starts")]
+    browser.command("pause", at=start[0], node="n3")
+    assert "n6" in cluster.nodes and browser.state["n6.role"] == "outside"
+    assert browser.errors == [] and agree(browser, cluster)
+
+
+def test_leadership_is_transferred_and_the_answer_shown(browser, cluster):
+    old = cluster.leader
+    new = next(name for name in cluster.nodes if name != old)
+    browser.command("more", wall_s=1.0)
+    browser.command("transfer", to=new, node="")
+    assert browser.state["client.panel"][2:4] == [f"move leader to {new}", None]
+    assert browser.state[f"{old}.to"] == new
+    browser.command("more", wall_s=8.0)
+    assert cluster.leader == new and browser.state[f"{new}.role"] == "leader"
+    assert browser.state["client.panel"][4] is True and browser.state["client.panel"][3]
+    assert browser.state[f"{old}.to"] is None and agree(browser, cluster)
+
+
+def test_a_compacted_log_begins_after_its_base_and_compacting_can_be_undone(browser, cluster):
+    for key in "abc":
+        cluster.client().put(key, "1")
+    cluster.run(0.5)
+    browser.panel.refresh()
+    browser.listen()
+    before = browser.last_seq
+    browser.command("compact", node="n2")
+    assert browser.errors == [] and browser.state["n2.base"] == [4, 1]
+    assert browser.shown().get("n2.log") is None and len(browser.shown()["n1.log"]) == 4
+    compacted = browser.last_seq
+    browser.command("pause", at=compacted, node="n3")
+    assert browser.state["n2.base"] == [4, 1] and agree(browser, cluster)
+    browser.command("crash", at=before, node="n3")
+    assert browser.state["n2.base"] is None and len(browser.shown()["n2.log"]) == 4
+    assert browser.errors == [] and agree(browser, cluster)
+
+
+def test_a_snapshot_in_parts_is_told_part_by_part():
+    config = RaftConfig.etcd(snapshot_entries=6, kept_entries=1, chunk_records=2)
+    cluster = Cluster(3, seed=5, config=config)
+    cluster.wait_for_leader()
+    browser = Browser(cluster.show())
+    for k in range(9):
+        cluster.client().put(f"k{k}", "v")
+    cluster.add_node("n4")
+    cluster.client().add_member("n4", learner=True)
+    cluster.run(1)
+    browser.panel.refresh()
+    browser.listen()
+    squares = [row for row in browser.rows if row[6] and row[6][4] == "snapshot"]
+    parts = [p[2] for row in browser.rows for p in row[3] if p[0] == "n4.snap" and p[2]]
+    assert len(squares) > 1 and [part[1] for part in parts] == sorted({part[1] for part in parts})
+    assert browser.state["n4.role"] == "learner" and agree(browser, cluster)
+
+
 # Other hands on the cluster ---------------------------------------------------------------------
 
 

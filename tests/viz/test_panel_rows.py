@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kvlearn import Cluster
+from kvlearn import Cluster, RaftConfig
 from kvlearn.kv.requests import Put
 from kvlearn.viz.feed import LIMIT_BYTES, Feed, encode
 from kvlearn.viz.moment import Moment
@@ -38,9 +38,35 @@ def busy_cluster():
     return cluster
 
 
-@pytest.fixture(scope="module")
-def trace():
-    return busy_cluster().trace
+def growing_cluster():
+    """Short logs, members that come and go, a snapshot in parts, a transfer, pre-votes."""
+    config = RaftConfig.etcd(snapshot_entries=6, kept_entries=2, chunk_records=2)
+    cluster = Cluster(3, seed=5, config=config)
+    cluster.wait_for_leader()
+    client = cluster.client()
+    for k in range(9):
+        client.put(f"k{k}", f"v{k}")
+    for name in ("n4", "n5"):
+        cluster.add_node(name)
+        cluster.run(0.1)
+    client.add_member("n4", learner=True)
+    cluster.run(1)
+    client.reconfigure(add=["n4", "n5"], remove=["n1"])
+    cluster.run(1)
+    client.move_leader("n5")
+    cluster.crash("n5")
+    cluster.run(3)
+    client.remove_member("n5")
+    cluster.wipe("n5")
+    cluster.add_node("n5")
+    cluster.run(1)
+    cluster.compact(cluster.leader)
+    return cluster
+
+
+@pytest.fixture(scope="module", params=[busy_cluster, growing_cluster])
+def trace(request):
+    return request.param().trace
 
 
 def flat(compiler):
