@@ -22,6 +22,25 @@ def natural(name: str) -> tuple:
     return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
 
 
+def short(names: Sequence[str]) -> str:
+    """Names in few characters.
+
+    >>> short(("n1", "n3", "n4", "n5")), short(("n9", "n10")), short(("left", "right"))
+    ('n1 3–5', 'n9 10', 'left right')
+    """
+    numbers = sorted(int(name[1:]) for name in names if re.fullmatch(r"n\d+", name))
+    if len(numbers) < len(names):
+        return " ".join(names)
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    told = (f"{r[0]}–{r[-1]}" if len(r) > 2 else " ".join(map(str, r)) for r in runs)
+    return f"n{' '.join(told)}" if runs else ""
+
+
 class Entries(Sequence):
     """The entries of a log, in order; `base` is the index before the first one.
 

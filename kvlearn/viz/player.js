@@ -298,7 +298,7 @@ function numbers(runs) { // (first, count), ... -> the numbers themselves
 
 function caption(label) { // "put a=1" -> what, and the verb below it
   const [verb, ...rest] = label.split(" ");
-  if (/^([-+~]|leave )/.test(label)) return [label.split(" (")[0], "members"]; // +n4 -n1
+  if (/^([-+~]|leave )/.test(label)) return [label.split(" (")[0], "conf"]; // +n4 -n1
   return rest.length ? [rest.join(" "), verb] : [label, ""];
 }
 

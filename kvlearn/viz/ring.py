@@ -133,6 +133,7 @@ def _node(moment: Moment, node: NodeMoment, spot: tuple[float, float], wide: flo
     elif role == "candidate" or node.pre_votes:
         parts += _pie(node)
     elif role == "outside":
+        parts.append(el("circle", r=R, fill=tone("surface")))  # no line shines through
         parts.append(el("circle", r=R, fill=term_colour(node.term), fill_opacity=0.3))
     else:
         parts.append(el("circle", r=R, fill=term_colour(node.term)))

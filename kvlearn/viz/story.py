@@ -13,7 +13,7 @@ from kvlearn import events as ev
 from kvlearn.raft.messages import Heartbeat, HeartbeatResponse
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, seq_at
-from kvlearn.viz.nodes import NodeMoment
+from kvlearn.viz.nodes import NodeMoment, short
 
 ARROWS = 90  # a window that nobody chose holds at most this many messages, the last ones
 FADED = 40  # so many heartbeats are drawn, faded; more are left out
@@ -201,7 +201,9 @@ def _said(event: ev.Event) -> tuple[str, str] | None:
         case ev.TransferAborted():
             return "keeps leadership", "role"
         case ev.ConfChanged(conf=conf):
-            return f"members {conf}", "log"
+            joint = f" and {short(conf.outgoing)}" if conf.outgoing else ""
+            learn = f", learners {short(conf.learners)}" if conf.learners else ""
+            return f"voters {short(conf.voters)}{joint}{learn}", "log"
         case ev.SnapshotInstalled(last=last):
             return f"snapshot ≤ {last}", "role"
         case ev.LogCompacted(base=base):

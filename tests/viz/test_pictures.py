@@ -515,7 +515,7 @@ def test_life_lines_tell_who_came_later_and_what_counts():
     said = inside(ElementTree.fromstring(drawn.html()))
     for words in ("starts, outside", "starts, learner", "hands over to n2", "pre-votes t3?"):
         assert words in said, words
-    assert "n2 members (n2 n3 n4)&&(n1 n2 n3) learners(n5)" in drawn.text
+    assert "n2 voters n2–4 and n1–3, learners n5" in drawn.text
 
 
 # The states -------------------------------------------------------------------------------------

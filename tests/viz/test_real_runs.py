@@ -212,6 +212,18 @@ def test_every_moment_of_a_run_can_be_drawn():
             ElementTree.fromstring(drawn.html())
 
 
+@pytest.mark.parametrize("seed", [11, 24])
+def test_every_moment_of_a_run_whose_members_change_can_be_drawn(seed):
+    *_, cluster = churned(seed)
+    timeline = Timeline(cluster.trace)
+    for seq in range(-1, len(cluster.trace), 41):
+        moment = timeline.at(seq)
+        for drawn in (ring(moment), logs(moment)):
+            ElementTree.fromstring(drawn.html())
+    for drawn in (spacetime(cluster), states(cluster)):
+        ElementTree.fromstring(drawn.svg())
+
+
 def test_a_bare_cluster_shows_ring_and_logs():
     cluster = Cluster(3, seed=1)
     leader = cluster.wait_for_leader()
