@@ -72,18 +72,14 @@ def test_whatever_is_left_out_of_a_snapshot_is_missed(left_out, promise):
 @pytest.mark.parametrize("extra", sorted(set(FACTS) - set(NEEDED)))
 def test_what_is_needless_is_told_with_its_reason(extra):
     judgement = check([*NEEDED, extra], CONTENTS)
-    assert (
-        judgement.ok is False and extra in judgement.title and len(judgement.why) == 1
-    )
+    assert judgement.ok is False and extra in judgement.title and len(judgement.why) == 1
 
 
 def test_an_unknown_fact_is_told_so():
     assert "is none of state" in plain(check("keys", CONTENTS))
 
 
-@pytest.mark.parametrize(
-    "trial", [OLD_COPY, OWN_TAIL, *LATE_COPIES], ids=lambda t: t.name
-)
+@pytest.mark.parametrize("trial", [OLD_COPY, OWN_TAIL, *LATE_COPIES], ids=lambda t: t.name)
 def test_the_reference_survives_the_trials_and_snapshots_happen_there(trial):
     outcome = trial.run(Raft, ("wants_snapshot",))
     assert (outcome.broken, outcome.error, outcome.stuck) == (None, None, "")

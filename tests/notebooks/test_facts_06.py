@@ -76,9 +76,7 @@ def test_the_scene_is_as_the_prediction_tells_it():
     assert last == {"n1": 17, "n2": 5, "n3": 17}
     bases = {name: node.base.index for name, node in cluster.nodes.items()}
     assert bases == {"n1": 7, "n2": 0, "n3": 7}
-    known = [
-        r.event for r in cluster.trace.of(Progressed, node="n3") if r.event.peer == "n2"
-    ]
+    known = [r.event for r in cluster.trace.of(Progressed, node="n3") if r.event.peer == "n2"]
     assert known[-1].match == 4
 
 
@@ -89,9 +87,7 @@ def test_the_follower_gets_the_state_of_10_and_the_entries_behind_it():
     future.run(0.3)
     node = future.nodes["n2"]
     assert (node.base.index, node.log[0].index, node.log[-1].index) == (10, 11, 17)
-    states = [
-        r.event.state for r in future.trace.of(Progressed, node="n3", start=start)
-    ]
+    states = [r.event.state for r in future.trace.of(Progressed, node="n3", start=start)]
     assert states == ["probe", "snapshot", "probe", "replicate", "replicate"]
     sent = [r.event.message for r in future.trace.of(Sent, start=start)]
     chunks = [str(m) for m in sent if isinstance(m, InstallSnapshot)]
@@ -109,9 +105,7 @@ def test_a_lost_chunk_is_sent_again_after_the_next_heartbeat():
     cluster.drop(snapshots(cluster)[0])
     cluster.run(0.3)
     (lost,) = cluster.trace.of(Dropped, start=start)
-    again = [
-        r for r in cluster.trace.of(Sent, start=start) if "8/10" in str(r.event.message)
-    ]
+    again = [r for r in cluster.trace.of(Sent, start=start) if "8/10" in str(r.event.message)]
     assert len(again) == 1 and 0.05 < again[0].time - lost.time < 0.2
     assert cluster.nodes["n2"].log[-1].index == 17
 
@@ -119,9 +113,7 @@ def test_a_lost_chunk_is_sent_again_after_the_next_heartbeat():
 def test_a_follower_that_crashes_begins_with_the_first_chunk_again():
     cluster = until_second_chunk()
     cluster.crash("n2")
-    assert (
-        cluster.nodes["n2"].log[-1].index == 5
-    )  # and half a snapshot has changed nothing
+    assert cluster.nodes["n2"].log[-1].index == 5  # and half a snapshot has changed nothing
     cluster.restart("n2")
     start = len(cluster.trace)
     cluster.run(0.3)
@@ -144,9 +136,7 @@ def test_if_the_leader_crashes_the_next_one_finishes():
     ("missed", "kept", "entries", "records"),
     [(2, 0, 0, 43), (2, 10, 2, 0), (10, 10, 10, 0), (11, 10, 0, 52), (40, 10, 0, 81)],
 )
-def test_one_entry_beyond_the_tail_costs_the_whole_state(
-    missed, kept, entries, records
-):
+def test_one_entry_beyond_the_tail_costs_the_whole_state(missed, kept, entries, records):
     assert caught_up(missed, kept) == {
         "entries": entries,
         "records of a snapshot": records,
@@ -163,14 +153,8 @@ def test_a_node_starts_with_its_store_and_the_log_behind_the_snapshot():
 
 def test_members_that_are_left_out_make_two_leaders():
     told = str(compare(MEMBERS, LeavesMembersOut))
-    assert (
-        "- n3 counts by (n1 n2 n3 n4 n5)" in told
-        and "+ n3 counts by (n1 n2 n3)" in told
-    )
-    assert (
-        "✗ Election Safety is broken: n4" in told
-        and "- ✓ every promise is kept" in told
-    )
+    assert "- n3 counts by (n1 n2 n3 n4 n5)" in told and "+ n3 counts by (n1 n2 n3)" in told
+    assert "✗ Election Safety is broken: n4" in told and "- ✓ every promise is kept" in told
 
 
 def test_in_the_picture_of_the_exercise_the_leader_begins_behind_6():

@@ -3,6 +3,7 @@
 from kvlearn.course.exercises import (
     crashes,
     election,
+    membership,
     quorum,
     reads,
     replication,
@@ -11,5 +12,5 @@ from kvlearn.course.exercises import (
     start,
 )
 
-ROOMS = (start, quorum, election, replication, safety, crashes, snapshots, reads)
+ROOMS = (start, quorum, election, replication, safety, crashes, snapshots, membership, reads)
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}

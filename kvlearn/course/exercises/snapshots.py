@@ -119,9 +119,7 @@ def _who_needs() -> Fact:
         ("n2", "n5", "n6", "n7"): "n2's log has no entry left, but what does n2 lack?",
         (): "Which entry does each follower need next, and which ones does n1 still have?",
     }
-    return Fact(
-        names({r.node for r in records}, 7), bench.trace, records[0].seq, why, hints
-    )
+    return Fact(names({r.node for r in records}, 7), bench.trace, records[0].seq, why, hints)
 
 
 def _seven(answer: Any) -> tuple[str, ...]:
@@ -224,7 +222,7 @@ STORIES = {
 NEEDLESS = {
     "vote": "Whom the leader voted for is the leader's own affair; the follower has its own vote "
     "on its own disk, and must not lose it.",
-    "log": "The log up to there is what the snapshot stands for, and what follows comes as entries.",
+    "log": "The log up to there is what the snapshot stands for; what follows comes as entries.",
     "commit": "Only what is applied is in a snapshot, and only what is committed is applied. So "
     "`index` tells it already.",
 }
@@ -317,9 +315,7 @@ class Contents:
         ]
         parts = window(playback.trace, first.record.seq)
         title = f"{first.promise} is broken"
-        return Judgement(
-            self.name, False, title, why, first.promise, "", first.record, parts
-        )
+        return Judgement(self.name, False, title, why, first.promise, "", first.record, parts)
 
 
 # Old snapshots ---------------------------------------------------------------------------------
@@ -364,11 +360,7 @@ def _old_copy(cluster: BoundedCluster) -> None:
 
 
 def _snapshots(cluster: Cluster) -> list:
-    return [
-        packet
-        for packet in cluster.in_flight
-        if isinstance(packet.message, InstallSnapshot)
-    ]
+    return [packet for packet in cluster.in_flight if isinstance(packet.message, InstallSnapshot)]
 
 
 def _long_own_tail(cluster: BoundedCluster) -> str:
@@ -388,16 +380,12 @@ def _long_own_tail(cluster: BoundedCluster) -> str:
     cluster.run(1.5)
     ahead = cluster.nodes[cluster.leader].applied
     behind = cluster.nodes[old].applied
-    return f"{old} has applied {behind} entries of {ahead}, and stays there" * (
-        behind < ahead
-    )
+    return f"{old} has applied {behind} entries of {ahead}, and stays there" * (behind < ahead)
 
 
 FREQUENT = RaftConfig(snapshot_entries=4, kept_entries=0, chunk_records=3)
 OLD_COPY = Trial("an old copy of a snapshot", _old_copy, config=RaftConfig())
-OWN_TAIL = Trial(
-    "a long tail that nobody else has", _long_own_tail, config=RaftConfig()
-)
+OWN_TAIL = Trial("a long tail that nobody else has", _long_own_tail, config=RaftConfig())
 LATE_COPIES = tuple(
     Trial(f"snapshots twice and late, seed {seed}", _late_copies, 3, seed, FREQUENT)
     for seed in range(1, 4)
