@@ -367,7 +367,8 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 def _sentence(read: ReadPath, flight: Flight) -> str:
     message, begin = flight.message, read.asked[0][0]
-    told = f"{message.source}→{message.target} {message}, sent {1000 * (flight.sent_s - begin):.1f}"
+    link, sent_s = f"{message.source}→{message.target}", flight.sent_s - begin
+    told = f"{link} {message}, sent {1000 * sent_s:.1f}"
     if flight.end_s is None:
         return f"{told} ms, not received"
     end = f"received {1000 * (flight.end_s - begin):.1f} ms after the question"

@@ -3,6 +3,7 @@
 from kvlearn.course.exercises import (
     crashes,
     election,
+    liveness,
     membership,
     quorum,
     reads,
@@ -12,5 +13,16 @@ from kvlearn.course.exercises import (
     start,
 )
 
-ROOMS = (start, quorum, election, replication, safety, crashes, snapshots, membership, reads)
+ROOMS = (
+    start,
+    quorum,
+    election,
+    replication,
+    safety,
+    crashes,
+    snapshots,
+    membership,
+    reads,
+    liveness,
+)
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
