@@ -12,6 +12,7 @@ from kvlearn.course.exercises.snapshots import (
     behind,
     caught_up,
     slow_follower,
+    under_load,
 )
 from kvlearn.events import (
     Applied,
@@ -141,6 +142,12 @@ def test_one_entry_beyond_the_tail_costs_the_whole_state(missed, kept, entries, 
         "entries": entries,
         "records of a snapshot": records,
     }
+
+
+def test_with_a_short_tail_a_follower_runs_after_the_leader():
+    snapshots, lacks = under_load(3)
+    assert snapshots > 5 and lacks > 50
+    assert under_load(20) == (1, 0)
 
 
 def test_a_node_starts_with_its_store_and_the_log_behind_the_snapshot():

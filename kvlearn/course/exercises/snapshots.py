@@ -67,6 +67,26 @@ def caught_up(missed: int, kept: int, before: int = 40) -> dict[str, int]:
     return {"entries": entries, "records of a snapshot": records}
 
 
+def under_load(kept: int) -> tuple[int, int]:
+    """A follower comes back while a client writes a hundred times a second for four seconds: how
+    many snapshots it got in that time, and how many entries it lacks at the end."""
+    config = RaftConfig(snapshot_entries=5, kept_entries=kept, chunk_records=4)
+    cluster = Cluster(3, seed=1, config=config)
+    leader = cluster.wait_for_leader()
+    late = next(name for name in cluster.nodes if name != leader)
+    for number in range(80):
+        if number == 40:
+            cluster.isolate(late)
+        cluster.client(leader).put(f"k{number % 5}", str(number))
+    start = len(cluster.trace)
+    cluster.heal()
+    for number in range(400):
+        cluster.submit(Put(b"k", b"%d" % number), leader)
+        cluster.run(0.01)
+    installed = sum(1 for _ in cluster.trace.of(SnapshotInstalled, start=start))
+    return installed, cluster.nodes[leader].applied - cluster.nodes[late].applied
+
+
 # Who gets one ----------------------------------------------------------------------------------
 
 BEHIND = """cluster 7
