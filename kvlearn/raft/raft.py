@@ -360,8 +360,8 @@ class Raft(Rules):
         self.votes = {self.id: True}
         for voter in filter(self.conf.votes, self.peers):
             self._send(RequestVote(self.id, voter, term, self.log.last, pre, transfer))
-        if pre or not self.peers:
-            self._count_votes()  # where others listen, its own vote is saved before it counts
+        if pre:
+            self._count_votes()  # a vote counts only when it is saved: `advance`
 
     def _on_request_vote(self, message: RequestVote) -> None:
         early = message.early and message.term > self.term  # it promises nothing

@@ -11,7 +11,7 @@ from kvlearn.raft.messages import (
     RequestVote,
     VoteResponse,
 )
-from kvlearn.raft.types import ZERO
+from kvlearn.raft.types import ZERO, HardState
 from tests.raft.net import CALM, Member, Net
 
 
@@ -127,9 +127,14 @@ def test_a_candidate_votes_for_itself_and_asks_everybody_with_the_end_of_its_log
     assert (member.disk.term, member.disk.vote) == (5, "n1")
 
 
-def test_alone_in_the_cluster_it_leads_at_once():
+def test_alone_in_the_cluster_it_leads_once_its_vote_is_saved():
+    """If it led before, a crash could let it lead the same term twice, with other entries."""
     member = Member(conf=1)
     member.raft.campaign()
+    assert member.raft.role == "candidate"
+    saved = member.raft.ready()
+    assert saved.must_sync and saved.hard_state == HardState(1, "n1", 0) and not saved.entries
+    member.raft.advance(saved)
     assert member.raft.role == "leader"
     [event] = member.heard(BecameLeader)
     assert event == BecameLeader(1, ("n1",), ZERO)

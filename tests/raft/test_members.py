@@ -220,12 +220,6 @@ def test_a_lone_voter_with_learners_leads_only_when_its_vote_is_saved():
     assert member.raft.log.committed == 1
 
 
-def test_alone_among_nobody_it_leads_at_once():
-    member = Member(conf=1)
-    member.raft.campaign()
-    assert member.raft.role == "leader"
-
-
 def test_a_save_of_an_earlier_term_makes_nobody_leader():
     conf = ConfState(("n1",), learners=("n2",))
     member = Member(conf=conf)

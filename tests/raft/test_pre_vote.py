@@ -220,7 +220,8 @@ def test_two_that_ask_at_once_may_both_stand_and_one_leads():
 def test_alone_it_needs_nobody():
     member = Member(conf=1, config=ASKS)
     member.raft.campaign()
-    assert member.raft.role == "leader" and member.raft.term == 1
+    assert member.raft.role == "candidate" and member.raft.term == 1
+    assert member.drive() == [] and member.raft.role == "leader"
 
 
 def test_a_learner_s_pre_vote_is_not_asked_for():

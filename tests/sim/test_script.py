@@ -15,10 +15,15 @@ GOOD = """\
 
 cluster 1
 tick n1 20
+stabilize
 ----
 n1 becomes candidate in term 1: heard no leader for 18 ticks, its log ends at 0@0
+n1 saved term 1, vote n1
 n1 becomes leader in term 1 with the votes of n1
 n1 appends 1@1(no-op)
+n1 saved term 1, vote n1, entry 1
+n1 commits entry 1, up to 1@1
+n1 applies 1@1: a no-op (revision 1)
 """
 
 
@@ -38,7 +43,8 @@ def told(commands: str) -> list[str]:
 
 
 def test_a_text_is_cut_into_comments_and_blocks():
-    block = Block(((3, "cluster 1"), (4, "tick n1 20")), tuple(GOOD.splitlines()[5:]))
+    commands = ((3, "cluster 1"), (4, "tick n1 20"), (5, "stabilize"))
+    block = Block(commands, tuple(GOOD.splitlines()[6:]))
     assert parse(GOOD) == ["# A cluster of one.", "", block]
 
 
@@ -356,7 +362,7 @@ def test_a_file_that_tells_the_truth(file, capsys):
     assert main([str(file(GOOD))]) == 0
     out, err = capsys.readouterr()
     assert out == GOOD
-    assert err == "\n2 commands, every output as written\n"
+    assert err == "\n3 commands, every output as written\n"
 
 
 def test_a_file_that_tells_another_story(file, capsys):
@@ -372,7 +378,7 @@ def test_a_file_that_tells_another_story(file, capsys):
 def test_a_file_without_the_rule(file, capsys):
     path = file(GOOD[: GOOD.index("----")])
     assert main([str(path)]) == 2
-    assert "line 4: `tick n1 20` has no line ---- below it" in capsys.readouterr().err
+    assert "line 5: `stabilize` has no line ---- below it" in capsys.readouterr().err
     assert main([str(path), "--rewrite"]) == 0
     assert path.read_text("utf-8") == GOOD
 
