@@ -382,22 +382,27 @@ class Raft(Rules):
     def _refuse_vote(self, message: RequestVote, reason: str, known: tuple, answers=True) -> None:
         self.emit(Refused("vote", message.source, self.term, reason, known))
         if answers:
-            self._send(VoteResponse(self.id, message.source, self.term, False, message.pre))
+            answer = False, message.pre, self.log.id(self.log.committed)
+            self._send(VoteResponse(self.id, message.source, self.term, *answer))
 
     def _on_vote_response(self, message: VoteResponse) -> None:
         if message.pre != self.asking or not (self.asking or self.role == CANDIDATE):
             return
         if message.granted and message.term != self.term + message.pre:
             return  # an answer to an earlier question
+        known = message.committed
+        if known.index > self.log.committed and self.log.has(known):
+            self._commit(known.index)
+            if not self._can_stand():  # a change of members is among that
+                self._become_follower(self.term, None, "ELECTION_LOST")
+                return
         self.votes.setdefault(message.source, message.granted)
         self._count_votes()
 
     def _count_votes(self) -> None:
         match self.election_result():
-            case quorum.WON if self.asking:
-                self._stand()
             case quorum.WON:
-                self._become_leader()
+                self._stand() if self.asking else self._become_leader()
             case quorum.LOST:
                 reason = "PRE_VOTE_LOST" if self.asking else "ELECTION_LOST"
                 self._become_follower(self.term, None, reason)
@@ -614,7 +619,7 @@ class Raft(Rules):
 
     def _broadcast_heartbeat(self) -> None:
         self.deadline = self.now + self.config.heartbeat_ticks
-        number = self.reads.rounds[-1].number if self.reads.rounds else 0
+        number = self.reads.leave()
         for peer in self.peers:
             beat = self.commit_for(peer), number, self.now
             self._send(Heartbeat(self.id, peer, self.term, *beat))
@@ -629,8 +634,7 @@ class Raft(Rules):
             progress.stuck()
             self._due.add(peer)
         if message.context:
-            confirmed = self.reads.ack(peer, message.context, self.read_quorum)
-            self._serve_reads(confirmed)
+            self._serve_reads(self.reads.ack(peer, message.context, self.read_quorum))
 
     # Transfer and members (thesis 3.10, 4) ----------------------------------------------------
 
@@ -688,10 +692,11 @@ class Raft(Rules):
 
     def _serve_reads(self, rounds: list) -> None:
         for round in rounds:
-            acks = tuple(sorted(round.acks))
-            self.emit(ReadConfirmed(round.index, acks, len(round.asked)))
+            self.emit(ReadConfirmed(round.index, tuple(sorted(round.acks)), len(round.asked)))
             for origin, context in round.asked:
                 self._serve_read(origin, context, round.index)
+        if self.reads.due:  # some came while this round was on its way
+            self._broadcast_heartbeat()
 
     def _serve_read(self, origin: NodeId, context: Any, index: Index) -> None:
         if origin == self.id:

@@ -5,11 +5,12 @@ was committed when the read came, and that it still is the leader. So it notes i
 asks everybody once, and when a quorum has answered *after* it asked, the read may be served as
 soon as the noted index is applied.
 
-Rounds are numbered. Whoever answers round 5 has heard of rounds 1 to 4 too. Reads that come
-before the heartbeats of a round have left join it; later ones open the next.
+Rounds are numbered. Whoever answers round 5 has heard of rounds 1 to 4 too. At most one round is on
+its way because of reads: those that come meanwhile share the next, which leaves when the one before
+is confirmed, or with the next heartbeat. So a hundred reads that come at once cost two rounds.
 
 Source: thesis 6.4; etcd-io/raft read_only.go.
-Differs: etcd sends one round a read and batches in the server; here reads share rounds in Raft.
+Differs: etcd's Raft sends a round for each read, and its server batches them; here Raft does.
 """
 
 from __future__ import annotations
@@ -33,28 +34,40 @@ class Round:
 
 
 class ReadRounds:
-    """Invariant: rounds are in ascending order of number and index; only the last may be joined."""
+    """Invariant: rounds are in ascending order of number and index; only the last may be joined,
+    as long as it is `open`: its heartbeats have not left."""
 
     def __init__(self) -> None:
         self.rounds: list[Round] = []
-        self.number = 0  # of the newest round; heartbeats carry it
-        self._open = False  # the newest round has not left yet
+        self.number = 0  # of the newest round
+        self._open = False
+        self._leaving = False  # the heartbeats of the open round are in the outbox
 
     def ask(self, origin: NodeId, context: Any, index: Index, me: NodeId) -> bool:
         """Let a read wait at `index`, the commit index; true if a round has to be sent for it."""
-        fresh = not self._open
-        if fresh:
+        if not self._open:
             self.number += 1
             self.rounds.append(Round(self.number, index, me))
             self._open = True
         newest = self.rounds[-1]
         newest.index = max(newest.index, index)
         newest.asked.append((origin, context))
-        return fresh
+        return self.due
+
+    @property
+    def due(self) -> bool:
+        """Whether reads wait for a round, and none is on its way."""
+        return self._open and not self._leaving and len(self.rounds) == 1
+
+    def leave(self) -> int:
+        """Heartbeats go to everybody: the number that they carry; 0 where nobody reads."""
+        self._leaving = self._open
+        return self.number if self.rounds else 0
 
     def sent(self) -> None:
-        """The newest round is on its way: reads that come from now on need another one."""
-        self._open = False
+        """The outbox is empty: a read that comes from now on needs another round."""
+        if self._leaving:
+            self._open = self._leaving = False
 
     def ack(self, peer: NodeId, number: int, enough: Callable[[set], bool]) -> list[Round]:
         """`peer` answered round `number`; the rounds that are confirmed by that, oldest first."""
@@ -71,4 +84,5 @@ class ReadRounds:
         confirmed = self.rounds[: done[-1] + 1]
         del self.rounds[: done[-1] + 1]
         self._open = self._open and bool(self.rounds)
+        self._leaving = self._leaving and self._open
         return confirmed
