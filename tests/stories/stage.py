@@ -217,11 +217,9 @@ class Story:
 
     def _agree(self, names: tuple[str, ...]) -> bool:
         nodes = [self.cluster.nodes[name] for name in names]
-        ends = {(node.log[-1].id, node.commit, node.applied) for node in nodes if node.log}
-        if len(ends) != 1 or not all(node.log for node in nodes):
-            return False
-        last, commit, applied = ends.pop()
-        return last.index == commit == applied
+        ends = {(n.log[-1].id if n.log else n.base, n.commit, n.applied) for n in nodes}
+        last, commit, applied = next(iter(ends))
+        return len(ends) == 1 and last.index == commit == applied
 
     def state(self) -> str:
         """Where everybody stands, for a message."""

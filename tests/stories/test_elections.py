@@ -11,7 +11,7 @@ ROUNDS = 10
 
 
 @both
-@seeds(10)
+@seeds(5)
 def test_one_leader_and_then_peace(seed, config):
     """Three nodes that know nothing elect a leader soon, and all hear of it. As long as nothing
     fails nobody stands for election again: leader and term stay what they are."""
@@ -26,7 +26,7 @@ def test_one_leader_and_then_peace(seed, config):
 
 
 @both
-@seeds(10)
+@seeds(5)
 def test_a_lost_leader_is_replaced_and_its_return_disturbs_nobody(seed, config):
     """The leader loses touch: the other two elect one of themselves, in a newer term. When the
     lost one is back it follows, and the new leader keeps its term."""
@@ -45,7 +45,7 @@ def test_a_lost_leader_is_replaced_and_its_return_disturbs_nobody(seed, config):
 
 
 @both
-@seeds(10)
+@seeds(5)
 def test_without_a_majority_there_is_no_new_leader(seed, config):
     """Of three nodes two are cut off: whatever they try, nobody wins an election. As soon as a
     second one is back the two elect a leader, and the third one joins them."""
@@ -81,8 +81,27 @@ def test_a_plain_leader_that_is_cut_off_believes_in_itself(seed):
     assert story.wait_for_leader(timeouts=1) == second
 
 
+@seeds(5)
+def test_a_checked_leader_that_is_cut_off_steps_down(seed):
+    """With etcd's checks a leader that hears no majority for an election timeout gives up, before
+    or after the others elect another; alone it stands for nothing, so its term does not grow
+    and its return costs nobody anything."""
+    story = Story(3, seed, RaftConfig.etcd())
+    first = story.wait_for_leader()
+    term = story.cluster.nodes[first].term
+    story.alone(first)
+    second = story.wait_for_leader(story.others(first))
+    story.wait(5)
+    assert story.claims() == [second]
+    assert story.cluster.nodes[first].term == term
+    page = story.page
+    story.alone()
+    assert story.wait_for_leader(timeouts=1) == second
+    assert story.elections(since=page) == []
+
+
 @both
-@seeds(10)
+@seeds(5)
 def test_ten_elections_of_seven_nodes(seed, config):
     """Again and again three of seven nodes lose touch, any three: the other four have a leader or
     elect one soon, and never two in a term."""

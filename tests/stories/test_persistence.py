@@ -327,7 +327,7 @@ def churn_nodes(story: Story) -> None:
 
 @both
 @pytest.mark.parametrize("links", ["good", "bad"])
-@seeds(5)
+@seeds(3)
 def test_churn(seed, links, config):
     """Nodes come and go all the time, and three clients go on asking (on good links and on bad
     ones). What they were told is done, is in every log in the end; all logs are alike, and each
