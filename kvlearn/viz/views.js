@@ -25,7 +25,7 @@ class Ring {
     const n = names.length, radius = [0, 0, 120, 128, 140, 152][n] ?? 152 + 16 * (n - 5);
     const turns = names.map((_, k) => (n === 2 ? Math.PI * (1 - k) : -Math.PI / 2 + (2 * Math.PI * k) / n));
     const spots = turns.map((turn) => ({ c: Math.cos(turn), s: Math.sin(turn) }));
-    const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 84;
+    const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 92;
     const lowest = Math.max(...spots.map((spot) => radius * spot.s + (beside(spot) ? 12 : 38)));
     const highest = Math.min(...spots.map(({ s }) => radius * s));
     const high = lowest - highest + 2 * TIMER + 40;
@@ -117,10 +117,11 @@ class Ring {
       const [voters, outgoing] = get("conf") || [[], []];
       const asked = [...new Set([...voters, ...outgoing])].sort();
       const half = conf[1].length && (["new", "old"].filter((_, k) => conf[k].includes(name)).join(" + ") || "no vote");
-      const told = [votes ? `${Object.values(votes).filter(Boolean).length} of ${asked.length} ${pre ? "pre-" : ""}votes`
-        : role === "down" ? "" : role === "leader" ? to && `hands over to ${to}` : snap ? `snapshot ${snap[1]}/${snap[2]}`
-          : role === "outside" || half ? "" : leader ? `follows ${leader}` : vote ? `voted ${vote === name ? "itself" : vote}` : "no leader",
-      half, role !== "outside" && !member(name) && "removed"].filter(Boolean).join(" · ");
+      // Short: the words stand between the ring and the edge.
+      const told = votes ? `${pre ? "pre-" : ""}votes ${Object.values(votes).filter(Boolean).length}/${asked.length}`
+        : to ? `yields to ${to}` : snap ? `snap ${snap[1]}/${snap[2]}`
+          : half || (role !== "outside" && !member(name) && "removed") || (/down|leader|outside/.test(role) ? ""
+            : leader ? `follows ${leader}` : vote ? `voted ${vote === name ? "itself" : vote}` : "no leader");
       say(node.leads, told);
       set(node.g, "aria-label", `${name}, ${role}, term ${term}${told ? `, ${told}` : ""}`);
       node.g.classList.toggle("kv-asks", Boolean(votes));
