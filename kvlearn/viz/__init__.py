@@ -17,6 +17,7 @@ and as text, with the same facts.
     lanes(check.linearizable(cluster))   who asked what when, and the order that explains it
     states(cluster)               the role state machine, with the transitions that this run took
     quorums(5), meetings(5)       majorities as sets that must meet
+    read_paths(paths)             what reads set in motion, side by side, and `read_costs` its table
     ladder(), availability()      how many nodes may be down, and how often no majority is up
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
 
@@ -37,6 +38,7 @@ from kvlearn.viz.logs import logs
 from kvlearn.viz.moment import Moment, Timeline
 from kvlearn.viz.picture import picture
 from kvlearn.viz.quorums import availability, downtime, ladder, meetings, quorums
+from kvlearn.viz.reads import ReadPath, read_costs, read_paths
 from kvlearn.viz.ring import ring
 from kvlearn.viz.spacetime import spacetime
 from kvlearn.viz.states import states
@@ -45,6 +47,7 @@ from kvlearn.viz.svg import Svg
 __all__ = [
     "Graph",
     "Moment",
+    "ReadPath",
     "Svg",
     "Timeline",
     "availability",
@@ -55,6 +58,8 @@ __all__ = [
     "meetings",
     "picture",
     "quorums",
+    "read_costs",
+    "read_paths",
     "render_dot",
     "ring",
     "spacetime",
