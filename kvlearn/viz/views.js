@@ -47,7 +47,7 @@ class Ring {
       this.links.push({ a, b, line });
     }));
     names.forEach((name) => this.addNode(name));
-    Object.assign(this, { radius, turns, middle: [reach, TIMER + 40 - highest], joint: "" });
+    Object.assign(this, { radius, turns, middle: [reach, TIMER + 40 - highest], joint: null });
   }
 
   outline(group, more) { // around the nodes of a group, inside of all others

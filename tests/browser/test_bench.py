@@ -24,7 +24,20 @@ LONG = SMALL.replace(
     "for k in range(40): client.put('colour', f'blue {k}')\ncluster.run(40)\npanel =",
 )
 MAILBOX = SMALL.replace("panel =", "cluster.pause('n2')\ncluster.run(0.5)\npanel =")
+# Nodes come mid-way, and the cluster stops in a joint configuration with short logs.
+MEMBERS = (
+    "from kvlearn import Cluster, RaftConfig\n"
+    "short = RaftConfig.etcd(snapshot_entries=8, kept_entries=3, chunk_records=2)\n"
+    "cluster = Cluster(3, seed=7, config=short)\ncluster.wait_for_leader()\n"
+    "client = cluster.client()\nfor k in range(10): client.put('colour', f'blue {k}')\n"
+    "cluster.show()",
+    "for k in range(4, 10): cluster.add_node(f'n{k}'); cluster.run(0.1)\n"
+    "client.add_member('n4', learner=True); cluster.run(0.5)\n"
+    "gone = [name for name in ('n1', 'n2', 'n3') if name != cluster.leader][0]\n"
+    "client.reconfigure(add=['n4', 'n5'], remove=[gone], explicit=True); cluster.run(0.5)",
+)
 NOTEBOOKS = {
+    "members": MEMBERS,
     "measure": (SMALL,),
     "messages": (SMALL,),
     "past": (SMALL,),
@@ -320,6 +333,36 @@ def test_nothing_is_clipped_nothing_jumps_and_motion_can_be_reduced(visit):
     places = visitor.look(PLACES)
     visitor.press("stop")
     assert len(places) > 8 and set(places) == {1}
+
+
+def test_nodes_that_come_mid_way_stand_in_both_panes_and_go_with_the_cursor(visit):
+    visitor = visit("members", viewport={"width": 1500, "height": 1100})
+    visitor.page.keyboard.press("Control+b")
+    visitor.run_all()
+    visitor.until("b.querySelectorAll('.kv-node').length === 9")
+    visitor.until("b.querySelector('.kv-joint')")
+    visitor.until("b.querySelector('[data-kv-node=n5]').dataset.kvRole === 'follower'")
+    both = "[b.querySelectorAll('.kv-node').length, b.querySelectorAll('.kv-strip').length]"
+    outlines = "[...b.querySelectorAll('.kv-group')].map(g => g.getBBox().width > 100)"
+    assert visitor.look(both) == [9, 9] and visitor.look(outlines) == [True, True]
+    assert visitor.look("b.querySelector('[data-kv-node=n9]').dataset.kvRole") == "outside"
+    assert visitor.look(
+        "[...b.querySelectorAll('.kv-fold')].some(f => /^≤ 5@1/.test(f.textContent))"
+    )
+    assert visitor.look(CLIPPED) == []
+    visitor.node("n2").click()  # a node's menu, and whom to ask, are there again after each layout
+    visitor.press("ask", "n2")
+    assert visitor.look("b.querySelector('[name=via]').value") == "n2"
+    visitor.bench.locator(".kv-slider").focus()
+    visitor.page.keyboard.press("Home")
+    visitor.until("b.querySelectorAll('.kv-node').length === 3")
+    assert visitor.look(both) == [3, 3] and visitor.look(outlines) == [False, False]
+    assert visitor.look("b.querySelector('[name=via]').value") == "n2"
+    visitor.page.keyboard.press("End")
+    visitor.until("b.querySelectorAll('.kv-node').length === 9")
+    assert visitor.look(CLIPPED) == [] and visitor.look(
+        "b.querySelector('.kv-axis').children.length"
+    )
 
 
 # What is measured -------------------------------------------------------------------------------
