@@ -2,7 +2,8 @@
 
 The trace is the one story; a moment is its fold. Nothing here looks at a live object, so a run in
 the simulator, a run of real processes and a trace that was loaded from a file give the same
-pictures. A node in a picture is a `NodeMoment`; a message on its way is a `Packet`.
+pictures. A node in a picture is a `NodeMoment`, a message on its way a `Packet` (`nodes.py`); what
+each kind of event changes is in `fold.py`.
 
 >>> from kvlearn.events import BecameLeader, Started
 >>> from kvlearn.raft.types import ZERO
