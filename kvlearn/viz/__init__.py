@@ -25,7 +25,8 @@ One language for all: a node is a disc whose ring tells its role, a term has a c
 committed is a solid edge and not committed a dashed one, a message is a dot or an arrow, lost ones
 are dashed and end in a cross. `theme.py` holds colours and sizes, for the panels' JavaScript too.
 
-What to read: `moment.py` and `fold.py` (the fold), then `ring.py` (a picture), then `svg.py` (what a picture is).
+What to read: `moment.py` and `fold.py` (the fold), then `ring.py` (a picture), then `svg.py` (what
+a picture is).
 """
 
 from __future__ import annotations
