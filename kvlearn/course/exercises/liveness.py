@@ -14,7 +14,7 @@ from kvlearn.check.service import service
 from kvlearn.course.kinds import Fact, Fill, Predict, Witness
 from kvlearn.course.limits import BoundedCluster, bounded
 from kvlearn.course.mutants import HelpsDisturbers
-from kvlearn.course.trials import Difference, Outcome, Trial
+from kvlearn.course.trials import ALL, Difference, Outcome, Trial
 from kvlearn.errors import RequestError, TimedOut, Violation
 from kvlearn.events import BecameLeader, Progressed
 from kvlearn.kv.members import MoveLeader
@@ -408,7 +408,8 @@ def _loyal_hint(first: Difference) -> str:
     if first.wanted == "False":
         return (
             "It knows a leader, and has not heard it for an election timeout: that leader may be "
-            "dead. Who is loyal to the dead lets the others wait."
+            "dead. Who is loyal to the dead lets the others wait. (If it has heard it just now, "
+            "this cluster is one without `self.config.check_quorum`: there nobody is loyal.)"
         )
     return "It leads, or has just heard its leader: whoever asks now disturbs."
 
@@ -489,7 +490,7 @@ EXERCISES = [
         "        limit = self.config.election_ticks\n"
         "        heard = [n for n in others if self.now - self.progress[n].heard < limit]\n"
         "        return 2 * (len(heard) + 1) > len(self.conf.voters)\n",
-        trials=ACTIVE,
+        trials=(*ACTIVE, *ALL),
         hint=_active_hint,
     ),
     Fill(
@@ -502,7 +503,7 @@ EXERCISES = [
         "        lately = self.now - self.heard < self.config.election_ticks\n"
         "        lately = lately or self.role == 'leader'\n"
         "        return self.config.check_quorum and self.leader is not None and lately\n",
-        trials=LOYAL,
+        trials=(*LOYAL, *ALL),
         hint=_loyal_hint,
     ),
     Disturbance(

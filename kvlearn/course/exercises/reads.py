@@ -445,7 +445,7 @@ EXERCISES = [
         "        since = quorum.committed_index(self.conf, answered)\n"
         "        lasting = self.now - since < self.config.lease_ticks\n"
         "        return self.config.lease_reads and lasting and not self.named_successor\n",
-        trials=LEASE_TRIALS,
+        trials=(*LEASE_TRIALS, *ALL),
         hint=_lease_hint,
     ),
     StaleRead(
