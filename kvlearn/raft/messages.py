@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from kvlearn.raft.types import ConfState, Entry, EntryID, Index, NodeId, Term, Ticks
+from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, Index, NodeId, Term, Ticks
 from kvlearn.value import value
 
 
@@ -56,11 +56,13 @@ class RequestVote(Message):
 
 @value
 class VoteResponse(Message):
-    """etcd: MsgVoteResp."""
+    """etcd: MsgVoteResp. A refusal says what is `committed`: where the candidate needs the vote of
+    a leader that was removed, it would never learn that it was (so in raft-rs; not in etcd)."""
 
     after_save: ClassVar[bool] = True  # the vote
     granted: bool
     pre: bool = False
+    committed: EntryID = ZERO
 
     @property
     def early(self) -> bool:

@@ -7,9 +7,8 @@ it was done. The decisions that safety hangs on are in rules.py.
 Source: paper 5 to 7, figure 2; thesis 3.10 (transfer), 4 (members), 6.4 (reads), 9.6 (pre-votes),
 10.2.1 (a leader's disk in parallel); etcd-io/raft raft.go. Differs: a leader's commands leave when
 `ready` is asked, so that all that came in one turn of the host share a message; a newer term alone
-does not restart a follower's election timer (figure 2: only a leader's word or a granted vote does;
-etcd restarts it); a leader steps down as soon as no majority has answered for an election timeout
-(etcd looks once in a timeout).
+does not restart a follower's election timer (figure 2; etcd restarts it); a leader steps down as
+soon as no majority has answered for an election timeout (etcd looks once in a timeout).
 """
 
 from __future__ import annotations
@@ -367,8 +366,7 @@ class Raft(Rules):
         early = message.early and message.term > self.term  # it promises nothing
         if not early and not self.may_vote_for(message.source):
             known = facts(term=self.term, leader=self.leader, vote=self.vote)
-            reason = "VOTE_TAKEN" if self.vote else "LEADER_KNOWN"
-            self._refuse_vote(message, reason, known)
+            self._refuse_vote(message, "VOTE_TAKEN" if self.vote else "LEADER_KNOWN", known)
         elif not self.is_up_to_date(message.last):
             known = facts(theirs=message.last, mine=self.log.last)
             self._refuse_vote(message, "VOTE_LOG_BEHIND", known)
@@ -386,16 +384,14 @@ class Raft(Rules):
             self._send(VoteResponse(self.id, message.source, self.term, *answer))
 
     def _on_vote_response(self, message: VoteResponse) -> None:
-        if message.pre != self.asking or not (self.asking or self.role == CANDIDATE):
-            return
-        if message.granted and message.term != self.term + message.pre:
+        earlier = message.granted and message.term != self.term + message.pre
+        if earlier or message.pre != self.asking or not (self.asking or self.role == CANDIDATE):
             return  # an answer to an earlier question
         known = message.committed
         if known.index > self.log.committed and self.log.has(known):
             self._commit(known.index)
             if not self._can_stand():  # a change of members is among that
-                self._become_follower(self.term, None, "ELECTION_LOST")
-                return
+                return self._become_follower(self.term, None, "ELECTION_LOST")
         self.votes.setdefault(message.source, message.granted)
         self._count_votes()
 
@@ -599,8 +595,7 @@ class Raft(Rules):
             return
         if not self.may_commit(index):
             known = facts(entry=self.log.id(index), term=self.term)
-            self.emit(Refused("commit", None, self.term, "COMMIT_OLD_TERM", known))
-            return
+            return self.emit(Refused("commit", None, self.term, "COMMIT_OLD_TERM", known))
         self._commit(index)
         self._due.update(self.peers)
         waiting, self.early_reads = self.early_reads, []
@@ -674,8 +669,8 @@ class Raft(Rules):
         if self.role == LEADER:
             self._lead_read(message.source, message.context)
         else:  # whoever asked will ask again
-            known = facts(term=self.term)
-            self.emit(Refused("read", message.source, self.term, "NO_LEADER", known))
+            term = self.term
+            self.emit(Refused("read", message.source, term, "NO_LEADER", facts(term=term)))
 
     def _lead_read(self, origin: NodeId, context: Any) -> None:
         if not self.may_read():

@@ -453,6 +453,32 @@ def test_a_leader_that_restarts_is_elected_by_a_voter_that_has_heard_nothing_yet
     assert cluster.leader == "n1" and cluster.nodes["n2"].role == "follower"
 
 
+@pytest.mark.parametrize("pre_vote", [False, True])
+def test_a_leader_that_removed_itself_tells_the_last_voter_so_by_refusing_its_vote(pre_vote):
+    """Two voters, and the leader n1 leaves. If n2 does not hear that this is committed, it needs
+    n1's vote; n1 refuses, as it took entries that n2 lacks, and may not lead either."""
+    config = replace(CALM, pre_vote=pre_vote)
+    member = Member("n2", voters(2), config=config)
+    member.hear(AppendEntries("n1", "n2", 1, ZERO, (Entry(1, 1), Entry(2, 1, without("n1"))), 1))
+    member.raft.campaign()
+    [question] = member.drive()
+    gone = Member("n1", ConfState(("n2",)), config=config, terms=(1, 1, 1), commit=2)
+    [answer] = gone.hear(question)
+    assert not answer.granted and answer.committed == EntryID(1, 2)
+    member.hear(answer)
+    assert str(member.raft.conf) == "(n2)" and member.raft.role == "follower"
+    member.raft.campaign(), member.drive()
+    assert member.raft.role == "leader"
+
+
+def test_what_is_told_to_be_committed_must_be_in_the_log():
+    member = Member(terms=(1, 1))
+    member.raft.campaign(), member.drive()
+    for foreign in EntryID(2, 2), EntryID(1, 3):
+        member.hear(VoteResponse("n2", "n1", 1, False, False, foreign))
+    assert member.raft.log.committed == 0
+
+
 def test_a_node_of_no_cluster_learns_all_from_the_leader():
     """Its configuration is the one before the first entry, so the log makes it what it is."""
     member = Member("n4", voters(3))
