@@ -292,4 +292,10 @@ def test_the_random_moves_reach_deep():
 
 
 def test_the_random_moves_find_a_broken_rule():
-    assert any(not shuffled(seed, raft=VotesForStaleLogs).check().ok for seed in range(120))
+    found = []
+    for seed in range(120):
+        try:
+            found += shuffled(seed, raft=VotesForStaleLogs).check().broken
+        except AssertionError:
+            continue  # a leader whose log is too short for its followers falls over
+    assert "Leader Completeness" in {verdict.promise for verdict in found}
