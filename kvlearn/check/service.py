@@ -93,20 +93,27 @@ def leader_stability(trace: Trace, election_s: float, tick_s: float) -> Verdict:
     A leader may ask for the election itself (leadership transfer): that is no disturbance.
     """
     heard: dict[str, tuple[str, float]] = {}  # node -> the leader that it heard last, and when
+    terms: dict[str, int] = {}
     votes = 0
     kinds = Received, VoteGranted, Started, AskedPreVote, BecameCandidate, BecameFollower
     for record in trace.of(*kinds):
         node, event = record.node, record.event
+        if isinstance(event, (Started, BecameFollower, BecameCandidate)):
+            terms[node] = event.term
         match event:
             case Started() | AskedPreVote() | BecameCandidate():  # it waits for nobody
                 heard.pop(node, None)
             case BecameFollower(leader=None) if not _asked_for_a_vote(trace, record):
                 heard.pop(node, None)  # it follows nobody now
             case Received(message=message) if isinstance(message, COMMANDS):
+                if message.term < terms.get(node, 0):
+                    continue  # who speaks of an old term leads no more
                 heard[node] = (message.source, record.time)
             case VoteGranted(pre=False):
                 votes += 1
                 leader, time = heard.get(node, ("", -election_s))
+                if leader == event.candidate:
+                    continue  # a vote for whom it follows: the request came twice
                 if record.time - time < election_s - tick_s and _asked_for_a_vote(trace, record):
                     why = f"{node} votes for {event.candidate} in term {event.term}, and has heard "
                     why += f"{leader} {1000 * (record.time - time):.0f} ms before"

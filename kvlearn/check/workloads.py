@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from math import inf
+from math import ceil, inf
 from random import Random
 from typing import Any, Protocol
 
@@ -33,10 +33,10 @@ from kvlearn.check.bearable import membership
 from kvlearn.check.hand import Hand
 from kvlearn.check.linearizable import UNKNOWN_VERDICT, linearizable
 from kvlearn.check.nemesis import NEMESES, OPERATOR, Trouble, nemeses_named
-from kvlearn.check.service import no_stale_read
+from kvlearn.check.service import leader_activity, leader_stability, no_stale_read
 from kvlearn.check.verdict import Verdict
 from kvlearn.errors import TimedOut
-from kvlearn.events import Invoked, Returned
+from kvlearn.events import Invoked, LinksChanged, Returned
 from kvlearn.kv.members import MemberChange
 from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.raft.config import RaftConfig
@@ -367,9 +367,29 @@ def promises(cluster: Cluster) -> list:
     return [
         reads,
         *([linearizability(cluster)] if reads.ok else []),
+        *liveness(cluster),
         progress(cluster),
         convergence(cluster),
         acknowledged(cluster),
+    ]
+
+
+def liveness(cluster: Cluster) -> list[Verdict]:
+    """What CheckQuorum promises, where all clocks ran at the right speed: it is counted by them.
+
+    A heartbeat shows the leader's clock, and leaves when a save is over, so it may be that late.
+    """
+    config, trace = cluster.config, cluster.trace
+    changes = [record.event for record in trace.of(LinksChanged)]
+    if not config.check_quorum or any(change.setting == "clock rate" for change in changes):
+        return []
+    spans = [change.new for change in changes if change.setting == "fsync_s"]
+    spans += [node.fsync_s for node in cluster.nodes.values()]
+    late = 1 + ceil(max(longest for _, longest in spans) / config.tick_s)
+    ticks = config.election_ticks
+    return [
+        leader_stability(trace, ticks * config.tick_s, config.tick_s),
+        leader_activity(trace, ticks, config.heartbeat_ticks + late),
     ]
 
 

@@ -46,6 +46,22 @@ def test_a_vote_against_a_leader_that_was_heard(after_s, transfer, ok):
     assert leader_stability(trace, 1.0, 0.1).ok is (ok or transfer)
 
 
+def test_what_a_leader_of_an_old_term_says_and_a_vote_that_is_given_again_break_nothing():
+    trace = Trace(0, {"nodes": ["n1", "n2", "n3"]})
+    trace.add(0.0, "n2", Started(4, None, (), 0, 0, ("n1", "n2", "n3"), 1), None)
+    trace.add(1.0, "n2", Received(Heartbeat("n1", "n2", 3, 0), 1), None)
+    seq = trace.add(1.1, "n2", Received(RequestVote("n3", "n2", 5, ZERO), 2), None)
+    trace.add(1.1, "n2", VoteGranted(5, "n3"), seq)
+    assert leader_stability(trace, 1.0, 0.1).ok
+    trace.add(1.2, "n2", Received(Heartbeat("n3", "n2", 5, 0), 3), None)
+    seq = trace.add(1.3, "n2", Received(RequestVote("n3", "n2", 5, ZERO), 4), None)
+    trace.add(1.3, "n2", VoteGranted(5, "n3"), seq)
+    assert leader_stability(trace, 1.0, 0.1).ok
+    seq = trace.add(1.4, "n2", Received(RequestVote("n1", "n2", 6, ZERO), 5), None)
+    trace.add(1.4, "n2", VoteGranted(6, "n1"), seq)
+    assert not leader_stability(trace, 1.0, 0.1).ok
+
+
 def test_the_promises_are_those_of_the_configuration():
     plain, etcd = Cluster(3, seed=1, config=RaftConfig()), Cluster(3, seed=1)
     assert [verdict.promise for verdict in service(plain)] == [NO_STALE_READ]

@@ -11,7 +11,8 @@ import pytest
 
 from kvlearn import Cluster, Raft, check
 from kvlearn.check.sweep import COLUMNS, Case, _context, play, rows
-from kvlearn.check.workloads import Chaos, acknowledged, convergence, no_stale_read, progress
+from kvlearn.check.service import no_stale_read
+from kvlearn.check.workloads import Chaos, acknowledged, convergence, progress
 from kvlearn.cli import main
 from kvlearn.course.mutants import MUTANTS
 from kvlearn.events import Invoked, Returned
