@@ -76,7 +76,7 @@ class Node:
         boot: int = 1,
         base: EntryID = ZERO,
         snapshot: Snapshot | None = None,
-        joins: bool = False,
+        joins: Index = 0,
     ):
         """A node with what its disk holds: log and hard state, and the store's backend.
 

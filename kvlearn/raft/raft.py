@@ -345,7 +345,7 @@ class Raft(Rules):
         ahead = self.log.slice(self.log.applied + 1, self.log.committed)
         if not self.conf.votes(self.id):
             reason, known = "NO_VOTER", facts(to=self.id)
-        elif self.joins and not self.log.last_index:
+        elif self.log.applied < self.joins:
             reason, known = "NOT_MEMBER", ()
         elif self.restored or any(isinstance(entry.data, ConfChange) for entry in ahead):
             reason, known = "CHANGE_UNAPPLIED", ()

@@ -70,13 +70,14 @@ class Rules:
         entries: Iterable[Entry] = (),
         applied: Index = 0,
         base: EntryID = ZERO,
-        joins: bool = False,
+        joins: Index = 0,
     ):
         """A node as its disk remembers it; a new one has nothing to remember.
 
         `applied` is how far the state machine already got; what was applied was committed. `conf`
         is the membership there, and `base` the entry before the first of `entries`. A node that
-        `joins` a running cluster has no say until its leader talks to it.
+        `joins` a running cluster does not stand before it has applied as much as the others had
+        when it came: the memberships before that may name a node of its name, which it is not.
         """
         self.joins = joins
         self.id = id

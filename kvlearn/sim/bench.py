@@ -122,7 +122,7 @@ class HandHost:
         self.raft = raft
         self.node: Node | None = None
         self.paused = False
-        self.joins = False  # a running cluster, in which it is no founder
+        self.joins = 0  # no founder: the others had applied so much when it came
         self.ticks = 0  # that its own clock has shown since its start
         self.asked: set[int] = set()  # op_ids whose answers this process owes
         self.disk = Disk((0.0, 0.0), Random(0))
@@ -424,7 +424,8 @@ class Bench:
         conf = ConfState(founders, learners=(name,) if new else ())
         kind = host.raft if host else self._raft
         self.hosts[name] = HandHost(self, name, conf, kind, (HardState(), ()))
-        self.hosts[name].joins = True
+        running = [other.node.machine.applied for other in self.hosts.values() if other.node]
+        self.hosts[name].joins = max(running, default=1) or 1
         self.hosts[name].start()
 
     def wipe(self, name: str) -> None:

@@ -109,7 +109,7 @@ class Cluster:
             host.start(None)
 
     def _new_host(
-        self, name: str, conf: ConfState, raft: type[Raft], life: str, joins: bool = False
+        self, name: str, conf: ConfState, raft: type[Raft], life: str, joins: int = 0
     ) -> Host:
         """A host that was not started yet; `life` tells lives of the same name apart."""
         seed = self.seed
@@ -469,7 +469,9 @@ class Cluster:
         raft = known.raft if known else self._made_with[3]
         kind = raft.get(name, Raft) if isinstance(raft, dict) else raft
         life = f"/{len(self._done)}" if known else ""
-        host = self._hosts[name] = self._new_host(name, conf, kind, life, joins=True)
+        running = [host.node for host in self._hosts.values() if host.node is not None]
+        joins = max((node.machine.applied for node in running), default=0) or 1
+        host = self._hosts[name] = self._new_host(name, conf, kind, life, joins)
         if known:
             host.boot = known.boot  # what was on its way to the old process is not for this one
         host.start(None)

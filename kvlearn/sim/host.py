@@ -21,7 +21,7 @@ from kvlearn.node import Node
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import Message
 from kvlearn.raft.raft import Raft
-from kvlearn.raft.types import ConfState, Ready
+from kvlearn.raft.types import ConfState, Index, Ready
 from kvlearn.sim.clock import DISK, TIMER, NodeClock, VirtualClock
 from kvlearn.sim.desk import Desk
 from kvlearn.sim.disk import Disk
@@ -46,7 +46,7 @@ class Host:
         disk: Disk,
         rng: Random,
         desk: Desk,
-        joins: bool = False,
+        joins: Index = 0,
     ):
         self.name = name
         self.conf = conf
@@ -57,7 +57,7 @@ class Host:
         self.trace = trace
         self.disk = disk
         self.rng = rng
-        self.joins = joins  # a running cluster, in which it is no founder
+        self.joins = joins  # no founder: the cluster had applied so much when it came
         self.desk = desk  # where line 4 hands the answers out
         self.node: Node | None = None
         self.own_clock = NodeClock(clock.now, 0.0)

@@ -5,6 +5,7 @@ import pytest
 from kvlearn import Cluster, RaftConfig
 from kvlearn.errors import TimedOut, Violation
 from kvlearn.events import BecameFollower, BecameLeader, Sent, Started
+from kvlearn.kv.members import MemberAdd
 from kvlearn.kv.requests import Put
 from kvlearn.raft import ConfState, Raft
 
@@ -252,6 +253,31 @@ def test_no_leader_in_time_says_who_runs():
 
 
 # Verbs --------------------------------------------------------------------------------------
+
+def test_nodes_that_begin_anew_do_not_elect_each_other_by_a_membership_of_the_past():
+    """A fresh n1 replays the log, and finds n1 to n5 among the founders; n2 and n3, as fresh, would
+    vote for it. But these were others."""
+    cluster = Cluster(5, seed=1, config=RaftConfig(max_entries_per_message=1, max_inflight=1))
+    leader = cluster.wait_for_leader()
+    *lost, other = (name for name in cluster.nodes if name != leader)
+    client = cluster.client(leader)
+    client.put("k", "v"), cluster.run(0.5)
+    for two in lost[:2], lost[2:]:
+        for name in two:
+            cluster.wipe(name)
+        for name in two:
+            client.remove_member(name)
+        cluster.run(0.5)
+    for name in lost:
+        cluster.add_node(name)
+    cluster.submit(MemberAdd(lost[0], True), leader)
+    cluster.run_until(lambda cluster: cluster.nodes[lost[0]].log)
+    cluster.isolate(leader), cluster.isolate(other)
+    cluster.run(20.0)
+    assert cluster.nodes[lost[0]].role != "leader"
+    cluster.heal(), cluster.run(5.0)
+    assert cluster.leader in (leader, other) and cluster.nodes[lost[0]].role == "learner"
+
 
 NAMED = "crash restart pause resume wipe isolate campaign".split()
 
