@@ -107,6 +107,7 @@ class Started(Event):
     revision: int = 0  # of the store at `applied`
     outgoing: tuple[str, ...] = ()  # who still votes in a joint configuration
     base: Any = None  # EntryID: the log begins after it; None: at index 1
+    voters: tuple[str, ...] = ()  # of a joint configuration: of the new majority
 
     def __str__(self) -> str:
         last = self.entries[-1].id if self.entries else self.base or "0@0"

@@ -94,9 +94,9 @@ class Node:
         applied, revision = machine.applied, machine.revision
         commit = known_commit(hard_state, entries, base, applied)
         start = (conf.members, boot, config.tick_s, conf.learners, revision, conf.outgoing, base)
+        start += (conf.voters,) if conf.outgoing else ()
         emit(Started(hard_state.term, hard_state.vote, entries, commit, applied, *start))
-        held = hard_state, entries, applied, base, joins
-        self.raft = raft(name, conf, config, rng, emit, *held)
+        self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied, base, joins)
         if base.index:
             self.raft.snapshot = self._snapshot()
         self._snapshot_index = base.index  # how far the last snapshot went

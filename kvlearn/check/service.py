@@ -143,7 +143,7 @@ def leader_activity(trace: Trace, election_ticks: int, heartbeat_ticks: int) -> 
         match event:
             case Started(members=members, learners=learners, outgoing=outgoing):
                 voters = tuple(member for member in members if member not in learners)
-                confs[node] = ConfState(voters, outgoing)
+                confs[node] = ConfState(event.voters if outgoing else voters, outgoing)
                 leads.pop(node, None)
             case BecameLeader():
                 leads[node] = _Lead()

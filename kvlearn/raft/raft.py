@@ -30,7 +30,6 @@ from kvlearn.raft.messages import (
     TimeoutNow, TransferLeader, VoteResponse,
 )  # fmt: skip
 from kvlearn.raft.progress import PROBE, SNAPSHOT, Progress
-from kvlearn.raft.reads import ReadRounds
 from kvlearn.raft.rules import CANDIDATE, FOLLOWER, LEADER, Rules
 from kvlearn.raft.types import (
     ZERO, ConfState, Entry, Index, NodeId, ReadState, Ready, Snapshot, Term, Ticks,
@@ -151,9 +150,14 @@ class Raft(Rules):
             progress.reported(arrived)
 
     def compact(self, snapshot: Snapshot, index: Index) -> None:
-        """Forget the log up to `index`, for which `snapshot`, taken not before it, stands."""
+        """Forget the log up to `index`, for which `snapshot`, taken not before it, stands; but not
+        what a follower will need right behind the snapshot that it is being sent (as etcd)."""
         assert index <= snapshot.last.index <= self.log.applied, "it is not of what is applied"
         self.snapshot = snapshot
+        for progress in self.progress.values():
+            answers = self.now - progress.heard < self.config.election_ticks
+            if progress.state == SNAPSHOT and answers:
+                index = min(index, progress.snapshot.last.index)
         if index > self.log.base.index:
             self.log.compact(index)
             self.emit(LogCompacted(self.log.base, snapshot.last))
@@ -287,30 +291,6 @@ class Raft(Rules):
         # Only an entry of its own term tells a leader how far the old ones are committed (5.4.2).
         self._append_own(None)
 
-    def _track_peers(self) -> None:
-        old, self.progress = self.progress, {}
-        for peer in self.peers:
-            new = Progress(self.log.last_index + 1, self.config.max_inflight, self.now)
-            self.progress[peer] = old.get(peer, new)
-        self._due.update(peer for peer in self.peers if peer not in old)
-
-    def _forget_leadership(self) -> None:
-        self.votes = {}
-        self.progress = {}
-        self.reads = ReadRounds()
-        self.early_reads = []
-        self.asking = self.named_successor = False
-        self.transferee = None
-        self._due.clear()
-
-    def _draw_timeout(self) -> None:
-        config = self.config
-        self.timeout_ticks = self.rng.randint(config.election_ticks, config.max_election_ticks)
-        self._restart_timer()
-
-    def _restart_timer(self) -> None:
-        self.deadline = self.now + self.timeout_ticks
-
     # Elections (paper 5.2) --------------------------------------------------------------------
 
     def campaign(self) -> None:
@@ -391,7 +371,8 @@ class Raft(Rules):
         if known.index > self.log.committed and self.log.has(known):
             self._commit(known.index)
             if not self._can_stand():  # a change of members is among that
-                return self._become_follower(self.term, None, "ELECTION_LOST")
+                self._become_follower(self.term, None, "ELECTION_LOST")
+                return
         self.votes.setdefault(message.source, message.granted)
         self._count_votes()
 
@@ -467,17 +448,19 @@ class Raft(Rules):
                 self._commit(last.index)  # it has these very entries, and they were committed
             self._send(AppendResponse(self.id, message.source, self.term, self.log.committed))
             return
-        records = self.incoming[1] if self.incoming[0] == last else []
+        # Only one leader's chunks fit together: another may have taken its snapshot otherwise.
+        whose = (message.source, message.term, last)
+        records = self.incoming[1] if self.incoming[0] == whose else []
         if message.offset == len(records):
             records += message.records
-        self.incoming = (last, records)
+        self.incoming = (whose, records)
         self._send(SnapshotResponse(self.id, message.source, self.term, last, len(records)))
         if len(records) == total:
             self._restore(Snapshot(last, message.conf, tuple(records)))
             self._send(AppendResponse(self.id, message.source, self.term, last.index))
 
     def _restore(self, snapshot: Snapshot) -> None:
-        self.incoming = (ZERO, [])
+        self.incoming = ((), [])
         self.log.restore(snapshot.last)
         self.snapshot = self.restored = snapshot
         self.emit(SnapshotInstalled(snapshot.last, len(snapshot.data)))
@@ -595,7 +578,8 @@ class Raft(Rules):
             return
         if not self.may_commit(index):
             known = facts(entry=self.log.id(index), term=self.term)
-            return self.emit(Refused("commit", None, self.term, "COMMIT_OLD_TERM", known))
+            self.emit(Refused("commit", None, self.term, "COMMIT_OLD_TERM", known))
+            return
         self._commit(index)
         self._due.update(self.peers)
         waiting, self.early_reads = self.early_reads, []
@@ -669,8 +653,8 @@ class Raft(Rules):
         if self.role == LEADER:
             self._lead_read(message.source, message.context)
         else:  # whoever asked will ask again
-            term = self.term
-            self.emit(Refused("read", message.source, term, "NO_LEADER", facts(term=term)))
+            known = facts(term=self.term)
+            self.emit(Refused("read", message.source, self.term, "NO_LEADER", known))
 
     def _lead_read(self, origin: NodeId, context: Any) -> None:
         if not self.may_read():

@@ -94,7 +94,7 @@ class Rules:
         self.log = RaftLog(entries, commit, applied, base)
         self.snapshot: Snapshot | None = None  # for followers that need what the log has no more
         self.restored: Snapshot | None = None  # from a leader, and not in the state machine yet
-        self.incoming: tuple[EntryID, list] = (ZERO, [])  # a snapshot that comes in chunks
+        self.incoming: tuple[tuple, list] = ((), [])  # a snapshot in chunks: whose, and so far
 
         self.outbox: list[Message] = []
         self.read_states: list[ReadState] = []
@@ -123,6 +123,30 @@ class Rules:
         self.reads = ReadRounds()
         self.early_reads: list[tuple[NodeId, Any]] = []  # came before this term's first commit
         self._due: set[NodeId] = set()  # as leader: who should hear of entries or a commit index
+
+    def _forget_leadership(self) -> None:
+        self.votes = {}
+        self.progress = {}
+        self.reads = ReadRounds()
+        self.early_reads = []
+        self.asking = self.named_successor = False
+        self.transferee = None
+        self._due.clear()
+
+    def _track_peers(self) -> None:
+        old, self.progress = self.progress, {}
+        for peer in self.peers:
+            new = Progress(self.log.last_index + 1, self.config.max_inflight, self.now)
+            self.progress[peer] = old.get(peer, new)
+        self._due.update(peer for peer in self.peers if peer not in old)
+
+    def _draw_timeout(self) -> None:
+        config = self.config
+        self.timeout_ticks = self.rng.randint(config.election_ticks, config.max_election_ticks)
+        self._restart_timer()
+
+    def _restart_timer(self) -> None:
+        self.deadline = self.now + self.timeout_ticks
 
     # Rules ------------------------------------------------------------------------------------
 

@@ -44,15 +44,19 @@ def _started(moment: Moment, record: Record, event: ev.Started) -> None:
 
 
 def _conf_at_start(moment: Moment, name: str, event: ev.Started) -> ConfState:
-    """A start does not say who of the outgoing voters votes in the new majority too; whoever has
-    counted by the same configuration before knows it."""
-    told = (event.members, event.outgoing, event.learners)
-    known = [moment.node(name), *moment.nodes.values()] if event.outgoing else []
-    for conf in (node.conf for node in known):
-        if (conf.members, conf.outgoing, conf.learners) == told:
-            return conf
+    """A simple configuration has all members for voters but the learners."""
+    if event.outgoing:
+        for conf in (moment.node(name).conf, *(node.conf for node in moment.nodes.values())):
+            if (conf.voters, conf.outgoing, conf.learners) == event_conf(event):
+                return conf  # with what a start does not tell: what follows when it is left
+        return ConfState(*event_conf(event))
     voters = (member for member in event.members if member not in event.learners)
-    return ConfState(tuple(voters), event.outgoing, event.learners)
+    return ConfState(tuple(voters), (), event.learners)
+
+
+def event_conf(event: ev.Started) -> tuple:
+    """Voters, outgoing voters and learners of a start in a joint configuration."""
+    return event.voters, event.outgoing, event.learners
 
 
 def _settle(node: NodeMoment, record: Record) -> None:
@@ -264,11 +268,11 @@ def _got_chunk(node: NodeMoment, message: InstallSnapshot) -> None:
     """A chunk of a snapshot that the node can use continues what it has."""
     last, has = message.last, node.log.find(message.last.index)
     if message.term >= node.term and last.index > node.commit and not (has and has.id == last):
-        known = node.incoming
-        records = known.records if known and known.last == last else 0
+        known, whose = node.incoming, (message.source, message.term)
+        records = known.records if known and (known.last, node.sender) == (last, whose) else 0
         if records == message.offset:
             records += len(message.records)
-        node.incoming = Incoming(last, records, message.total)
+        node.incoming, node.sender = Incoming(last, records, message.total), whose
 
 
 def _got_answer(node: NodeMoment, message: VoteResponse) -> None:

@@ -190,6 +190,7 @@ class NodeMoment:
     pre_votes: dict[str, bool] = field(default_factory=dict)  # while it asks, before a candidacy
     transferee: str | None = None  # to whom it hands its leadership just now
     incoming: Incoming | None = None  # the snapshot that it is getting
+    sender: tuple = ()  # of that: leader and term; the chunks of others do not fit
     replaced: tuple[Entries, EntryID, int] | None = None  # on its disk until a snapshot is saved
     progress: dict[str, Peer] = field(default_factory=dict)  # per follower while it leads
     timer_reset_s: float = 0.0  # when its election timer last began anew

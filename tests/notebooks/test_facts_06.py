@@ -10,6 +10,7 @@ from kvlearn.course.exercises.snapshots import (
     MEMBERS,
     LeavesMembersOut,
     behind,
+    ForgetsTooSoon,
     caught_up,
     slow_follower,
     under_load,
@@ -144,10 +145,10 @@ def test_one_entry_beyond_the_tail_costs_the_whole_state(missed, kept, entries, 
     }
 
 
-def test_with_a_short_tail_a_follower_runs_after_the_leader():
-    snapshots, lacks = under_load(3)
+def test_a_leader_that_forgets_what_lies_behind_a_snapshot_is_never_caught_up_with():
+    snapshots, lacks = under_load(3, ForgetsTooSoon)
     assert snapshots > 5 and lacks > 50
-    assert under_load(20) == (1, 0)
+    assert under_load(20, ForgetsTooSoon) == under_load(3) == under_load(0) == (1, 0)
 
 
 def test_a_node_starts_with_its_store_and_the_log_behind_the_snapshot():

@@ -170,8 +170,26 @@ def test_a_newer_snapshot_does_not_disturb_the_one_on_its_way():
     assert (second.last, second.offset) == (LAST, 3)
     for records in (6, 7):
         member.hear(have(records))
-    [again] = member.hear(ack("n3", 7))
-    assert (again.last, again.offset) == (EntryID(2, 8), 0), "8 is compacted meanwhile"
+    [behind] = member.hear(ack("n3", 7))
+    assert behind.prev == LAST, "what lies right behind it was kept for n3"
+    assert [entry.index for entry in behind.entries] == [8]
+
+
+def test_for_a_follower_that_answers_no_more_nothing_is_kept():
+    member, _ = sending()
+    member.raft.propose("x"), member.drive(), member.hear(ack("n2", 8))
+    member.raft.now += member.raft.config.election_ticks
+    member.compact(8)
+    assert member.raft.log.base.index == 8
+
+
+def test_chunks_of_two_leaders_are_not_mixed():
+    """They may have taken the snapshot of the same entry at different times."""
+    follower = Member("n3")
+    part = (LAST, follower.raft.conf, 0, tuple("abc"), 6)
+    follower.hear(InstallSnapshot("n1", "n3", 2, *part))
+    [answer] = follower.hear(InstallSnapshot("n2", "n3", 3, LAST, follower.raft.conf, 3, (), 6))
+    assert (answer.target, answer.offset) == ("n2", 0)
 
 
 @pytest.mark.parametrize("arrived, next", [(False, 1), (True, 8)])

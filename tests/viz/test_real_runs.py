@@ -137,7 +137,8 @@ def of_raft(view, host):
     if view.alive:
         raft = host.node.raft
         known = {peer: (p.match, p.next, p.state) for peer, p in raft.progress.items()}
-        coming = (raft.incoming[0], len(raft.incoming[1])) if raft.incoming[1] else None
+        whose, records = raft.incoming
+        coming = (whose[-1], len(records)) if records else None
         told += [view.applied, view.revision]
         told += [raft.votes if raft.role == "candidate" else {}, raft.votes if raft.asking else {}]
         told += [known, coming, raft.transferee]

@@ -67,11 +67,21 @@ def caught_up(missed: int, kept: int, before: int = 40) -> dict[str, int]:
     return {"entries": entries, "records of a snapshot": records}
 
 
-def under_load(kept: int) -> tuple[int, int]:
+class ForgetsTooSoon(Raft):
+    """Compacts without looking whom it sends a snapshot: what lies right behind that is gone."""
+
+    def compact(self, snapshot: Snapshot, index: int) -> None:
+        """As if nobody were being sent one."""
+        followers, self.progress = self.progress, {}
+        super().compact(snapshot, index)
+        self.progress = followers
+
+
+def under_load(kept: int, raft: type[Raft] = Raft) -> tuple[int, int]:
     """A follower comes back while a client writes a hundred times a second for four seconds: how
     many snapshots it got in that time, and how many entries it lacks at the end."""
     config = RaftConfig(snapshot_entries=5, kept_entries=kept, chunk_records=4)
-    cluster = Cluster(3, seed=1, config=config)
+    cluster = Cluster(3, seed=1, config=config, raft=raft)
     leader = cluster.wait_for_leader()
     late = next(name for name in cluster.nodes if name != leader)
     for number in range(80):
