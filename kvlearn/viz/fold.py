@@ -6,19 +6,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kvlearn import events as ev
 from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, VoteResponse
 from kvlearn.raft.types import ConfState, EntryID
 from kvlearn.trace import Record
-from kvlearn.viz.nodes import Entries, Incoming, NodeMoment, Operation, Packet, Peer
-
-if TYPE_CHECKING:
-    from kvlearn.viz.moment import Moment
+from kvlearn.viz.nodes import Entries, Incoming, NodeMoment, Operation, Packet, Peer, Scene
 
 
-def _started(moment: Moment, record: Record, event: ev.Started) -> None:
+def _started(moment: Scene, record: Record, event: ev.Started) -> None:
     node = moment.node(record.node)
     known = node.revision if event.applied == node.applied else 0
     log = Entries(event.entries, base=event.base.index if event.base else 0)
@@ -43,7 +40,7 @@ def _started(moment: Moment, record: Record, event: ev.Started) -> None:
     fresh.raft_role = fresh.standing
 
 
-def _conf_at_start(moment: Moment, name: str, event: ev.Started) -> ConfState:
+def _conf_at_start(moment: Scene, name: str, event: ev.Started) -> ConfState:
     """A simple configuration has all members for voters but the learners."""
     if event.outgoing:
         for conf in (moment.node(name).conf, *(node.conf for node in moment.nodes.values())):
@@ -65,7 +62,7 @@ def _settle(node: NodeMoment, record: Record) -> None:
         node.raft_role, node.role_since_s = node.standing, record.time
 
 
-def _became(moment: Moment, record: Record, role: str, term: int) -> NodeMoment:
+def _became(moment: Scene, record: Record, role: str, term: int) -> NodeMoment:
     node = moment.node(record.node)
     if term != node.term:
         node.vote = None
@@ -77,21 +74,21 @@ def _became(moment: Moment, record: Record, role: str, term: int) -> NodeMoment:
     return node
 
 
-def _became_follower(moment: Moment, record: Record, event: ev.BecameFollower) -> None:
+def _became_follower(moment: Scene, record: Record, event: ev.BecameFollower) -> None:
     node = _became(moment, record, moment.node(record.node).standing, event.term)
     node.leader = event.leader
     node.timeout_s = event.timeout_ticks * node.tick_s
     node.votes = {}
 
 
-def _became_candidate(moment: Moment, record: Record, event: ev.BecameCandidate) -> None:
+def _became_candidate(moment: Scene, record: Record, event: ev.BecameCandidate) -> None:
     node = _became(moment, record, "candidate", event.term)
     node.leader, node.vote = None, record.node
     node.timeout_s = event.timeout_ticks * node.tick_s
     node.votes = {record.node: True}
 
 
-def _became_leader(moment: Moment, record: Record, event: ev.BecameLeader) -> None:
+def _became_leader(moment: Scene, record: Record, event: ev.BecameLeader) -> None:
     node = _became(moment, record, "leader", event.term)
     node.leader = record.node
     node.votes = {**node.votes, **dict.fromkeys(event.votes, True)}
@@ -99,7 +96,7 @@ def _became_leader(moment: Moment, record: Record, event: ev.BecameLeader) -> No
     node.progress = {peer: follows for peer in node.members if peer != record.node}
 
 
-def _asked_pre_vote(moment: Moment, record: Record, event: ev.AskedPreVote) -> None:
+def _asked_pre_vote(moment: Scene, record: Record, event: ev.AskedPreVote) -> None:
     node = moment.node(record.node)
     _settle(node, record)  # a candidate has waited in vain
     node.leader, node.votes, node.progress, node.transferee = None, {}, {}, None
@@ -107,25 +104,25 @@ def _asked_pre_vote(moment: Moment, record: Record, event: ev.AskedPreVote) -> N
     node.timer_reset_s, node.timeout_s = record.time, event.timeout_ticks * node.tick_s
 
 
-def _vote_granted(moment: Moment, record: Record, event: ev.VoteGranted) -> None:
+def _vote_granted(moment: Scene, record: Record, event: ev.VoteGranted) -> None:
     if event.pre:  # it promises nothing
         return
     node = moment.node(record.node)
     node.vote, node.timer_reset_s = event.candidate, record.time
 
 
-def _truncated(moment: Moment, record: Record, event: ev.Truncated) -> None:
+def _truncated(moment: Scene, record: Record, event: ev.Truncated) -> None:
     node = moment.node(record.node)
     node.log.truncate(event.after)
     node.durable = min(node.durable, event.after)
 
 
-def _appended(moment: Moment, record: Record, event: ev.Appended) -> None:
+def _appended(moment: Scene, record: Record, event: ev.Appended) -> None:
     if event.entries:
         moment.node(record.node).log.extend(event.entries)
 
 
-def _conf_changed(moment: Moment, record: Record, event: ev.ConfChanged) -> None:
+def _conf_changed(moment: Scene, record: Record, event: ev.ConfChanged) -> None:
     node = moment.node(record.node)
     node.conf = event.conf
     if node.raft_role not in ("leader", "candidate"):
@@ -136,13 +133,13 @@ def _conf_changed(moment: Moment, record: Record, event: ev.ConfChanged) -> None
         node.progress = {peer: node.progress.get(peer, fresh) for peer in peers}
 
 
-def _log_compacted(moment: Moment, record: Record, event: ev.LogCompacted) -> None:
+def _log_compacted(moment: Scene, record: Record, event: ev.LogCompacted) -> None:
     node = moment.node(record.node)
     node.log.compact(event.base.index)
     node.base = event.base
 
 
-def _snapshot_installed(moment: Moment, record: Record, event: ev.SnapshotInstalled) -> None:
+def _snapshot_installed(moment: Scene, record: Record, event: ev.SnapshotInstalled) -> None:
     node = moment.node(record.node)
     if node.replaced is None:  # what its disk holds until the snapshot is saved
         node.replaced = (node.log, node.base, node.durable)
@@ -150,39 +147,39 @@ def _snapshot_installed(moment: Moment, record: Record, event: ev.SnapshotInstal
     node.commit, node.incoming = event.last.index, None
 
 
-def _state_loaded(moment: Moment, record: Record, event: ev.StateLoaded) -> None:
+def _state_loaded(moment: Scene, record: Record, event: ev.StateLoaded) -> None:
     node = moment.node(record.node)
     node.applied, node.revision = event.index, event.revision
 
 
-def _transfer_started(moment: Moment, record: Record, event: ev.TransferStarted) -> None:
+def _transfer_started(moment: Scene, record: Record, event: ev.TransferStarted) -> None:
     moment.node(record.node).transferee = event.to
 
 
-def _transfer_aborted(moment: Moment, record: Record, event: ev.TransferAborted) -> None:
+def _transfer_aborted(moment: Scene, record: Record, event: ev.TransferAborted) -> None:
     moment.node(record.node).transferee = None
 
 
-def _refused(moment: Moment, record: Record, event: ev.Refused) -> None:
+def _refused(moment: Scene, record: Record, event: ev.Refused) -> None:
     if event.action == "campaign":  # it may not stand, and waits as long again
         moment.node(record.node).timer_reset_s = record.time
 
 
-def _progressed(moment: Moment, record: Record, event: ev.Progressed) -> None:
+def _progressed(moment: Scene, record: Record, event: ev.Progressed) -> None:
     node = moment.node(record.node)
     node.progress = {**node.progress, event.peer: Peer(event.match, event.next, event.state)}
 
 
-def _committed(moment: Moment, record: Record, event: ev.Committed) -> None:
+def _committed(moment: Scene, record: Record, event: ev.Committed) -> None:
     moment.node(record.node).commit = event.index
 
 
-def _applied(moment: Moment, record: Record, event: ev.Applied) -> None:
+def _applied(moment: Scene, record: Record, event: ev.Applied) -> None:
     node = moment.node(record.node)
     node.applied, node.revision = event.index, event.revision
 
 
-def _saved(moment: Moment, record: Record, event: ev.Saved) -> None:
+def _saved(moment: Scene, record: Record, event: ev.Saved) -> None:
     node = moment.node(record.node)
     node.saved = (event.term, event.vote, event.commit)
     if node.replaced is not None and event.commit < node.base.index:  # saved before the snapshot
@@ -193,7 +190,7 @@ def _saved(moment: Moment, record: Record, event: ev.Saved) -> None:
     node.durable = min(max(event.last, node.durable, node.log.base), node.log.last)
 
 
-def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
+def _crashed(moment: Scene, record: Record, event: ev.Crashed) -> None:
     node = moment.node(record.node)
     node.alive, node.paused, node.raft_role = False, False, node.standing
     node.role_since_s = record.time
@@ -210,24 +207,24 @@ def _crashed(moment: Moment, record: Record, event: ev.Crashed) -> None:
     node.durable = node.log.last
 
 
-def _wiped(moment: Moment, record: Record, event: ev.Wiped) -> None:
+def _wiped(moment: Scene, record: Record, event: ev.Wiped) -> None:
     old = moment.node(record.node)
     moment.nodes[record.node] = NodeMoment(
         record.node, alive=False, conf=old.conf, boots=old.boots, role_since_s=record.time
     )
 
 
-def _paused(moment: Moment, record: Record, event: ev.Paused) -> None:
+def _paused(moment: Scene, record: Record, event: ev.Paused) -> None:
     node = moment.node(record.node)
     node.paused, node.role_since_s = True, record.time
 
 
-def _resumed(moment: Moment, record: Record, event: ev.Resumed) -> None:
+def _resumed(moment: Scene, record: Record, event: ev.Resumed) -> None:
     node = moment.node(record.node)
     node.paused, node.role_since_s = False, record.time
 
 
-def _sent(moment: Moment, record: Record, event: ev.Sent) -> None:
+def _sent(moment: Scene, record: Record, event: ev.Sent) -> None:
     message = event.message
     moment.packets[event.packet] = Packet(
         event.packet,
@@ -250,7 +247,7 @@ def _sent(moment: Moment, record: Record, event: ev.Sent) -> None:
                 node.progress = {**node.progress, message.target: moved}
 
 
-def _received(moment: Moment, record: Record, event: ev.Received) -> None:
+def _received(moment: Scene, record: Record, event: ev.Received) -> None:
     moment.packets.pop(event.packet, None)
     message = event.message
     kind = type(message)
@@ -286,30 +283,30 @@ def _got_answer(node: NodeMoment, message: VoteResponse) -> None:
         node.votes = node.votes | answer | node.votes
 
 
-def _dropped(moment: Moment, record: Record, event: ev.Dropped) -> None:
+def _dropped(moment: Scene, record: Record, event: ev.Dropped) -> None:
     moment.packets.pop(event.packet, None)
 
 
-def _delayed(moment: Moment, record: Record, event: ev.Delayed) -> None:
+def _delayed(moment: Scene, record: Record, event: ev.Delayed) -> None:
     packet = moment.packets.get(event.packet)
     if packet is not None:
         moment.packets[event.packet] = packet._replace(arrives_s=event.arrives_s)
 
 
-def _links_cut(moment: Moment, record: Record, event: ev.LinksCut) -> None:
+def _links_cut(moment: Scene, record: Record, event: ev.LinksCut) -> None:
     moment.cuts = frozenset(event.links)  # all that are cut now, older ones included
     moment.cut_why = event.why
 
 
-def _healed(moment: Moment, record: Record, event: ev.Healed) -> None:
+def _healed(moment: Scene, record: Record, event: ev.Healed) -> None:
     moment.cuts, moment.cut_why = frozenset(), ""
 
 
-def _invoked(moment: Moment, record: Record, event: ev.Invoked) -> None:
+def _invoked(moment: Scene, record: Record, event: ev.Invoked) -> None:
     moment.clients[record.node] = Operation(event.op_id, event.node, event.request, record.time)
 
 
-def _returned(moment: Moment, record: Record, event: ev.Returned) -> None:
+def _returned(moment: Scene, record: Record, event: ev.Returned) -> None:
     asked = moment.clients.get(record.node)
     if asked is not None and asked.op_id == event.op_id:
         moment.clients[record.node] = asked._replace(
@@ -322,7 +319,7 @@ def _returned(moment: Moment, record: Record, event: ev.Returned) -> None:
         )
 
 
-HANDLERS: dict[type, Callable[[Moment, Record, Any], None]] = {
+HANDLERS: dict[type, Callable[[Scene, Record, Any], None]] = {
     ev.Started: _started,
     ev.BecameFollower: _became_follower,
     ev.BecameCandidate: _became_candidate,

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID
 
@@ -245,3 +245,16 @@ class NodeMoment:
             setattr(twin, name, getattr(self, name))
         twin.log = self.log.copy()
         return twin
+
+
+class Scene(Protocol):
+    """What the fold of records changes; `Moment` (moment.py) is one."""
+
+    nodes: dict[str, NodeMoment]  # by name
+    packets: dict[int, Packet]  # by number
+    cuts: frozenset[tuple[str, str]]  # links that are cut
+    cut_why: str
+    clients: dict[str, Operation]  # each client's last operation
+
+    def node(self, name: str) -> NodeMoment:
+        """The node called `name`; a node of which nothing was heard before appears now."""
