@@ -286,7 +286,7 @@ def _retire(hand: Hand, rng: Random) -> bool:
 
 def _stand_in(hand: Hand, rng: Random) -> bool:
     """Start a fresh node, if there are fewer members than at the start and nobody waits: under
-    an old name where that does no harm, else under a new one."""
+    an old name if the others have forgotten it, else under a new one."""
     if len(membership(hand.cluster).members) >= hand.size or _outside(hand):
         return False
     return bool(_fresh(hand))

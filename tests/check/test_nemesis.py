@@ -157,8 +157,7 @@ def test_a_lost_disk_is_replaced_step_by_step(size, config):
         assert any(words.endswith(f"remove {name}") for words in told[at:])
     assert "restart" not in {act.verb for act in hand.acts}
     assert check.invariants(hand.cluster).ok
-    if config is SNAPSHOTS:
-        assert any(words == f"add_node {name}" for name in wiped for words in told), "an old name"
+    assert any(words == f"add_node {name}" for name in wiped for words in told), "an old name"
 
 
 def test_no_disk_is_taken_that_the_others_cannot_spare():
@@ -241,13 +240,9 @@ def test_a_lost_disk_does_not_come_back_under_its_name_while_it_counts():
     assert hand.objection("ask", 1, "c1", leader, MoveLeader(other)) == ""
     hand.ask("c1", leader, MemberRemove(lost))
     cluster.run(1.0)
-    assert "learn that it is a voter" in hand.objection("add_node", lost)
     with pytest.raises(ValueError, match="does not run"):
         hand.ask("c1", leader, MemberAdd(lost))
-    for k in range(10):
-        hand.ask("c1", leader, Put(b"a", b"%d" % k))
-        cluster.run(0.5)
-    assert hand.objection("add_node", lost) == "", "the logs begin behind its removal"
+    assert hand.objection("add_node", lost) == ""
     hand.do("pause", other)
     assert "is paused" in hand.objection("add_node", lost)
     hand.do("resume", other)
