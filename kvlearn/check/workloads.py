@@ -330,7 +330,7 @@ def mend_members(hand: Hand) -> None:
     """Do what an operator does when all runs again: leave a joint configuration that waits for it,
     and stop removed nodes, where nothing else keeps them from disturbing.
 
-    (A leader that removed itself leads on and takes nothing, unless it steps down by itself.)
+    (A leader that lost its own vote leads on and takes nothing, unless it steps down by itself.)
     """
     cluster, config, conf = hand.cluster, hand.cluster.config, membership(hand.cluster)
     if cluster.leader is None or cluster.nodes[cluster.leader].conf != conf:
@@ -338,11 +338,13 @@ def mend_members(hand: Hand) -> None:
     if conf.outgoing and not conf.auto_leave:
         hand.ask(OPERATOR, cluster.leader, MemberChange())
     harmless = config.pre_vote and config.check_quorum
+    if not conf.votes(cluster.leader):
+        hand.do("crash", cluster.leader)
     for name, node in cluster.nodes.items():
         if name in conf.members:
             if not node.alive and name not in hand.lost:
                 hand.do("restart", name)
-        elif node.alive and (name == cluster.leader or not harmless):
+        elif node.alive and not harmless:
             hand.do("crash", name)
 
 

@@ -17,7 +17,7 @@ FOUND = [  # mutant, nodes, a seed that convicts it, acts that suffice
     ("VotesForStaleLogs", 5, 0, 6),
     ("VotesTwice", 5, 0, 6),
     ("CountsMinority", 3, 8, 6),
-    ("ReadsWithoutAsking", 5, 3, 8),
+    ("ReadsWithoutAsking", 5, 37, 12),
 ]
 
 
