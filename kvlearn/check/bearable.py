@@ -8,8 +8,8 @@ operator does instead is in order here, and all else is not:
 ```
   wipe n3          while a majority of the voters still has its disks, and runs
   remove n3        committed by that majority; no other change of members before it
-  add_node n3      when nobody counts by n3 any more, and nothing of its old life is on its way; else
-                   another name takes its place (etcd: always, as a new member gets a new number)
+  add_node n3      when nobody counts by n3 any more, and nothing of its old life is on its way;
+                   else another name takes its place (etcd: always: a new member has a new number)
   add n3, promote  like any new member
 ```
 

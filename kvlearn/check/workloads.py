@@ -333,13 +333,12 @@ def mend_members(hand: Hand) -> None:
     (A leader that lost its own vote leads on and takes nothing, unless it steps down by itself.)
     """
     cluster, config, conf = hand.cluster, hand.cluster.config, membership(hand.cluster)
-    if cluster.leader is None or cluster.nodes[cluster.leader].conf != conf:
-        return
-    if conf.outgoing and not conf.auto_leave:
-        hand.ask(OPERATOR, cluster.leader, MemberChange())
+    if cluster.leader is not None and cluster.nodes[cluster.leader].conf == conf:
+        if conf.outgoing and not conf.auto_leave:
+            hand.ask(OPERATOR, cluster.leader, MemberChange())
+        if not conf.votes(cluster.leader):
+            hand.do("crash", cluster.leader)
     harmless = config.pre_vote and config.check_quorum
-    if not conf.votes(cluster.leader):
-        hand.do("crash", cluster.leader)
     for name, node in cluster.nodes.items():
         if name in conf.members:
             if not node.alive and name not in hand.lost:
