@@ -7,6 +7,7 @@ is 1 if a promise was broken.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from argparse import Namespace
 from collections import Counter
@@ -16,7 +17,7 @@ from typing import Any
 
 from kvlearn.check.nemesis import NEMESES
 from kvlearn.check.shrink import TRIES, shrink
-from kvlearn.check.sweep import OK, UNKNOWN, VIOLATED, Case, Run, play, rows
+from kvlearn.check.sweep import CHUNK, OK, UNKNOWN, VIOLATED, Case, Run, play, rows
 from kvlearn.check.workloads import WORKLOADS, Chaos
 from kvlearn.cli import Parser, guess
 from kvlearn.doors import door
@@ -50,7 +51,7 @@ def parser() -> Parser:
     add("--first", type=int, default=0, help="the first of them (default 0)")
     add("--seed", type=int, help="play this one again, and tell more of it")
     add("--raft", action="append", default=[], help="a mutant or MODULE:CLASS; n1=... for one node")
-    add("--processes", type=int, default=1, help="spread the seeds over so many (default 1)")
+    add("--processes", type=int, help="spread the seeds over so many (default: one a core)")
     add("--shrink", action="store_true", help="with --seed: a smaller run that breaks the same")
     add("--tries", type=int, default=TRIES, help=f"plays for --shrink at most (default {TRIES})")
     add("--virtual-s", type=float, help="how long a run takes, in virtual seconds")
@@ -80,7 +81,7 @@ def check_numbers(asked: Namespace) -> None:
         raise ValueError("--shrink needs the --seed of a run that breaks a promise")
     if not 1 <= asked.nodes <= 9:
         raise ValueError(f"a cluster has 1 to 9 nodes, not {asked.nodes}")
-    if asked.processes < 1:
+    if asked.processes is not None and asked.processes < 1:
         raise ValueError(f"--processes is at least 1, not {asked.processes}")
 
 
@@ -164,7 +165,9 @@ def many(workload: Any, raft: Any, asked: Namespace) -> int:
     words: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     live = sys.stderr.isatty()
-    for row in rows(workload, seeds, raft, asked.nodes, None, asked.processes):
+    # To start another process takes as long as a few seeds.
+    processes = asked.processes or max(1, min(os.cpu_count() or 1, count // CHUNK))
+    for row in rows(workload, seeds, raft, asked.nodes, None, processes):
         words[row["verdict"]] += 1
         for name in ("operations", "acknowledged", "events", "virtual_s", "wall_ms"):
             totals[name] += row[name]
