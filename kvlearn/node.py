@@ -97,16 +97,16 @@ class Node:
         start += (conf.voters,) if conf.outgoing else ()
         emit(Started(hard_state.term, hard_state.vote, entries, commit, applied, *start))
         self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied, base, joins)
-        if base.index:
-            self.raft.snapshot = self._snapshot()
+        if boot > 1:  # before the crash it may have heard a leader whose term was never saved
+            self.raft.heard = 0
+        self.raft.snapshot = self._snapshot() if base.index else None
         self._snapshot_index = base.index  # how far the last snapshot went
         # Take a message that arrived; what the host has to do, or None. Straight through, because
         # all messages and all turns of the host come this way.
         self.step: Callable[[Message], None] = self.raft.step
         self.ready: Callable[[], Ready | None] = self.raft.ready
         self.responses: list[Answer] = []
-        self._config, self._tick_s = config, config.tick_s
-        self._member_id = member_id(name)
+        self._config, self._tick_s, self._member_id = config, config.tick_s, member_id(name)
         self._writes: set[int] = set()  # op_ids that were proposed here
         self._reads: dict[int, Any] = {}  # op_ids that wait for their read index
         self._moves: dict[int, NodeId] = {}  # op_ids that wait until another node leads

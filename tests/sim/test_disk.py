@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from kvlearn import Cluster, RaftConfig
+from kvlearn.errors import TimedOut
 from kvlearn.events import Applied, Committed, Crashed, Saved, Sent, Started, Truncated, Wiped
 from kvlearn.kv.requests import Put
 from kvlearn.raft import HardState, Ready
@@ -146,6 +147,33 @@ def test_a_crash_before_the_fsync_ends_takes_the_vote_back():
         torn.add((twin.nodes[name].term, twin.nodes[name].vote))
         assert all(r.event.message.pre for r in twin.trace.of(Sent, node=name))
     assert torn == {(0, None), (1, name)}
+
+
+def test_a_promise_of_a_term_that_was_never_saved_outlives_the_crash():
+    """A node answers its first heartbeat, crashes before the term is saved, and is asked for a vote
+    at once: the leader that it answered still reads by lease, so nobody else may be elected."""
+    cluster = Cluster(3, seed=1, config=RaftConfig.etcd(lease_reads=True, max_election_ticks=10))
+    cluster.isolate("n3")
+    old, new = cluster.wait_for_leader(), "n1"
+    assert old == "n2"
+    cluster.client(old).put("k", "old")
+    cluster.run(0.3)
+    cluster.cut(new, old)
+    cluster.run(0.75)
+    cluster.heal()
+    cluster.cut(new, old)
+    cluster.cut(new, "n3")
+    cluster.disk("n3").fsync_s = 0.2
+    cluster.run_until(lambda c: c.nodes["n3"].term)
+    cluster.run(0.006)  # the answer is there, the term is not saved
+    cluster.crash("n3")
+    assert not cluster.nodes["n3"].term
+    cluster.heal()
+    cluster.isolate(old)
+    cluster.restart("n3")
+    with pytest.raises(TimedOut):
+        cluster.run_until(lambda c: c.nodes[new].role == "leader", 0.6)
+    assert cluster.client("n3").put("k", "new").header.revision == 3
 
 
 @pytest.mark.parametrize("seed", range(12))
