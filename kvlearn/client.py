@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from kvlearn.errors import Compacted, TimedOut, Unavailable
+from kvlearn.errors import Compacted, InvalidArgument, TimedOut, Unavailable
 from kvlearn.kv.members import (
     READS,
     Member,
@@ -264,6 +264,8 @@ class Client:
 
         With `explicit` it stays joint until `leave_joint`.
         """
+        if any(isinstance(names, (str, bytes)) for names in (add, learners, remove)):
+            raise InvalidArgument(hint="add, learners and remove are lists of names, like ['n4']")
         changes = (tuple(names) for names in (add, learners, remove))
         return self.call(MemberChange(*changes, EXPLICIT if explicit else IMPLICIT))
 

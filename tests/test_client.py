@@ -417,6 +417,9 @@ def test_no_write_is_carried_out_twice(seed):
         (lambda c: c.get("k", revision=2.5), "revision is int, not 2.5"),
         (lambda c: c.get("k", min_mod_revision=None), "min_mod_revision is int, not None"),
         (lambda c: c.get("k", sort=["mod"]), "sort_target is str, not"),
+        (lambda c: c.reconfigure(add="n4"), "are lists of names, like"),
+        (lambda c: c.reconfigure(add=[["n4"]]), "name each node once"),
+        (lambda c: c.add_member(["n4"]), "name each node once"),
     ],
 )
 @pytest.mark.parametrize("through", ["leader", "follower"])

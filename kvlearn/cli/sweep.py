@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from kvlearn.check.nemesis import NEMESES
@@ -81,6 +82,10 @@ def check_numbers(asked: Namespace) -> None:
         raise ValueError("--shrink needs the --seed of a run that breaks a promise")
     if not 1 <= asked.nodes <= 9:
         raise ValueError(f"a cluster has 1 to 9 nodes, not {asked.nodes}")
+    if asked.seeds is not None and asked.seeds < 1:
+        raise ValueError(f"--seeds is at least 1, not {asked.seeds}")
+    if asked.virtual_s is not None and not 0 < asked.virtual_s < inf:
+        raise ValueError(f"--virtual-s is a number of seconds above 0, not {asked.virtual_s}")
     if asked.processes is not None and asked.processes < 1:
         raise ValueError(f"--processes is at least 1, not {asked.processes}")
 

@@ -161,7 +161,7 @@ def changes_of(request: Any, conf: ConfState) -> tuple[tuple[Change, ...], str]:
 
 def _check(changes: tuple[Change, ...], kind: str, conf: ConfState) -> None:
     names = [change.node for change in changes]
-    if len(set(names)) < len(names) or not all(isinstance(n, str) and n for n in names):
+    if not all(isinstance(n, str) and n for n in names) or len(set(names)) < len(names):
         raise InvalidArgument(hint="name each node once, like n4")
     if kind not in (AUTO, IMPLICIT, EXPLICIT):
         raise InvalidArgument(hint=f"a transition is auto, implicit or explicit, not {kind!r}")

@@ -266,6 +266,8 @@ def test_the_command_tells_what_is_wrong_and_shrinks_it(capsys):
         ("--keys 0", "nothing to do"),
         ("--think-s long", "--think-s: invalid"),
         ("--processes 0", "at least 1"),
+        ("--seeds 0", "--seeds is at least 1"),
+        ("--virtual-s nan", "above 0, not nan"),
     ],
 )
 def test_what_the_command_cannot_do(words, why, capsys):
