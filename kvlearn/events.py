@@ -34,7 +34,7 @@ REASONS: dict[str, str] = {
     "COMMIT_OLD_TERM": "{entry} is on a majority, but it is not of my own term {term}",
     # proposals and reads
     "TRANSFERRING": "leadership is on its way to {to}",
-    "TOO_MUCH_UNCOMMITTED": "{waiting} entries wait for their commit, and {limit} are the limit",
+    "TOO_MUCH_UNCOMMITTED": "{waiting} entries wait for their commit, and {limit} is the limit",
     "NO_VOTER": "{to} has no vote and cannot lead",
     "NO_LEADER": "no leader is known in term {term}",
     "READ_NOT_YET": "nothing of my own term {term} is committed yet",

@@ -25,8 +25,9 @@ from random import Random
 from typing import Any
 
 from kvlearn.errors import (
-    BadLeaderTransferee, ConfChangeError, LeaderTransferTimedOut, LearnerNotReady, NoLeader,
-    ProposalDropped, RequestError, Stopped, TooManyRequests, Unavailable, Unhealthy
+    BadLeaderTransferee, ConfChangeError, FailedPrecondition, LeaderTransferTimedOut,
+    LearnerNotReady, NoLeader, ProposalDropped, RequestError, Stopped, TooManyRequests, Unavailable,
+    Unhealthy,
 )  # fmt: skip
 from kvlearn.events import Applied, Event, StateLoaded, Started, sentence
 from kvlearn.kv.machine import KVMachine
@@ -54,6 +55,7 @@ REFUSALS = {  # Raft's reason for not taking a proposal -> what the client is to
     "UNHEALTHY": Unhealthy,
     "NO_VOTER": BadLeaderTransferee,
     "TRANSFER_ABORTED": LeaderTransferTimedOut,
+    "CHANGE_WRONG": FailedPrecondition,
 }
 CLUSTER_ID = 0x6B766C  # one simulated cluster is like any other
 

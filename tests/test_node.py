@@ -396,7 +396,7 @@ def test_a_change_makes_no_revision():
         (MemberChange(add=("n5",), transition="sideways"), "InvalidArgument"),
         (MemberChange(remove=("n9",)), "MemberNotFound"),
         (MemberChange(learners=("n5",)), "TooManyLearners"),
-        (MemberChange(remove=("n1", "n2", "n3")), "Unavailable"),
+        (MemberChange(remove=("n1", "n2", "n3")), "FailedPrecondition"),
         (MoveLeader("n4"), "BadLeaderTransferee"),
         (MoveLeader("n9"), "BadLeaderTransferee"),
     ],

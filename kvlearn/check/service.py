@@ -2,7 +2,7 @@
 
 | promise | said of | source |
 |---|---|---|
-| No stale read | every linearizable answer | thesis 6.4, paper section 8 |
+| Fresh Reads | every linearizable answer: none is stale | thesis 6.4, paper section 8 |
 | Leader Stability | clusters with CheckQuorum: who hears a leader elects no other | thesis 4.2.3 |
 | Leader Activity | clusters with CheckQuorum: who hears no majority leads no more | thesis 6.2 |
 
@@ -15,8 +15,8 @@ by the true clock, with a tick to spare, so it says nothing of nodes whose own c
 ...     _ = trace.add(0.1, "c1", event, None)
 >>> for event in Invoked(2, "n2", Range(b"a")), Returned(2, "n2", None, revision=4):
 ...     _ = trace.add(0.2, "c2", event, None)
->>> print(service(trace)["No stale read"])  # doctest: +NORMALIZE_WHITESPACE
-No stale read is broken: c2 is told revision 4 by n2, and revision 5 was known before it asked
+>>> print(service(trace)["Fresh Reads"])  # doctest: +NORMALIZE_WHITESPACE
+Fresh Reads is broken: c2 is told revision 4 by n2, and revision 5 was known before it asked
 [record 3, 0.200000 s, c2] (seed 7)
 """
 
@@ -45,7 +45,7 @@ from kvlearn.raft.quorum import committed_index
 from kvlearn.raft.types import ConfState
 from kvlearn.trace import Record, Trace
 
-NO_STALE_READ = "No stale read"
+NO_STALE_READ = "Fresh Reads"
 LEADER_STABILITY = "Leader Stability"
 LEADER_ACTIVITY = "Leader Activity"
 

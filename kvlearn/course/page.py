@@ -123,7 +123,7 @@ class Code:
         style = (
             f"font-family:{MONO};font-size:var(--jp-code-font-size,13px);line-height:1.4;"
             f"background:{BLOCK};color:{COLOURS['ink']};padding:8px 10px;margin:6px 0;"
-            "overflow-x:auto;white-space:pre;border-radius:3px;"
+            "overflow-x:auto;white-space:pre-wrap;border-radius:3px;"
         )
         told = escape(self.source) if self.plain else coloured(self.source)
         return f"<pre style='{style}'>{told}</pre>"

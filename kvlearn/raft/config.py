@@ -5,7 +5,8 @@ Source: paper 5.6, 9.3; etcd-io/raft raft.go (Config); etcd server/embed/config.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from math import inf
 
 from kvlearn.raft.types import Ticks
 
@@ -30,7 +31,7 @@ class RaftConfig:
     pre_vote: bool = False  # ask before an election whether it could be won (thesis 9.6)
     check_quorum: bool = False  # a leader that hears no majority steps down (thesis 6.2)
     lease_reads: bool = False  # read without asking while nobody else can lead (thesis 6.4.1)
-    max_drift: float = 0.1  # by how much of its speed a clock may be wrong; shortens the lease
+    max_drift: float = 0.1  # by how much a clock may be slower than another; shortens the lease
     step_down_on_removal: bool = False  # a leader that removed itself makes room at once
     strict_reconfig: bool = False  # add voters only while all answer (etcd --strict-reconfig-check)
 
@@ -40,6 +41,12 @@ class RaftConfig:
 
     def __post_init__(self) -> None:
         above_0 = ("tick_s", "heartbeat_ticks", "max_entries_per_message", "max_inflight")
+        for field in fields(self):
+            given = getattr(self, field.name)
+            if field.type == "int" and not isinstance(given, int):
+                raise ValueError(f"{field.name} is a whole number, not {given!r}")
+        if self.tick_s == inf:
+            raise ValueError(f"tick_s is a time in seconds, not {self.tick_s}")
         for name in (*above_0, "max_uncommitted", "snapshot_entries", "chunk_records"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -73,7 +80,7 @@ class RaftConfig:
     def paper(cls, **changes) -> RaftConfig:
         """The timing of paper 5.6 and 9.3: timeouts of 150 to 300 ms, drawn to the millisecond."""
         timing = dict(tick_s=0.001, heartbeat_ticks=50, election_ticks=150, max_election_ticks=300)
-        return cls(**{**timing, **changes})
+        return cls(**{**timing, "step_down_on_removal": True, **changes})
 
     @classmethod
     def etcd(cls, **changes) -> RaftConfig:

@@ -176,7 +176,8 @@ class Cluster:
         """A pandas DataFrame, one row a node."""
         import pandas
 
-        return pandas.DataFrame([view.row() for view in self.nodes.values()]).set_index("node")
+        rows = pandas.DataFrame([view.row() for view in self.nodes.values()], dtype=object)
+        return rows.fillna("–").infer_objects().set_index("node")
 
     # Time -------------------------------------------------------------------------------------
 

@@ -195,7 +195,8 @@ class Bench {
     if (role === "follower" || role === "candidate") items.push(["campaign", "time out now"]);
     if (role === "follower" && line.lead().leader) items.push(["transfer", "transfer leadership here"]);
     if (!/down|paused/.test(role) && line.get(name, "applied") > line.base(name)) items.push(["compact", "compact its log"]);
-    items.push(apart ? ["heal", "reconnect (heal all links)"] : ["isolate", "isolate"]);
+    items.push(["isolate", "isolate"]);
+    if (apart) items.push(["heal", "heal all links"]);
     if (role !== "down") items.push(["ask", "ask this node …"]);
     this.openMenu(this.ring.nodes.get(name).g, `${name}, ${role}`, name, items,
       () => this.ring.nodes.has(name), (op) => {

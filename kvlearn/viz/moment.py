@@ -120,7 +120,9 @@ class Moment:
 
     @property
     def term(self) -> int:
-        """The highest term that any node has reached, down ones included."""
+        """The leader's term; without one, the highest that any node has reached, down ones too."""
+        if self.leader is not None:
+            return self.nodes[self.leader].term
         return max((node.term for node in self.nodes.values()), default=0)
 
     @property

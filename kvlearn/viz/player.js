@@ -207,14 +207,14 @@ class Timeline {
   nodes() { return Object.keys(this.state).filter((key) => key.endsWith(".role") && this.state[key])
     .map((key) => key.slice(0, -5)).sort(natural); }
 
-  lead() { // who leads, of several in the highest term; and the highest term that anybody has
+  lead() { // who leads, of several in the highest term, and that term; else the highest of anybody
     let [leader, best, term] = ["", -1, 0];
     for (const name of this.nodes()) {
       const t = this.get(name, "term") || 0;
       term = Math.max(term, t);
       if (this.get(name, "role") === "leader" && t > best) [leader, best] = [name, t];
     }
-    return { leader, term };
+    return { leader, term: leader ? best : term };
   }
 
   conf() { // voters, outgoing voters, learners: as the leader counts, else as whoever has applied most

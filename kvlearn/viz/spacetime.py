@@ -524,7 +524,8 @@ def _notes(page: Page) -> Markup:
     story = page.story
     told = []
     if story.left_out:
-        told.append(f"{story.left_out} heartbeats are not drawn")
+        beats = "heartbeat is" if story.left_out == 1 else "heartbeats are"
+        told.append(f"{story.left_out} {beats} not drawn")
     if not story.whole:
         told.append("a part of the trace")
     if not told:

@@ -33,7 +33,7 @@ def test_a_few_acts_are_left_and_they_convict(name, nodes, seed, enough):
     assert small.why in str(small)
 
     honest = play_acts(replace(run.case, raft=Raft), small.acts, small.cluster.now, mends=False)
-    assert honest.promise not in ("Election Safety", "Leader Completeness", "No stale read")
+    assert honest.promise not in ("Election Safety", "Leader Completeness", "Fresh Reads")
     assert honest.raised is None
 
     program: dict = {}

@@ -14,6 +14,7 @@ from kvlearn.course.kinds import Fill, Witness
 from kvlearn.course.limits import Spent, bounded
 from kvlearn.course.mutants import MUTANTS, VotesForStaleLogs
 from kvlearn.course.trials import ALL
+from kvlearn.raft import quorum
 
 VOTE, LOG, WITNESS = "election/may_vote_for", "election/up-to-date", "election/witness"
 
@@ -39,7 +40,8 @@ def test_the_solution_is_right_and_is_told_why(name):
         exec(exercise.solution, names)
         answer = names[exercise.solution.split()[0]]
     elif isinstance(exercise, Fill):
-        exec("class Mine(Base):\n" + exercise.solution, {"Base": blank(Raft, exercise.rule)}, names)
+        lesson = {"Base": blank(Raft, exercise.rule), "quorum": quorum}
+        exec("class Mine(Base):\n" + exercise.solution, lesson, names)
         answer = names["Mine"]
     else:
         exec("def scene(cluster):\n" + exercise.solution, names)

@@ -150,7 +150,7 @@ def test_a_leader_that_reads_too_early_answers_what_was_overwritten():
     )
     (cell,) = (cell for cell in lesson.cells if cell.id == "break-early")
     comparison = compare(cell.source.split('"""')[1], ReadsTooEarly)
-    assert "No stale read is broken" in str(comparison)
+    assert "Fresh Reads is broken" in str(comparison)
     assert "nothing of my own term 2 is committed yet" in comparison.first[0]
 
 
@@ -190,7 +190,7 @@ WRONG = {
 def test_too_few_answers_are_a_stale_read(name):
     rule, told = WRONG[name]
     judgement = check(quorum_rule(rule), exercise="reads/read_quorum")
-    assert judgement.ok is False and judgement.promise == "No stale read"
+    assert judgement.ok is False and judgement.promise == "Fresh Reads"
     assert told in " ".join(str(judgement).split())
 
 
@@ -204,7 +204,7 @@ def test_waiting_for_everybody_is_no_answer():
 
 def test_a_lease_that_begins_with_the_answer_is_convicted():
     judgement = check(LeaseFromTheAnswer, exercise="reads/lease")
-    assert judgement.ok is False and judgement.promise == "No stale read"
+    assert judgement.ok is False and judgement.promise == "Fresh Reads"
     assert "begin to wait" in str(judgement)
 
 
@@ -221,7 +221,7 @@ def test_the_witness_convicts_and_half_a_witness_does_not():
     known: dict = {}
     exec("def scene(cluster):\n" + EXERCISES["reads/witness"].solution, known)
     judgement = check(known["scene"], exercise="reads/witness")
-    assert judgement.ok is True and judgement.promise == "No stale read"
+    assert judgement.ok is True and judgement.promise == "Fresh Reads"
 
     def nobody_wrote(cluster):
         old = cluster.wait_for_leader()

@@ -101,8 +101,8 @@ def test_the_stories_convict_their_mutants_and_no_other_promise_breaks():
     stories = [
         (DISTURBED, HelpsDisturbers, "Leader Stability"),
         (ALONE, LeadsAlone, "Leader Activity"),
-        (OUTLIVED, ReadsForEver, "No stale read"),
-        (HANDED_OVER, ReadsWhileHandingOver, "No stale read"),
+        (OUTLIVED, ReadsForEver, "Fresh Reads"),
+        (HANDED_OVER, ReadsWhileHandingOver, "Fresh Reads"),
     ]
     for story, mutant, promise in stories:
         assert mutant.promise == promise
