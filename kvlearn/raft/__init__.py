@@ -18,7 +18,7 @@ The seam. This package has no clock, no disk and no network. What holds it, the 
 
 and then does what `raft.ready()` says, in this order:
 
-    1  save ready.entries and ready.hard_state; wait until they are durable
+    1  save ready.snapshot, ready.entries and ready.hard_state; wait until they are durable
     2  send ready.messages       (those that promise nothing, `after_save` false, may leave at 1)
     3  apply ready.committed     and serve ready.reads
     4  raft.advance(ready)
@@ -27,15 +27,18 @@ A cluster of one, turned by hand:
 
 >>> from random import Random
 >>> story = []
->>> raft = Raft("n1", ConfState(voters=("n1",)), RaftConfig.etcd(), Random(7), emit=story.append)
->>> raft.tick(20)                     # no leader is heard: it votes for itself, and that is all
+>>> raft = Raft("n1", ConfState(voters=("n1",)), RaftConfig(), Random(7), emit=story.append)
+>>> raft.tick(20)                     # no leader is heard: it votes for itself
+>>> raft.role, raft.term
+('candidate', 1)
+>>> raft.advance(raft.ready())        # its vote is on the disk: a majority of one
 >>> raft.role, raft.term
 ('leader', 1)
 >>> raft.propose("x=1")
 >>> ready = raft.ready()
 >>> [str(entry) for entry in ready.entries], ready.committed
 (['1@1(no-op)', '2@1(x=1)'], ())
->>> raft.advance(ready)               # its disk has them: a majority of one
+>>> raft.advance(ready)               # its disk has them, and again that is a majority
 >>> [str(entry) for entry in raft.ready().committed]
 ['1@1(no-op)', '2@1(x=1)']
 

@@ -29,6 +29,7 @@ tick n1 20
 stabilize
 ----
 n1 becomes candidate in term 1: heard no leader for 18 ticks, its log ends at 0@0
+n1 saved term 1, vote n1
 n1 becomes leader in term 1 with the votes of n1
 n1 appends 1@1(no-op)
 n1 saved term 1, vote n1, entry 1

@@ -402,7 +402,7 @@ def test_runs_with_a_leader_that_comes_and_goes_are_linearizable(seed):
     assert any(not operation.known for operation in verdict.history)
 
 
-@pytest.mark.parametrize("seed", [0, 6, 24, 38, 56])
+@pytest.mark.parametrize("seed", [0, 24, 36, 38, 54, 56])
 def test_runs_in_which_half_of_the_answers_are_lost_are_decided(seed):
     """The fault runs with the largest gaps in their revisions: who filled them is for the search
     to find out, from what later reads show."""
