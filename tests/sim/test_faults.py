@@ -14,7 +14,6 @@ from random import Random
 import pytest
 
 from kvlearn import Cluster, Links, Raft, RaftConfig, check
-from kvlearn.errors import RequestError, TimedOut
 from kvlearn.events import Invoked, Returned
 from kvlearn.kv.requests import DeleteRange, Put, Range
 

@@ -1,6 +1,5 @@
 """The key-value store as its clients see it, while logs are compacted and snapshots are sent."""
 
-import pytest
 
 from kvlearn import Cluster
 from kvlearn.events import LogCompacted, SnapshotInstalled
