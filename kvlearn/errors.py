@@ -72,11 +72,37 @@ class InvalidSortOption(InvalidArgument):
     text = "etcdserver: invalid sort option"
 
 
+class DuplicateKey(InvalidArgument):
+    """A transaction's branch would change a key twice."""
+
+    text = "etcdserver: duplicate key given in txn request"
+
+
+class TooManyOps(InvalidArgument):
+    """A transaction with more operations than the server takes."""
+
+    text = "etcdserver: too many operations in txn request"
+
+
 class LeaseNotFound(RequestError):
     """The request names a lease that nobody holds."""
 
     code = "NOT_FOUND"
     text = "etcdserver: requested lease not found"
+
+
+class LeaseExists(RequestError):
+    """The id that a lease shall get is taken."""
+
+    code = "FAILED_PRECONDITION"
+    text = "etcdserver: lease already exists"
+
+
+class LeaseTtlTooLarge(RequestError):
+    """A time to live that no clock could count down."""
+
+    code = "OUT_OF_RANGE"
+    text = "etcdserver: too large lease TTL"
 
 
 class Compacted(RequestError):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.value import value
+from kvlearn.values import value
 
 # code -> sentence; the braces are filled from the refusal's facts.
 REASONS: dict[str, str] = {
@@ -397,6 +397,73 @@ class Paused(Event):
 class Resumed(Event):
     def __str__(self) -> str:
         return "goes on after its pause"
+
+
+@value
+class WatchAsked(Event):
+    """A client's stream (`c1/w1`) asks this node to watch, to cancel or for its progress."""
+
+    stream: str
+    request: Any  # of kv.watches
+    revision: int  # the store's at that moment
+
+    def __str__(self) -> str:
+        return f"is asked by {self.stream}: {self.request}"
+
+
+@value
+class Notified(Event):
+    """The node hands an answer to a stream: changes, or what became of a watcher."""
+
+    stream: str
+    response: Any  # mvcc.watch.WatchResponse
+
+    def __str__(self) -> str:
+        return f"tells {self.stream}: {self.response}"
+
+
+@value
+class StreamClosed(Event):
+    """The stream's client is gone, and its watchers on this node with it."""
+
+    stream: str
+
+    def __str__(self) -> str:
+        return f"forgets the watchers of {self.stream}"
+
+
+@value
+class LeasesCounted(Event):
+    """A new leader counts the time of every lease anew, by its own clock."""
+
+    term: int
+    left: tuple[tuple[int, float], ...]  # (lease, seconds until it runs out)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{id:x} has {left:g} s" for id, left in self.left)
+        return f"counts the leases anew in term {self.term}: {told or 'there are none'}"
+
+
+@value
+class LeaseRenewed(Event):
+    """Its holder said that it is alive: the leader gives it the whole time again."""
+
+    lease: int
+    ttl_s: int
+
+    def __str__(self) -> str:
+        return f"keeps lease {self.lease:x} alive for {self.ttl_s} s"
+
+
+@value
+class LeaseExpired(Event):
+    """Nobody kept the lease alive: the leader asks for its end, which comes through the log."""
+
+    lease: int
+    ttl_s: int
+
+    def __str__(self) -> str:
+        return f"finds that lease {self.lease:x} has run out ({self.ttl_s} s)"
 
 
 # The network --------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from kvlearn.value import from_json, to_json, value
+from kvlearn.values import from_json, to_json, value
 
 
 @value

@@ -30,7 +30,7 @@ from typing import Any
 from kvlearn.check.bearable import objection
 from kvlearn.sim.cluster import Cluster
 from kvlearn.sim.network import Links
-from kvlearn.value import value
+from kvlearn.values import value
 
 
 @value

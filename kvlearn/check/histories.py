@@ -31,7 +31,7 @@ from kvlearn.events import Invoked, Returned
 from kvlearn.kv.members import MEMBERSHIP
 from kvlearn.kv.requests import Answer, Header, Range
 from kvlearn.trace import Trace
-from kvlearn.value import value
+from kvlearn.values import value
 
 
 @value

@@ -14,7 +14,7 @@ from html import escape
 
 from kvlearn.errors import Violation
 from kvlearn.trace import Record
-from kvlearn.value import value
+from kvlearn.values import value
 
 
 @value

@@ -28,16 +28,22 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.errors import (
-    EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseNotFound, LeaseProvided,
-    RequestError, ValueProvided,
+    EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided, RequestError,
+    ValueProvided,
+)  # fmt: skip
+from kvlearn.kv.leases import (
+    LEADER_ONLY, Compact, CompactResult, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive, LeaseResult,
+    LeaseLeases, LeaseRevoke, LeaseTimeResult, LeaseTimeToLive, LeasesResult,
 )  # fmt: skip
 from kvlearn.kv.requests import (
     SORT_ORDERS, SORT_TARGETS, Command, DeleteRange, DeleteResult, Put, PutResult, Range,
     RangeResult,
 )  # fmt: skip
+from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
+from kvlearn.lease import Lessor
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
-from kvlearn.mvcc.store import Store
+from kvlearn.mvcc.store import COMPACTED, Store, WriteTxn
 
 _NUMBERS = "limit", "revision", "min_mod_revision", "max_mod_revision"
 _NUMBERS += "min_create_revision", "max_create_revision"
@@ -50,16 +56,30 @@ FIELDS = {  # request -> its fields whose type the store relies on
     ),
 }
 APPLIED = "applied"  # the backend's name for the index of the last applied entry
+LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
+NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
 
 
 class KVMachine:
-    """A store, and how far into the log it is. Invariant: `applied` only rises."""
+    """A store, its leases, and how far into the log they are. Invariant: `applied` only rises.
 
-    def __init__(self, backend: Backend):
+    `changes` are the records that the last entry made, in their order: what watchers are told.
+    """
+
+    def __init__(self, backend: Backend, min_ttl_s: int = 2):
         """Take up what `backend` holds; a fresh one gives revision 1 and nothing applied."""
         self.backend = backend
-        self.store = Store(backend)
-        self.applied: int = backend.get_meta(APPLIED)  # index of the last entry carried out
+        self.lessor = Lessor(min_ttl_s)
+        self._open()
+
+    def _open(self) -> None:
+        self.store = Store(self.backend)
+        self.applied: int = self.backend.get_meta(APPLIED)  # index of the last entry carried out
+        self.changes: list[KeyValue] = []
+        self.lessor.load(self.backend.get_meta(LEASES, ()))
+        for index in self.store.index.values():
+            if index.record is not None and index.record.lease:
+                self.lessor.attach(index.record.lease, index.key)
 
     @property
     def revision(self) -> int:
@@ -72,8 +92,21 @@ class KVMachine:
         Raises: InvalidArgument (a field of another type, which would stop every node that applies
         it), EmptyKey, ValueProvided, LeaseProvided, InvalidSortOption.
         """
-        if type(request) not in FIELDS:
-            raise TypeError(f"a {type(request).__name__} is not a request")
+        match request:
+            case Txn():
+                check_txn(request, self.check)
+            case Put() | DeleteRange() | Range():
+                self._check_fields(request)
+            case LeaseCheckpoint() | LeaseLeases():
+                pass
+            case _ if isinstance(request, NUMBERED):
+                numbers = [getattr(request, field) for field in request.__slots__]
+                if not all(isinstance(number, int) for number in numbers):
+                    raise InvalidArgument(hint=f"its fields are numbers: {request!r}")
+            case _:
+                raise TypeError(f"a {type(request).__name__} is not a request")
+
+    def _check_fields(self, request: Any) -> None:
         for name, kind in FIELDS[type(request)]:
             field = getattr(request, name)
             if not isinstance(field, kind):
@@ -101,6 +134,7 @@ class KVMachine:
         """
         assert index > self.applied, f"entry {index} again: {self.applied} is applied already"
         result = error = None
+        self.changes = []
         try:
             if command is not None:
                 self.check(command.request)
@@ -112,14 +146,15 @@ class KVMachine:
         return result, error
 
     def save(self) -> tuple:
-        """The whole state as records: (name, fact) and (backend key, record), in order."""
-        return ((APPLIED, self.applied), *self.backend.range())
+        """The whole state as records, (name, fact) and (backend key, record), in order: the same
+        on every node that has applied as much, however far its sweeps are."""
+        facts = (APPLIED, self.applied), (COMPACTED, self.store.compacted)
+        return (*facts, (LEASES, self.lessor.save()), *self.store.records(self.revision))
 
     def load(self, records: tuple) -> None:
         """Replace the state by what `save` gave on another node, in one durable batch."""
         self.backend.replace(records)
-        self.store = Store(self.backend)
-        self.applied = self.backend.get_meta(APPLIED)
+        self._open()
 
     def commit(self) -> None:
         """Make everything applied so far durable, in one batch."""
@@ -127,29 +162,112 @@ class KVMachine:
 
     def _carry_out(self, request: Any) -> Any:
         match request:
-            case Put():
-                return self._put(request)
-            case DeleteRange():
-                return self._delete(request)
+            case Put() | DeleteRange():
+                return self._write(Chosen(True, (request,))).responses[0].result
+            case Txn():
+                return self._write(choose(request, self._pairs), in_txn=True)
             case Range():  # a read that went through the log
                 return self.read(request)
-        raise TypeError(f"the log holds a {type(request).__name__}, which is not a request")
+            case Compact(revision, physical):
+                self.store.compact(revision)
+                while physical and self.store.sweeping:
+                    self.store.sweep()
+                return CompactResult()
+            case LeaseGrant(ttl_s, id):
+                result = LeaseResult(id, self.lessor.grant(id, ttl_s).ttl_s)
+            case LeaseRevoke(id):
+                result = LeaseResult(id)
+                self._delete_keys(self.lessor.revoke(id))
+            case LeaseCheckpoint(left):
+                result = None
+                for id, left_s in left:
+                    self.lessor.checkpoint(id, left_s)
+            case _:
+                raise TypeError(f"the log holds a {type(request).__name__}, which is no request")
+        self.backend.set_meta(LEASES, self.lessor.save())
+        return result
 
-    def _put(self, put: Put) -> PutResult:
-        if put.lease:
-            raise LeaseNotFound(hint=f"lease {put.lease:x}")
+    def _pairs(self, key: bytes, range_end: bytes) -> list[KeyValue]:
+        return self.store.range(key, range_end)[0]
+
+    def _write(self, chosen: Chosen, in_txn: bool = False) -> TxnResult:
+        """Carry out what was chosen, all in one revision. Whatever may refuse it comes first."""
+        for op in running(chosen):
+            self._check_state(op, in_txn)
+        with self.store.write() as txn:
+            result = self._run(chosen, txn)
+        self.changes = txn.changes
+        return result
+
+    def _check_state(self, op: Any, in_txn: bool) -> None:
+        """Refuse what the store or the leases do not allow. Raises: LeaseNotFound, KeyNotFound,
+        FutureRevision, Compacted."""
+        match op:
+            case Put():
+                missing = (op.ignore_value or op.ignore_lease) and self.store.get(op.key) is None
+                if missing and in_txn:  # a plain put looks at the lease first, as in etcd
+                    raise KeyNotFound()
+                if op.lease:
+                    self.lessor.known(op.lease)
+                if missing:
+                    raise KeyNotFound()
+            case Range():
+                self.store.readable(op.revision)
+
+    def _run(self, chosen: Chosen, txn: WriteTxn) -> TxnResult:
+        responses = []
+        for op in chosen.ops:
+            match op:
+                case Chosen():
+                    result = self._run(op, txn)
+                case Put():
+                    result = self._put(op, txn)
+                case DeleteRange():
+                    result = self._delete(op, txn)
+                case Range():
+                    result = self.read(op)
+            # The small header of a nested transaction is empty, as in etcd.
+            responses.append(OpResult(0 if isinstance(op, Chosen) else txn.revision, result))
+        return TxnResult(chosen.succeeded, tuple(responses))
+
+    def _put(self, put: Put, txn: WriteTxn) -> PutResult:
         old = self.store.get(put.key)
-        if old is None and (put.ignore_value or put.ignore_lease):
-            raise KeyNotFound()
         value = old.value if put.ignore_value else put.value
         lease = old.lease if put.ignore_lease else put.lease
-        self.store.put(put.key, value, lease)
+        txn.put(put.key, value, lease)
+        self.lessor.attach(lease, put.key)
         return PutResult(old if put.prev_kv else None)
 
-    def _delete(self, delete: DeleteRange) -> DeleteResult:
-        with self.store.write() as txn:
-            gone = txn.delete_range(delete.key, delete.range_end)
+    def _delete(self, delete: DeleteRange, txn: WriteTxn) -> DeleteResult:
+        gone = txn.delete_range(delete.key, delete.range_end)
+        for kv in gone:
+            self.lessor.attach(0, kv.key)
         return DeleteResult(len(gone), tuple(gone) if delete.prev_kv else ())
+
+    def _delete_keys(self, keys: list[bytes]) -> None:
+        """Delete the keys of a lease that is over, in one revision."""
+        with self.store.write() as txn:
+            for key in keys:
+                txn.delete_range(key)
+        self.changes = txn.changes
+
+    # Leases: what only the leader's clock knows -----------------------------------------------
+
+    def ask_lessor(self, request: Any, now: float) -> Any:
+        """Answer one of LEADER_ONLY; an unknown lease is no error there, as in etcd."""
+        assert isinstance(request, LEADER_ONLY)
+        lessor = self.lessor
+        match request:
+            case LeaseKeepAlive(id):
+                return LeaseResult(id, lessor.renew(id, now) if lessor.lives(id, now) else 0)
+            case LeaseTimeToLive(id, keys) if lessor.lives(id, now):
+                lease = lessor.leases[id]
+                held = tuple(sorted(lease.keys)) if keys else ()
+                return LeaseTimeResult(id, int(lessor.remaining(id, now)), lease.ttl_s, held)
+            case LeaseTimeToLive(id):
+                return LeaseTimeResult(id, -1)
+        left = sorted((lessor.remaining(id, now), id) for id in lessor.leases)
+        return LeasesResult(tuple(id for _, id in left))
 
     # Reads ----------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from kvlearn.errors import (
 from kvlearn.kv.requests import Range
 from kvlearn.raft.confchange import AUTO, EXPLICIT, GONE, IMPLICIT, LEARNER, VOTER, Change
 from kvlearn.raft.types import ConfState, NodeId
-from kvlearn.value import value
+from kvlearn.values import value
 
 MAX_LEARNERS = 1  # etcd: --max-learners
 

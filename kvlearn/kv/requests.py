@@ -23,7 +23,7 @@ from typing import Any
 from kvlearn.errors import RequestError, request_error
 from kvlearn.mvcc.revision import KeyValue, short
 from kvlearn.mvcc.store import FROM_KEY
-from kvlearn.value import value
+from kvlearn.values import value
 
 SORT_TARGETS = {  # word -> field of KeyValue
     "key": "key",

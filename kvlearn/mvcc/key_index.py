@@ -44,7 +44,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from kvlearn.mvcc.revision import KeyValue, Revision, after, is_tombstone, short
-from kvlearn.value import value
+from kvlearn.values import value
 
 
 @value
@@ -112,6 +112,10 @@ class KeyIndex:
         """
         later = self.revisions[bisect_left(self.revisions, after(at - 1)) :]
         return list({key[:8]: key for key in later}.values())  # 8 bytes: the main revision
+
+    def forget(self, key: bytes) -> None:
+        """Compaction took the record under the backend key away."""
+        self.revisions.remove(key)
 
     @property
     def generations(self) -> list[Generation]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 
-from kvlearn.value import value
+from kvlearn.values import value
 
 KEY_BYTES = 17  # of a put's key; a tombstone's has one more
 _SEPARATOR = ord("_")

@@ -31,15 +31,18 @@ from __future__ import annotations
 import copy
 import struct
 import zlib
+from collections.abc import Iterator
+from itertools import islice
 
 from sortedcontainers import SortedDict
 
-from kvlearn.errors import FutureRevision
+from kvlearn.errors import Compacted, FutureRevision
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.key_index import KeyIndex
 from kvlearn.mvcc.revision import KeyValue, Revision, after, is_tombstone, put_key
 
 FROM_KEY = b"\0"  # as a range_end: no upper end
+COMPACTED, SWEPT = "compacted", "swept"  # the backend's names for compacted revisions
 _pack_numbers = struct.Struct(">QQQqI").pack
 
 
@@ -54,12 +57,18 @@ class Store:
         """Open the store that `backend` holds: the index and the revision are read back from it."""
         self.backend = backend
         self.revision = 1  # of the newest change
+        self.compacted: int = backend.get_meta(COMPACTED)  # what lies below cannot be read
         self.index: SortedDict[bytes, KeyIndex] = SortedDict()
+        self._swept_to: bytes | None = None  # where the sweep behind a compaction stands
+        if backend.get_meta(SWEPT) < self.compacted:
+            self._swept_to = b""
         self._restore()
 
     def _restore(self) -> None:
         indexes: dict[bytes, KeyIndex] = {}
         at = b""
+        # A compaction may have taken the newest record, but not its number.
+        self.revision = max(1, self.compacted)
         for at, record in self.backend.range():
             index = indexes.get(record.key)
             if index is None:
@@ -70,7 +79,7 @@ class Store:
                 index.put(at, record)
         self.index.update(indexes)
         if at:
-            self.revision = Revision.parse(at).main
+            self.revision = max(self.revision, Revision.parse(at).main)
 
     # Reading --------------------------------------------------------------------------------
 
@@ -127,10 +136,66 @@ class Store:
         Raises: FutureRevision.
         """
         total = 0
-        for at, kv in self.backend.range(end=after(self.readable(revision))):
+        for at, kv in self.records(self.readable(revision)):
             numbers = kv.create_revision, kv.mod_revision, kv.version, kv.lease, len(kv.key)
             total = zlib.crc32(b"".join((at, _pack_numbers(*numbers), kv.key, kv.value)), total)
         return total
+
+    def records(self, revision: int) -> Iterator[tuple[bytes, KeyValue]]:
+        """(backend key, record) up to `revision`, without what only waits to be swept: equal on
+        nodes that hold the same history, however far their sweeps are."""
+        old = after(self.compacted)
+        for at, record in self.backend.range(end=after(revision)):
+            if self._swept_to is None or at >= old or self._survives(at, record):
+                yield at, record
+
+    # Compaction -----------------------------------------------------------------------------
+
+    def compact(self, revision: int) -> None:
+        """Give up the history below `revision`: of each key the newest record up to there stays,
+        unless it is a deletion. It cannot be read at once; `sweep` makes room, step by step.
+
+        Raises: Compacted (not beyond the last compaction), FutureRevision.
+        """
+        if revision <= self.compacted:
+            raise Compacted(hint=f"{self.compacted} is compacted already")
+        self.readable(revision)
+        self.compacted = revision
+        self.backend.set_meta(COMPACTED, revision)
+        self._swept_to = b""
+
+    @property
+    def sweeping(self) -> bool:
+        """Whether a compaction has records left to remove."""
+        return self._swept_to is not None
+
+    def sweep(self, limit: int = 1000) -> int:
+        """Look at `limit` records at most and remove what the compaction gave up; returns how many
+        went. Each step is short, so that a large compaction does not hold up the node."""
+        if self._swept_to is None:
+            return 0
+        end, start, gone = after(self.compacted), self._swept_to, []
+        seen = islice(self.backend.range(start, end), limit)
+        at = None
+        for at, record in list(seen):
+            if not self._survives(at, record):
+                gone.append((at, record.key))
+        for place, key in gone:
+            self.backend.delete(place)
+            index = self.index[key]
+            index.forget(place)
+            if not index.revisions:
+                del self.index[key]
+        if at is None:
+            self._swept_to = None
+            self.backend.set_meta(SWEPT, self.compacted)
+        else:
+            self._swept_to = at + b"\0"
+        return len(gone)
+
+    def _survives(self, at: bytes, record: KeyValue) -> bool:
+        """Whether a compaction leaves this record, which lies at or below it."""
+        return self.index[record.key].find(self.compacted) == at
 
     # Writing --------------------------------------------------------------------------------
 
@@ -157,12 +222,15 @@ class Store:
     # Rules ----------------------------------------------------------------------------------
 
     def readable(self, revision: int) -> int:
-        """Which revision a read sees: 0 or less is the present; the future cannot be read.
+        """Which revision a read sees: 0 or less is the present; neither the future nor what is
+        compacted can be read.
 
-        Raises: FutureRevision.
+        Raises: FutureRevision, Compacted.
         """
         if revision > self.revision:
             raise FutureRevision(hint=f"{revision} was asked for, the newest is {self.revision}")
+        if 0 < revision < self.compacted:
+            raise Compacted(hint=f"{revision} was asked for, {self.compacted} is the oldest")
         return revision if revision > 0 else self.revision
 
 

@@ -27,7 +27,7 @@ from typing import Any
 
 from kvlearn.errors import ConfChangeError
 from kvlearn.raft.types import ConfState, NodeId
-from kvlearn.value import value
+from kvlearn.values import value
 
 VOTER, LEARNER, GONE = "voter", "learner", "gone"
 AUTO, IMPLICIT, EXPLICIT = "auto", "implicit", "explicit"

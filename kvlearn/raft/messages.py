@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, Index, NodeId, Term, Ticks
-from kvlearn.value import value
+from kvlearn.values import value
 
 
 @value

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.value import value
+from kvlearn.values import value
 
 Term = int  # a period with at most one leader; grows, never shrinks
 Index = int  # a place in the log; the first entry has index 1

@@ -25,7 +25,7 @@ def test_every_room_of_the_table_exists():
 def test_the_table_reads_as_it_looks():
     table = floors.read(README)
     assert table.floor["raft/"] == 1 and table.floor["cli/"] == 5
-    assert table.allows("trace.py", "value.py")  # along two arrows
+    assert table.allows("trace.py", "values.py")  # along two arrows
     assert table.allows("client.py", "kv/") and not table.allows("kv/", "client.py")
     assert not table.allows("raft/", "mvcc/")
 

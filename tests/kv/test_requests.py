@@ -19,7 +19,7 @@ from kvlearn.kv.requests import (
     prefix_end,
     prefix_range,
 )
-from kvlearn.value import from_json, to_json
+from kvlearn.values import from_json, to_json
 
 KV = KeyValue(b"a", b"1", 2, 4, 2)
 

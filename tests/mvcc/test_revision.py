@@ -5,7 +5,7 @@ import random
 import pytest
 
 from kvlearn.mvcc.revision import KeyValue, Revision, after, is_tombstone, put_key, short
-from kvlearn.value import from_json, to_json
+from kvlearn.values import from_json, to_json
 
 
 @pytest.mark.parametrize(

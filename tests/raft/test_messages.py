@@ -22,7 +22,7 @@ from kvlearn.raft.messages import (
     VoteResponse,
 )
 from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID, HardState, Snapshot
-from kvlearn.value import VOCABULARY, from_json, to_json
+from kvlearn.values import VOCABULARY, from_json, to_json
 
 WAY = ("n1", "n2")
 PUT = Command("n1", 7, Put(b"a", b"1"))

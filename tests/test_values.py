@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from kvlearn.raft.types import Entry, EntryID
-from kvlearn.value import VOCABULARY, from_json, to_json, value
+from kvlearn.values import VOCABULARY, from_json, to_json, value
 
 
 @value
