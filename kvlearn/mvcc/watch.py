@@ -14,6 +14,11 @@ as it is made. Until then it is *unsynced*: `sync` reads what it lacks from the 
 order. A watcher whose stream does not keep up becomes unsynced again, and loses nothing by that:
 its `next` says where it stands.
 
+What a watcher is promised: changes come by revision (ordered), none twice (unique), none is missing
+(reliable), those of one revision together (atomic); whoever was cut off goes on behind the last
+revision that it saw (resumable), and a progress notification says that all up to it was sent
+(bookmarkable). The rules at the end of this module are what these promises hang on.
+
 >>> from kvlearn.mvcc.backend import MemoryBackend
 >>> store = Store(MemoryBackend()); hub = WatchHub(store)
 >>> store.put(b"a", b"1"), store.put(b"b", b"2")
@@ -28,8 +33,10 @@ watch 0 created at revision 3
 watch 0 at revision 3: put a=1
 watch 0 at revision 4: put a=3
 
-Source: etcd server/storage/mvcc/watchable_store.go, watcher_group.go; api/v3rpc/watch.go. Differs:
-etcd syncs every 100 ms on a thread of its own; here the node says when.
+Source: etcd server/storage/mvcc/watchable_store.go, watcher_group.go; api/v3rpc/watch.go; the
+promises: etcd.io/docs/v3.5/learning/api_guarantees. Differs: etcd syncs every 100 ms on a thread of
+its own, here the node says when; it keeps the answers that found no room (victims), here they are
+read again from the grey tree.
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from kvlearn.mvcc.revision import KeyValue, Revision, after, put_key
+from kvlearn.mvcc.revision import KeyValue, after, is_tombstone, put_key
 from kvlearn.mvcc.store import FROM_KEY, Store
 from kvlearn.values import value
 
@@ -85,12 +92,12 @@ class WatchResponse:
 
 
 class Watcher:
-    """Invariant: all changes of its keys before `next` were sent, if its filters let them; a
-    synced watcher's `next` is above the store's revision when it was last served."""
+    """Invariant: all changes of its keys before `next` were sent, if its filters let them; while it
+    is synced, so were all up to the store's revision."""
 
     __slots__ = (
-        *("stream", "id", "key", "range_end", "next", "prev_kv", "types", "progress", "fragment"),
-        *("synced", "canceled"),
+        *("stream", "id", "key", "range_end", "next", "prev_kv", "filters", "progress", "fragment"),
+        *("style", "synced", "canceled", "quiet"),
     )
 
     def __init__(self, stream: Stream, id: int, key: bytes, range_end: bytes, next: int):
@@ -99,25 +106,26 @@ class Watcher:
         self.key = key
         self.range_end = range_end
         self.next = next
-        self.prev_kv = False
-        self.types = (PUT, DELETE)
-        self.progress = False
-        self.fragment = False
+        self.ask(prev_kv=False, filters=(), progress=False, fragment=False)
         self.synced = False
         self.canceled = False
+        self.quiet = True  # no events since the last progress interval
 
-    def covers(self, key: bytes) -> bool:
-        """Whether it watches this key."""
-        if not self.range_end:
-            return key == self.key
-        return self.key <= key and (self.range_end == FROM_KEY or key < self.range_end)
+    def ask(self, prev_kv: bool, filters: tuple, progress: bool, fragment: bool) -> None:
+        """What it wants to be told. Two of one `style` and of the same keys get the same events."""
+        self.prev_kv, self.filters, self.progress = prev_kv, filters, progress
+        self.fragment = fragment
+        self.style = (prev_kv, filters)
 
 
 class Stream:
     """The watchers of one client's stream, and what was not taken yet. A stream that is `full`
     gets no events until somebody takes some."""
 
-    def __init__(self, capacity: int):
+    __slots__ = ("name", "capacity", "watchers", "queue", "progress_asked", "_next_id")
+
+    def __init__(self, name: Any, capacity: int):
+        self.name = name
         self.capacity = capacity
         self.watchers: dict[int, Watcher] = {}
         self.queue: deque[WatchResponse] = deque()
@@ -126,13 +134,16 @@ class Stream:
 
     @property
     def full(self) -> bool:
-        return len(self.queue) >= self.capacity
+        """Nobody keeps up. There is room for an answer to each watcher at least."""
+        waiting = len(self.queue)
+        return waiting >= self.capacity and waiting >= len(self.watchers)
 
     def new_id(self) -> int:
-        """The next number that nobody has chosen."""
+        """The next number, without those that the client has chosen; none comes again."""
         while self._next_id in self.watchers:
             self._next_id += 1
-        return self._next_id
+        self._next_id += 1
+        return self._next_id - 1
 
 
 class WatchHub:
@@ -140,6 +151,10 @@ class WatchHub:
 
     `capacity`: answers that wait in a stream before its watchers fall behind. `batch`: revisions
     that a watcher is brought forward at once. `limit_bytes`: where a fragmented answer is cut.
+    `waiting` has the names of the streams that have something to take, in the order in which it
+    came.
+
+    Invariant: a watcher that is not canceled is in one group of synced ones or among `_behind`.
     """
 
     def __init__(
@@ -148,9 +163,12 @@ class WatchHub:
         self.store = store
         self.capacity, self.batch, self.limit_bytes = capacity, batch, limit_bytes
         self.streams: dict[Any, Stream] = {}
-        self._by_key: dict[bytes, list[Watcher]] = {}  # synced watchers of single keys
-        self._ranges: list[Watcher] = []  # synced watchers of intervals
-        self._behind: list[Watcher] = []  # unsynced, in the order in which they fell behind
+        self.waiting: dict[Any, None] = {}
+        # The synced ones, by what they watch; dicts serve as sets that keep their order.
+        self._by_key: dict[bytes, dict[Watcher, None]] = {}
+        self._by_interval: dict[tuple[bytes, bytes], dict[Watcher, None]] = {}
+        self._behind: dict[Watcher, None] = {}  # unsynced, in the order in which they fell behind
+        self._reporters: dict[Watcher, None] = {}  # want to hear of progress
 
     # What a client asks -----------------------------------------------------------------------
 
@@ -170,7 +188,7 @@ class WatchHub:
 
         An id in use and an empty interval are answered in band; `filters` names what is not sent.
         """
-        stream = self.streams.setdefault(stream, Stream(self.capacity))
+        stream = self.streams.setdefault(stream, Stream(stream, self.capacity))
         now = self.store.revision
         reason = ""
         if range_end and range_end != FROM_KEY and range_end <= key:
@@ -179,29 +197,27 @@ class WatchHub:
             reason = "mvcc: duplicate watch ID provided on the WatchStream"
         if reason:
             refused = WatchResponse(NO_ID, now, created=True, canceled=True, cancel_reason=reason)
-            stream.queue.append(refused)
+            self._tell(stream, refused)
             return
-        next = start_revision if start_revision > 0 else now + 1
-        watcher = Watcher(stream, watch_id or stream.new_id(), key, range_end, next)
-        watcher.types = tuple(type for type in (PUT, DELETE) if type not in filters)
-        watcher.prev_kv, watcher.fragment = prev_kv, fragment
-        watcher.progress = progress_notify
-        stream.watchers[watcher.id] = watcher
-        stream.queue.append(WatchResponse(watcher.id, now, created=True))
-        if next > now:
+        id = watch_id or stream.new_id()
+        watcher = Watcher(stream, id, key, range_end, self.starts_at(start_revision))
+        watcher.ask(prev_kv, tuple(filters), progress_notify, fragment)
+        stream.watchers[id] = watcher
+        if progress_notify:
+            self._reporters[watcher] = None
+        self._tell(stream, WatchResponse(id, now, created=True))
+        if self.is_synced(watcher):
             self._join(watcher)
         else:
-            self._behind.append(watcher)
+            self._behind[watcher] = None
 
     def cancel(self, stream: Any, watch_id: int) -> None:
         """End a watcher; an unknown id is ignored."""
         opened = self.streams.get(stream)
         watcher = opened.watchers.pop(watch_id, None) if opened else None
-        if watcher is None:
-            return
-        self._forget(watcher)
-        if not watcher.canceled:
-            opened.queue.append(WatchResponse(watch_id, self.store.revision, canceled=True))
+        if watcher is not None:
+            self._forget(watcher)
+            self._tell(opened, WatchResponse(watch_id, self.store.revision, canceled=True))
 
     def request_progress(self, stream: Any) -> None:
         """Answer once with the store's revision, when all that came before it was sent."""
@@ -212,7 +228,8 @@ class WatchHub:
     def close(self, stream: Any) -> None:
         """The client is gone, and its watchers with it."""
         opened = self.streams.pop(stream, None)
-        for watcher in list(opened.watchers.values()) if opened else ():
+        self.waiting.pop(stream, None)
+        for watcher in opened.watchers.values() if opened else ():
             self._forget(watcher)
 
     def take(self, stream: Any) -> list[WatchResponse]:
@@ -220,6 +237,7 @@ class WatchHub:
         opened = self.streams.get(stream)
         if opened is None:
             return []
+        self.waiting.pop(stream, None)
         taken = list(opened.queue)
         opened.queue.clear()
         return taken
@@ -232,124 +250,150 @@ class WatchHub:
         if not changes:
             return
         revision = changes[0].mod_revision
-        heard: dict[Watcher, list[KeyValue]] = {}
-        for change in changes:
-            for watcher in self._by_key.get(change.key, ()):
-                heard.setdefault(watcher, []).append(change)
-            for watcher in self._ranges:
-                if watcher.covers(change.key):
-                    heard.setdefault(watcher, []).append(change)
-        for watcher, seen in heard.items():
-            if watcher.next > revision:
-                continue  # it asked for a later revision
-            if watcher.stream.full:
-                self._fall_behind(watcher)
-            else:
-                self._send(watcher, revision, self._events(watcher, seen))
-                watcher.next = revision + 1
+        slow = []
+        made: dict[tuple, tuple[KVEvent, ...]] = {}  # by style
+        for group, seen in self._listeners(changes):
+            if len(changes) > 1:  # other groups may see others of them
+                made.clear()
+            for watcher in group:
+                if not self.is_due(watcher, revision):
+                    continue
+                if watcher.stream.full:
+                    slow.append(watcher)
+                    continue
+                events = made.get(watcher.style)
+                if events is None:
+                    events = made[watcher.style] = self._events(watcher, seen)
+                if events:
+                    self._send(watcher, revision, events)
+                watcher.next = self.next_after(revision)
+        for watcher in slow:
+            self._leave(watcher)
+            watcher.next = self.stands_at(watcher, revision)
+            self._behind[watcher] = None
 
     def sync(self) -> None:
         """Bring the watchers that lack something forward, as far as their streams have room."""
-        behind, self._behind = self._behind, []
-        for watcher in behind:
-            if not watcher.canceled and not self._catch_up(watcher):
-                self._behind.append(watcher)
+        for watcher in list(self._behind):
+            self._catch_up(watcher)
         for stream in self.streams.values():
             self._answer_progress(stream)
 
     def progress(self) -> None:
-        """The interval is over: synced watchers that want it hear how far they are."""
+        """The interval is over: who wants it and has had no events in it hears how far it is."""
+        for watcher in self._reporters:
+            if watcher.quiet and self.may_tell_progress(watcher) and not watcher.stream.full:
+                self._tell(watcher.stream, WatchResponse(watcher.id, self.store.revision))
+            watcher.quiet = True
+
+    def reset(self, store: Store) -> None:
+        """A snapshot has replaced the store. Whoever lacks what came with it catches up, or is
+        canceled where that history is gone."""
+        before, self.store = self.store.revision, store
         for stream in self.streams.values():
             for watcher in stream.watchers.values():
-                if watcher.progress and watcher.synced and not stream.full:
-                    stream.queue.append(WatchResponse(watcher.id, self.store.revision))
+                if watcher.synced:
+                    watcher.next = self.stands_at(watcher, before + 1)
+                    if not self.is_synced(watcher):
+                        self._leave(watcher)
+                        self._behind[watcher] = None
 
     @property
     def unsynced(self) -> int:
         """How many watchers lack something."""
         return len(self._behind)
 
+    @property
+    def can_sync(self) -> bool:
+        """Whether `sync` would bring anybody forward."""
+        return any(not watcher.stream.full for watcher in self._behind)
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether anybody waits for `progress`."""
+        return bool(self._reporters)
+
     # Within -----------------------------------------------------------------------------------
 
     def _join(self, watcher: Watcher) -> None:
         watcher.synced = True
-        if watcher.range_end:
-            self._ranges.append(watcher)
-        else:
-            self._by_key.setdefault(watcher.key, []).append(watcher)
+        groups, watched = self._place(watcher)
+        groups.setdefault(watched, {})[watcher] = None
 
     def _leave(self, watcher: Watcher) -> None:
         watcher.synced = False
-        group = self._ranges if watcher.range_end else self._by_key[watcher.key]
-        group.remove(watcher)
-        if not group and not watcher.range_end:
-            del self._by_key[watcher.key]
+        groups, watched = self._place(watcher)
+        del groups[watched][watcher]
+        if not groups[watched]:
+            del groups[watched]
 
-    def _fall_behind(self, watcher: Watcher) -> None:
-        self._leave(watcher)
-        self._behind.append(watcher)
+    def _place(self, watcher: Watcher) -> tuple[dict, Any]:
+        if watcher.range_end:
+            return self._by_interval, (watcher.key, watcher.range_end)
+        return self._by_key, watcher.key
 
     def _forget(self, watcher: Watcher) -> None:
         if watcher.synced:
             self._leave(watcher)
-        elif watcher in self._behind:
-            self._behind.remove(watcher)
+        self._behind.pop(watcher, None)
+        self._reporters.pop(watcher, None)
 
-    def _catch_up(self, watcher: Watcher) -> bool:
-        """Send what it lacks, a batch at most; whether it needs no more of that."""
-        store = self.store
-        if self.has_lost(watcher):
-            lost = WatchResponse(watcher.id, 0, canceled=True, compact_revision=store.compacted)
-            watcher.stream.queue.append(lost)
-            watcher.canceled = True  # its id stays taken until the client cancels it
-            return True
-        last = min(store.revision, watcher.next + self.batch - 1)
-        for revision, changes in self._history(watcher, last):
-            if watcher.stream.full:
-                watcher.next = revision
-                return False
-            self._send(watcher, store.revision, self._events(watcher, changes))
-        watcher.next = max(watcher.next, last + 1)
-        if last < store.revision:
-            return False
-        self._join(watcher)
-        return True
-
-    def _history(self, watcher: Watcher, last: int) -> Iterable[tuple[int, list[KeyValue]]]:
-        """The changes of its keys from `next` to `last`, revision by revision."""
-        found: dict[int, list[KeyValue]] = {}
-        for at, record in self.store.backend.range(put_key(watcher.next, 0), after(last)):
-            if watcher.covers(record.key):
-                found.setdefault(Revision.parse(at).main, []).append(record)
-        return found.items()
-
-    def _events(self, watcher: Watcher, changes: list[KeyValue]) -> list[KVEvent]:
-        events = []
+    def _listeners(self, changes: list[KeyValue]) -> Iterable[tuple[dict, list[KeyValue]]]:
+        """The groups of synced watchers that these changes concern, and which of them."""
+        heard: dict[Any, tuple[dict, list[KeyValue]]] = {}
         for change in changes:
-            type = PUT if change.version else DELETE
-            if type in watcher.types:
-                old = self._before(change) if watcher.prev_kv else None
-                events.append(KVEvent(type, change, old))
-        return events
+            key = change.key
+            found = [key] if key in self._by_key else []
+            found += [
+                watched
+                for watched in self._by_interval
+                if watched[0] <= key and (key < watched[1] or watched[1] == FROM_KEY)
+            ]
+            for watched in found:
+                if watched in heard:
+                    heard[watched][1].append(change)
+                else:
+                    groups = self._by_key if watched is key else self._by_interval
+                    heard[watched] = groups[watched], [change]
+        return heard.values()
 
-    def _before(self, change: KeyValue) -> KeyValue | None:
-        """What the key held before; None for a new key, and where that is compacted away."""
-        earlier = change.mod_revision - 1
-        return self.store.get(change.key, earlier) if earlier >= self.store.compacted else None
-
-    def _send(self, watcher: Watcher, revision: int, events: list[KVEvent]) -> None:
-        if not events:
-            return  # its filters let nothing through
-        queue = watcher.stream.queue
-        if not watcher.fragment:
-            queue.append(WatchResponse(watcher.id, revision, events=tuple(events)))
+    def _catch_up(self, watcher: Watcher) -> None:
+        """Send what it lacks, a batch at most, in one answer."""
+        now = self.store.revision
+        if self.has_lost(watcher):
+            self._forget(watcher)
+            watcher.canceled = True  # its id stays taken until the client cancels it
+            lost = WatchResponse(watcher.id, canceled=True, compact_revision=self.store.compacted)
+            self._tell(watcher.stream, lost)
             return
-        parts = self._cut(events)
-        for number, part in enumerate(parts, start=1):
-            more = number < len(parts)
-            queue.append(WatchResponse(watcher.id, revision, fragment=more, events=tuple(part)))
+        if watcher.stream.full:
+            return
+        last = min(now, watcher.next + self.batch - 1)
+        if last >= watcher.next:
+            events = self._events(watcher, self.history(watcher, last))
+            if events:
+                self._send(watcher, now, events)
+            watcher.next = self.next_after(last)
+        if self.is_synced(watcher):
+            del self._behind[watcher]
+            self._join(watcher)
 
-    def _cut(self, events: list[KVEvent]) -> list[list[KVEvent]]:
+    def _events(self, watcher: Watcher, changes: Iterable[KeyValue]) -> tuple[KVEvent, ...]:
+        return tuple(
+            KVEvent(type, change, self.before(change) if watcher.prev_kv else None)
+            for change in changes
+            if self.wants(watcher, type := PUT if change.version else DELETE)
+        )
+
+    def _send(self, watcher: Watcher, revision: int, events: tuple[KVEvent, ...]) -> None:
+        watcher.quiet = False
+        parts = self.parts(watcher, events)
+        for part in parts:
+            more = watcher.fragment and part is not parts[-1]
+            answer = WatchResponse(watcher.id, revision, False, False, 0, "", more, part)
+            self._tell(watcher.stream, answer)
+
+    def _cut(self, events: tuple[KVEvent, ...]) -> list[tuple[KVEvent, ...]]:
         """The events in parts of at most `limit_bytes`, one event at least in each."""
         parts: list[list[KVEvent]] = [[]]
         size = 0
@@ -360,19 +404,84 @@ class WatchHub:
                 size = 0
             parts[-1].append(event)
             size += cost
-        return parts
+        return [tuple(part) for part in parts]
 
     def _answer_progress(self, stream: Stream) -> None:
-        waits = any(not w.synced and not w.canceled for w in stream.watchers.values())
-        if stream.progress_asked and not waits:
+        if stream.progress_asked and all(
+            watcher.canceled or self.may_tell_progress(watcher)
+            for watcher in stream.watchers.values()
+        ):
             stream.progress_asked = False
-            stream.queue.append(WatchResponse(NO_ID, self.store.revision))
+            self._tell(stream, WatchResponse(NO_ID, self.store.revision))
+
+    def _tell(self, stream: Stream, answer: WatchResponse) -> None:
+        if not stream.queue:
+            self.waiting[stream.name] = None
+        stream.queue.append(answer)
 
     # Rules ------------------------------------------------------------------------------------
 
+    def starts_at(self, start_revision: int) -> int:
+        """A watcher hears of what comes at its start revision and later, be that past or future;
+        without one, of what comes from now on (etcd api: WatchCreateRequest)."""
+        return start_revision if start_revision > 0 else self.store.revision + 1
+
+    def is_synced(self, watcher: Watcher) -> bool:
+        """Only who lacks nothing is handed the present (etcd mvcc: syncWatchers)."""
+        return watcher.next > self.store.revision
+
+    def is_due(self, watcher: Watcher, revision: int) -> bool:
+        """Nobody hears of a revision before the one that it asked for (etcd mvcc: notify)."""
+        return revision >= watcher.next
+
+    def next_after(self, revision: int) -> int:
+        """What was sent is not sent again (etcd guarantees: unique)."""
+        return revision + 1
+
+    def stands_at(self, watcher: Watcher, revision: int) -> int:
+        """A synced watcher had all before `revision`, and lacks it now: it will be sent later
+        (etcd mvcc: syncVictimWatchers)."""
+        return max(watcher.next, revision)
+
     def has_lost(self, watcher: Watcher) -> bool:
-        """History below the compacted revision is gone, and a watcher is told so (etcd)."""
+        """History below the compacted revision is gone, and a watcher that needs it is told so
+        and sent nothing more (etcd mvcc: watcherGroup.chooseAll)."""
         return watcher.next < self.store.compacted
+
+    def history(self, watcher: Watcher, last: int) -> list[KeyValue]:
+        """The past is told by revision, as it was made (etcd guarantees: ordered): the changes of
+        the watcher's keys from `next` to `last`."""
+        store, end = self.store, after(last)
+        if not watcher.range_end:
+            index = store.index.get(watcher.key)
+            places = index.since(watcher.next) if index else ()
+            found = ((at, store.backend.get(at)) for at in places if at < end)
+        else:
+            stop, all = watcher.range_end, watcher.range_end == FROM_KEY
+            records = store.backend.range(put_key(watcher.next, 0), end)
+            found = (r for r in records if watcher.key <= r[1].key and (all or r[1].key < stop))
+        # A deletion at the compacted revision itself is gone, whether swept already or not.
+        gone = store.compacted
+        return [kv for at, kv in found if kv.mod_revision > gone or not is_tombstone(at)]
+
+    def wants(self, watcher: Watcher, type: str) -> bool:
+        """Filtered types of events are not sent (etcd api: WatchCreateRequest.filters)."""
+        return type not in watcher.filters
+
+    def before(self, change: KeyValue) -> KeyValue | None:
+        """The previous pair is that of the revision before the change; there is none for a new
+        key, nor where it is compacted away (etcd api: prev_kv)."""
+        earlier = change.mod_revision - 1
+        return self.store.get(change.key, earlier) if earlier >= self.store.compacted else None
+
+    def parts(self, watcher: Watcher, events: tuple[KVEvent, ...]) -> list[tuple[KVEvent, ...]]:
+        """The changes of a revision come in one answer, unless the client has asked for fragments
+        (etcd guarantees: atomic)."""
+        return self._cut(events) if watcher.fragment else [events]
+
+    def may_tell_progress(self, watcher: Watcher) -> bool:
+        """Only who was sent all there is may be told so (etcd guarantees: bookmarkable)."""
+        return watcher.synced
 
 
 def size_of(kv: KeyValue) -> int:
