@@ -21,6 +21,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 from kvlearn.mvcc.bptree import BPlusTree
+from kvlearn.mvcc.revision import KeyValue
+
+NUMBERS_BYTES = 48  # what the numbers of a record are taken to need, in every backend alike
 
 
 class Backend(Protocol):
@@ -50,12 +53,29 @@ class Backend(Protocol):
     def commit(self) -> None:
         """Make everything since the last commit durable, all of it or nothing."""
 
+    def sizes(self) -> tuple[int, int]:
+        """(bytes that the backend takes, bytes of those in use by records)."""
+
+    def defragment(self) -> int:
+        """Commit, and give back what is not in use; returns by how many bytes it shrank."""
+
 
 class MemoryBackend:
     """A backend in a B+tree in memory. What a real one loses in a crash, `rollback` takes back.
 
-    Reads see the open batch, as etcd's read buffer makes them. Invariant: after `rollback` the
-    content is that of the last `commit`.
+    Reads see the open batch, as etcd's read buffer makes them. It counts bytes as a file would
+    need them: a file grows with its records, keeps the room of removed ones for new ones, and
+    shrinks only when it is written anew.
+
+    >>> backend = MemoryBackend()
+    >>> for at in (b"1", b"2", b"3"): backend.put(at, KeyValue(b"key", b"value"))
+    >>> backend.delete(b"1")
+    >>> backend.sizes()
+    (171, 114)
+    >>> backend.defragment(), backend.sizes()
+    (57, (114, 114))
+
+    Invariant: after `rollback` content and sizes are those of the last `commit`.
     """
 
     def __init__(self, order: int = 64):
@@ -64,6 +84,9 @@ class MemoryBackend:
         self._meta: dict[str, Any] = {}
         self._undo: dict[bytes, Any] = {}  # what the open batch replaced; None: nothing was there
         self._undo_meta: dict[str, Any] = {}
+        self._in_use = 0  # bytes of the records
+        self._peak = 0  # the most that were in use since the last defragmentation
+        self._committed = 0, 0  # the sizes at the last commit
 
     def get(self, key: bytes) -> Any:
         """The record under `key`, or None; found by way of the pages."""
@@ -75,11 +98,22 @@ class MemoryBackend:
 
     def put(self, key: bytes, record: Any) -> None:
         """Store `record`, and remember what it replaced."""
-        self._undo.setdefault(key, self.tree.put(key, record))
+        old = self.tree.put(key, record)
+        self._undo.setdefault(key, old)
+        if old is not None:
+            self._free(key, old)
+        self._in_use += bytes_of(key, record)
 
     def delete(self, key: bytes) -> None:
         """Remove `key`, and remember what was there."""
-        self._undo.setdefault(key, self.tree.delete(key))
+        old = self.tree.delete(key)
+        self._undo.setdefault(key, old)
+        if old is not None:
+            self._free(key, old)
+
+    def _free(self, key: bytes, old: Any) -> None:
+        self._peak = max(self._peak, self._in_use)
+        self._in_use -= bytes_of(key, old)
 
     def get_meta(self, name: str, default: Any = 0) -> Any:
         """The fact called `name`."""
@@ -91,18 +125,21 @@ class MemoryBackend:
         self._meta[name] = fact
 
     def replace(self, records: Iterable[tuple]) -> None:
-        """Hold these (name, fact) and (key, record) and nothing else."""
+        """Hold these (name, fact) and (key, record) and nothing else, as a new file would."""
         self.tree = BPlusTree(self.tree.order)
         self._meta = {}
+        self._in_use = self._peak = 0
         for name, record in records:
             if isinstance(name, str):
                 self._meta[name] = record
             else:
                 self.tree.put(name, record)
+                self._in_use += bytes_of(name, record)
         self.commit()
 
     def commit(self) -> None:
         """The batch is durable: forget how to undo it."""
+        self._committed = self.sizes()
         self._undo.clear()
         self._undo_meta.clear()
 
@@ -118,4 +155,24 @@ class MemoryBackend:
                 self._meta.pop(name, None)
             else:
                 self._meta[name] = old
+        self._peak, self._in_use = self._committed
         self.commit()
+
+    def sizes(self) -> tuple[int, int]:
+        """(the most bytes since the last defragmentation, bytes in use by records)."""
+        return max(self._peak, self._in_use), self._in_use
+
+    def defragment(self) -> int:
+        """Commit, as etcd does, and pack the tree; returns by how many bytes that shrank it."""
+        freed = max(self._peak - self._in_use, 0)
+        self._peak = self._in_use
+        self.tree = self.tree.packed()
+        self.commit()
+        return freed
+
+
+def bytes_of(key: bytes, record: Any) -> int:
+    """How many bytes a record takes; one that is no KeyValue counts as an empty one."""
+    if type(record) is not KeyValue:
+        return len(key) + NUMBERS_BYTES
+    return len(key) + len(record.key) + len(record.value) + NUMBERS_BYTES

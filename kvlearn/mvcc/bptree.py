@@ -28,6 +28,8 @@ the two are too much for one page, they are divided anew.
 10 20 | 30 40 | 70 80 90
 >>> list(tree.range(20, 80))
 [(20, '20'), (30, '30'), (40, '40'), (70, '70')]
+>>> tree.pages()[-1][1].gone  # the leaf remembers its holes until something is put into it
+(60, 50)
 
 Source: Comer, The Ubiquitous B-Tree (1979); bbolt node.go. Differs: bbolt copies a page before it
 changes it, links no leaves, and merges a page only when it is less than a quarter full.
@@ -43,11 +45,12 @@ from typing import Any
 class Page:
     """A leaf (`values`, `next`) or a branch (`children`); the other fields are None.
 
-    `number` is the page's own for as long as it lives. Invariant of a branch: it has one child
-    more than it has keys.
+    `number` is the page's own for as long as it lives. `gone` are the holes of a leaf: keys that
+    were deleted since something was last put into it, in that order, the newest `order` of them.
+    Invariant of a branch: it has one child more than it has keys.
     """
 
-    __slots__ = ("number", "keys", "values", "children", "next")
+    __slots__ = ("number", "keys", "values", "children", "next", "gone")
 
     def __init__(self, number: int, keys: list, values: list | None, children: list | None):
         self.number = number
@@ -55,6 +58,7 @@ class Page:
         self.values = values
         self.children = children
         self.next: Page | None = None
+        self.gone: tuple = ()
 
     @property
     def is_leaf(self) -> bool:
@@ -110,7 +114,8 @@ class BPlusTree:
             page, place = page.next, 0
 
     def pages(self) -> list[list[Page]]:
-        """All pages, level by level from the root, left to right: what a picture draws."""
+        """All pages, level by level from the root, left to right: what a picture draws; the last
+        level are the leaves, with their holes (`Page.gone`)."""
         levels = [[self.root]]
         while levels[-1][0].children is not None:
             levels.append([child for page in levels[-1] for child in page.children])
@@ -131,9 +136,11 @@ class BPlusTree:
         if keys and key > keys[-1] and len(keys) < self.order:
             keys.append(key)
             last.values.append(value)
+            last.gone = ()
             self._size += 1
             return None
         path, page = self._path(key)
+        page.gone = ()
         place = bisect_left(page.keys, key)
         if place < len(page.keys) and page.keys[place] == key:
             old, page.values[place] = page.values[place], value
@@ -150,7 +157,7 @@ class BPlusTree:
         place = bisect_left(page.keys, key)
         if place == len(page.keys) or page.keys[place] != key:
             return None
-        del page.keys[place]
+        page.gone = (*page.gone, page.keys.pop(place))[-self.order :]
         value = page.values.pop(place)
         self._size -= 1
         self._mend_up(path, page)
@@ -183,6 +190,8 @@ class BPlusTree:
         if page.is_leaf:
             right = self._new_page(page.keys[half:], values=page.values[half:])
             separator = right.keys[0]  # the leaf keeps its key: the branch has a copy
+            right.gone = tuple(key for key in page.gone if key >= separator)
+            page.gone = tuple(key for key in page.gone if key < separator)
             del page.keys[half:], page.values[half:]
             right.next, page.next = page.next, right
             if self._last is page:
@@ -213,6 +222,7 @@ class BPlusTree:
             left.keys += right.keys
             left.values += right.values
             left.next = right.next
+            left.gone = (left.gone + right.gone)[-self.order :]
             if self._last is right:
                 self._last = left
         else:
@@ -221,6 +231,34 @@ class BPlusTree:
         del parent.keys[place], parent.children[place + 1]
 
     # Pages ----------------------------------------------------------------------------------
+
+    def packed(self) -> BPlusTree:
+        """The same pairs in as few pages as can hold them, without holes.
+
+        The last page of a level may be too small for the tree's rules: it shares evenly with the
+        one before it.
+        """
+        twin = BPlusTree(self.order)
+        pairs = list(self.range())
+        if not pairs:
+            return twin
+        level, separators = [], []
+        for part in _parts(pairs, self.order):
+            keys, values = map(list, zip(*part))
+            level.append(twin._new_page(keys, values=values))
+            separators.append(keys[0])  # the least key below a page
+        for page, following in zip(level, level[1:]):
+            page.next = following
+        twin._last, twin._size = level[-1], len(pairs)
+        while len(level) > 1:
+            above = _parts(list(zip(separators, level)), self.order + 1)
+            separators = [part[0][0] for part in above]
+            level = [
+                twin._new_page([key for key, _ in part[1:]], children=[page for _, page in part])
+                for part in above
+            ]
+        twin.root = level[0]
+        return twin
 
     def _new_page(
         self, keys: list, values: list | None = None, children: list | None = None
@@ -240,6 +278,7 @@ def _copy(page: Page, last: Page | None) -> tuple[Page, Page]:
     """A copy of the pages from `page` down, and its last leaf; `last` is the leaf before them."""
     if page.is_leaf:
         leaf = Page(page.number, list(page.keys), list(page.values), None)
+        leaf.gone = page.gone
         if last is not None:
             last.next = leaf
         return leaf, leaf
@@ -248,3 +287,12 @@ def _copy(page: Page, last: Page | None) -> tuple[Page, Page]:
         twin, last = _copy(child, last)
         branch.children.append(twin)
     return branch, last
+
+
+def _parts(items: list, most: int) -> list[list]:
+    """`items` in parts of `most`; a last part that is not half full shares with its neighbour."""
+    parts = [items[at : at + most] for at in range(0, len(items), most)]
+    if len(parts) > 1 and len(parts[-1]) < (most + 1) // 2:
+        both = parts[-2] + parts[-1]
+        parts[-2:] = both[: len(both) // 2], both[len(both) // 2 :]
+    return parts

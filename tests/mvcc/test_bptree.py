@@ -113,6 +113,7 @@ def test_a_copy_has_pages_of_its_own():
         twin.put(key, "twin")
     twin.delete(7)
     check_invariants(twin)
+    assert tree.pages()[-1][2].gone == ()
     assert str(tree) == before and tree.get(3) == "3" and tree.get(20) is None
     tree.put(20, "tree")
     assert twin.get(20) == "twin"
@@ -121,3 +122,67 @@ def test_a_copy_has_pages_of_its_own():
 def test_an_order_below_three_is_refused():
     with pytest.raises(AssertionError, match="fewer than three"):
         BPlusTree(order=2)
+
+
+# Holes -------------------------------------------------------------------------------------------
+
+
+def holes(tree):
+    return [list(page.gone) for page in tree.pages()[-1]]
+
+
+def test_a_leaf_keeps_its_holes_until_something_is_put_into_it():
+    tree = BPlusTree(order=5)
+    for key in range(10):
+        tree.put(key, key)
+    assert str(tree).splitlines()[-1] == "0 1 2 | 3 4 5 | 6 7 8 9"
+    for key in (8, 0, 9):
+        tree.delete(key)
+    tree.delete(0)  # it is not there any more: no second hole
+    assert holes(tree) == [[0], [], [8, 9]]
+    tree.put(5, "replaced")  # another leaf
+    assert holes(tree) == [[0], [], [8, 9]]
+    tree.put(10, "appended")
+    assert holes(tree) == [[0], [], []]
+    tree.put(1, "replaced")
+    assert holes(tree) == [[], [], []]
+
+
+def test_pages_that_merge_put_their_holes_together_and_a_page_that_is_split_divides_them():
+    tree = BPlusTree(order=4)
+    for key in range(7):
+        tree.put(key, key)
+    assert str(tree).splitlines()[-1] == "0 1 2 | 3 4 5 6"
+    tree.delete(0)
+    tree.delete(1)  # 2 | 3 4 5 6 become one page of five, which is divided anew
+    assert str(tree).splitlines()[-1] == "2 3 4 | 5 6"
+    assert holes(tree) == [[0, 1], []]
+    tree.delete(6)
+    assert str(tree) == "2 3 4 5"
+    assert holes(tree) == [[0, 1, 6]]
+    tree.delete(4)
+    tree.delete(2)
+    assert holes(tree) == [[1, 6, 4, 2]], "no more holes than a page has cells"
+
+
+# Packing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", [3, 4, 5, 8])
+@pytest.mark.parametrize("size", [*range(14), 27, 63, 64, 65, 100, 257])
+def test_a_packed_tree_holds_the_same_in_as_few_pages_as_can_be(order, size):
+    tree = BPlusTree(order)
+    for key in range(2 * size):
+        tree.put(key, str(key))
+    for key in range(0, 2 * size, 2):
+        tree.delete(key)
+    packed = tree.packed()
+    check_invariants(packed)
+    assert list(packed.range()) == list(tree.range()) and len(packed) == size
+    assert holes(packed) == [[]] * max(1, -(-size // order))
+    for key in (2 * size, 2 * size + 1, 4, 0):  # it goes on as any tree does
+        packed.put(key, "new")
+        check_invariants(packed)
+    for key, _ in list(packed.range()):
+        packed.delete(key)
+        check_invariants(packed)
