@@ -36,6 +36,7 @@ __all__ = sorted(_WINDOW)
 
 # the packages that pyproject.toml names: one that is missing tells of a set-up that was not done
 _PACKAGES = ("sortedcontainers", "jupyterlab", "ipywidgets", "anywidget", "graphviz", "pandas")
+_PACKAGES += ("lmdb",)
 
 
 def __getattr__(name):

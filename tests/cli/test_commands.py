@@ -100,7 +100,8 @@ def test_the_arguments_of_test_go_to_pytest(monkeypatch, tmp_path):
 def test_the_doctor_names_every_package_and_program(capsys):
     status = cli.main(["doctor"])
     table = capsys.readouterr().out
-    for what in ("Python", "jupyterlab", "anywidget", "playwright", "dot", "chromium", "etcd"):
+    wanted = "Python", "jupyterlab", "anywidget", "lmdb", "playwright", "dot", "chromium", "etcd"
+    for what in wanted:
         assert f" {what} " in table
     assert (status == 0) == ("The lab has all that it needs." in table)
 

@@ -13,6 +13,7 @@ import kvlearn
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"pandas", "numpy", "ipywidgets", "anywidget", "IPython", "matplotlib", "graphviz", "grpc"}
+HEAVY |= {"lmdb"}
 MODULES = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 

@@ -20,6 +20,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 # conda-forge's name -> PyPI's; None: conda's alone
 CONDA = {"python": None, "pip": None, "graphviz": None, "python-graphviz": "graphviz"}
+CONDA["python-lmdb"] = "lmdb"
 BY_PIP = {"playwright"}  # conda-forge's build of it brings browsers that we do not want
 
 
