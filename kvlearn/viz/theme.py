@@ -69,6 +69,9 @@ TONES: dict[str, tuple[str, str, str]] = {
     ),
     "fault": ("var(--jp-error-color1,#D1242F)", "#C4202B", "#FF7B72"),
     "good": ("var(--jp-success-color1,#2DA44E)", "#1A7F37", "#56D364"),
+    # Of the store: the blue tree (key -> revisions), and what a lease holds.
+    "index": ("var(--jp-brand-color1,#2F7DD1)", "#1F6FC4", "#6CB6FF"),
+    "lease": ("#8A63D2", "#7A4FC9", "#B794F6"),
 }
 
 FONT = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','DejaVu Sans',sans-serif"
