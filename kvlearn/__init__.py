@@ -30,6 +30,15 @@ _WINDOW = {
     "show": "kvlearn.course",
     "check": "kvlearn.check",
     "course": "kvlearn.course",
+    "StoreConfig": "kvlearn.kv.config",
+    "value": "kvlearn.words",
+    "version": "kvlearn.words",
+    "create_revision": "kvlearn.words",
+    "mod_revision": "kvlearn.words",
+    "lease_of": "kvlearn.words",
+    "put": "kvlearn.words",
+    "get": "kvlearn.words",
+    "delete": "kvlearn.words",
     "errors": "kvlearn.errors",
 }
 __all__ = sorted(_WINDOW)

@@ -16,28 +16,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from kvlearn import words
 from kvlearn.errors import Compacted, InvalidArgument, TimedOut, Unavailable
+from kvlearn.handles import Lease, TxnBuilder, Watcher, WatchStream
+from kvlearn.kv.kinds import repeatable
+from kvlearn.kv.leases import Compact, LeaseGrant, LeaseLeases
 from kvlearn.kv.members import (
-    READS,
-    Member,
-    MemberAdd,
-    MemberChange,
-    MemberList,
-    MemberPromote,
-    MemberRemove,
-    MoveLeader,
-)
-from kvlearn.kv.requests import (
-    FROM_KEY,
-    Answer,
-    DeleteRange,
-    Header,
-    KeyValue,
-    Put,
-    Range,
-    as_bytes,
-    prefix_range,
-)
+    MemberAdd, MemberChange, MemberList, MemberPromote, MemberRemove, MoveLeader
+)  # fmt: skip
+from kvlearn.kv.requests import Answer, Header, KeyValue
+from kvlearn.kv.snapshots import save_snapshot
+from kvlearn.kv.txn import TxnResult
+from kvlearn.kv.upkeep import Alarm, Defragment, HashKV, SnapshotState, Status
+from kvlearn.kv.watches import WatchCreate, check_watch
+from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft.confchange import EXPLICIT, IMPLICIT
 
 RETRY_S = 0.05  # between two tries; a node that knows no leader needs an election to know one
@@ -57,37 +49,51 @@ class Channel(Protocol):
     def call(self, endpoint: str, request: Any, timeout_s: float) -> Answer:
         """One try. Raises: Unavailable if nothing was done, TimedOut if that is not known."""
 
+    def open_stream(self, endpoint: str, request: Any = None) -> str:
+        """A watch stream; with a WatchCreate it is one watch, resumed when its node fails."""
+
+    def ask_stream(self, stream: str, request: Any) -> None:
+        """Send a WatchCreate, WatchCancel or WatchProgress."""
+
+    def close_stream(self, stream: str) -> None:
+        """Nothing more is wanted."""
+
+    def hold_stream(self, stream: str, held: bool) -> None:
+        """Read nothing from the stream for a while, or read again."""
+
+    def received(self, stream: str) -> list[WatchResponse]:
+        """All that the stream has brought so far."""
+
+    def stream_error(self, stream: str) -> Exception | None:
+        """Why the stream brings nothing more."""
+
+    def wait_stream(self, stream: str, count: int, timeout_s: float) -> None:
+        """Wait until more than `count` answers came. Raises: TimedOut."""
+
+    def keep(self, lease: int, endpoint: str, every_s: float) -> None:
+        """Keep a lease alive in the background."""
+
+    def unkeep(self, lease: int) -> None:
+        """Let it run out."""
+
+    def keeps(self, lease: int) -> bool:
+        """Whether it is kept alive."""
+
+    def close(self) -> None:
+        """The client is gone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What a call gives back: the header, and the fields of its result.
 
-    `kvs`, `more`, `count` (get), `prev_kv` (put), `deleted`, `prev_kvs` (delete) are those of
-    etcd's answers; `value` and `text` are the first pair's value as bytes and as str, or None.
+    `kvs`, `more`, `count` (get), `prev_kv` (put), `deleted`, `prev_kvs` (delete), `succeeded` (txn)
+    and so on are those of etcd's answers; `value` and `text` are the first pair's value as bytes
+    and as str, or None; `responses` of a transaction are replies themselves.
     """
 
     header: Header
     result: Any
-
-    @property
-    def kvs(self) -> tuple[KeyValue, ...]:
-        return self.result.kvs
-
-    @property
-    def more(self) -> bool:
-        return self.result.more
-
-    @property
-    def count(self) -> int:
-        return self.result.count
-
-    @property
-    def value(self) -> bytes | None:
-        return self.result.value
-
-    @property
-    def text(self) -> str | None:
-        return self.result.text
 
     @property
     def kv(self) -> KeyValue | None:
@@ -95,20 +101,26 @@ class Reply:
         return self.result.kvs[0] if self.result.kvs else None
 
     @property
-    def prev_kv(self) -> KeyValue | None:
-        return self.result.prev_kv
+    def responses(self) -> tuple[Reply, ...]:
+        """What the operations of a transaction gave, in their order."""
+        if not isinstance(self.result, TxnResult):
+            raise AttributeError("only a transaction's reply has responses")
+        done = self.result.responses
+        return tuple(Reply(Header(revision=one.revision), one.result) for one in done)
 
-    @property
-    def prev_kvs(self) -> tuple[KeyValue, ...]:
-        return self.result.prev_kvs
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("header", "result"):
+            raise AttributeError(name)
+        try:
+            return getattr(self.result, name)
+        except AttributeError:
+            has = ", ".join(name for name in dir(self) if not name.startswith("_"))
+            raise AttributeError(f"this reply has no {name}; it has {has}") from None
 
-    @property
-    def deleted(self) -> int:
-        return self.result.deleted
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return self.result.members
+    def __dir__(self) -> list[str]:
+        own = [name for name in dir(self.result) if not name.startswith("_")]
+        extra = ["responses"] * isinstance(self.result, TxnResult)
+        return ["header", "result", *own, *extra, *(["kv"] if hasattr(self.result, "kvs") else [])]
 
     def __repr__(self) -> str:
         return f"<{self.result} at revision {self.header.revision}>"
@@ -148,20 +160,29 @@ class Client:
         self.timeout_s = timeout_s
         self._turn = 0  # which endpoint
 
+    @property
+    def endpoint(self) -> str:
+        """The node that is asked next."""
+        endpoints = self.channel.endpoints
+        return endpoints[self._turn % len(endpoints)]
+
+    @property
+    def name(self) -> str:
+        """What the story calls this client."""
+        return self.channel.name
+
     def put(
         self,
         key: str | bytes,
-        value: str | bytes,
-        lease: int | None = None,
+        value: str | bytes = b"",
+        lease: Lease | int | None = None,
         prev_kv: bool = False,
         ignore_value: bool = False,
         ignore_lease: bool = False,
     ) -> Reply:
-        """Write a pair; with `prev_kv` the reply has what was there before."""
-        request = Put(
-            as_bytes(key), as_bytes(value), lease or 0, prev_kv, ignore_value, ignore_lease
-        )
-        return self.call(request)
+        """Write a pair; with `prev_kv` the reply has what was there before. `ignore_value` and
+        `ignore_lease` keep what the key has, which then must exist."""
+        return self.call(words.put(key, value, lease, prev_kv, ignore_value, ignore_lease))
 
     def get(
         self,
@@ -186,24 +207,9 @@ class Client:
 
         `revision`: as it was then; 0: now. `sort` is key, version, create, mod or value.
         """
-        start, end = interval_of(key, range_end, prefix, from_key)
-        order = "none" if descending is None else "descend" if descending else "ascend"
-        request = Range(
-            start,
-            end,
-            limit=limit,
-            revision=revision,
-            sort_order=order,
-            sort_target=sort,
-            serializable=serializable,
-            keys_only=keys_only,
-            count_only=count_only,
-            min_mod_revision=min_mod_revision,
-            max_mod_revision=max_mod_revision,
-            min_create_revision=min_create_revision,
-            max_create_revision=max_create_revision,
-        )
-        return self.call(request)
+        asked = dict(locals())
+        del asked["self"]
+        return self.call(words.get(**asked))
 
     def delete(
         self,
@@ -215,8 +221,8 @@ class Client:
         prev_kv: bool = False,
     ) -> Reply:
         """Delete a key or an interval, in one revision; `reply.deleted` says how many went."""
-        start, end = interval_of(key, range_end, prefix, from_key)
-        return self.call(DeleteRange(start, end, prev_kv))
+        request = words.delete(key, range_end, prefix=prefix, from_key=from_key, prev_kv=prev_kv)
+        return self.call(request)
 
     def history(self, key: str | bytes):
         """A DataFrame of every revision of `key` that can still be read, oldest first."""
@@ -234,6 +240,99 @@ class Client:
             revision = kv.mod_revision - 1 if kv is not None else revision - 1
         columns = ["mod_revision", "version", "create_revision", "value"]
         return pandas.DataFrame(rows[::-1], columns=columns).set_index("mod_revision")
+
+    def txn(self) -> TxnBuilder:
+        """A transaction: `client.txn().if_(...).then(...).else_(...).commit()`."""
+        return TxnBuilder(self)
+
+    def compact(self, revision: int, physical: bool = False) -> Reply:
+        """Give up the history below `revision`; with `physical`, wait until the records are gone.
+
+        Raises: Compacted, FutureRevision.
+        """
+        return self.call(Compact(revision, physical))
+
+    # Watches and leases -----------------------------------------------------------------------
+
+    def watch(
+        self,
+        key: str | bytes,
+        range_end: str | bytes | None = None,
+        *,
+        prefix: bool = False,
+        from_key: bool = False,
+        start_revision: int = 0,
+        prev_kv: bool = False,
+        filters: Iterable[str] = (),
+        progress_notify: bool = False,
+        fragment: bool = False,
+    ) -> Watcher:
+        """Hear of every change of a key or an interval, from `start_revision` on (0: from now on).
+
+        `filters` names what is not wanted: put, delete. With `prev_kv` events tell what was there
+        before.
+        """
+        if isinstance(filters, str):
+            filters = (filters,)
+        start, end = words.interval_of(key, range_end, prefix, from_key)
+        wanted = dict(prev_kv=prev_kv, filters=tuple(filters), fragment=fragment)
+        wanted |= dict(start_revision=start_revision, progress_notify=progress_notify)
+        request = WatchCreate(start, end, **wanted)
+        check_watch(request)
+        return Watcher(self, self.channel.open_stream(self.endpoint, request), request)
+
+    def watch_stream(self) -> WatchStream:
+        """Many watches on one stream of one node, with ids of your own; nothing is resumed."""
+        return WatchStream(self, self.endpoint)
+
+    def lease(self, ttl_s: int, id: int = 0) -> Lease:
+        """A new lease of `ttl_s` seconds; id 0: the node chooses one.
+
+        Raises: LeaseExists, LeaseTtlTooLarge.
+        """
+        granted = self.call(LeaseGrant(ttl_s, id)).result
+        return Lease(self, granted.id, granted.ttl_s)
+
+    def leases(self) -> Reply:
+        """Which leases are there: `reply.ids`, soonest to run out first."""
+        return self.call(LeaseLeases())
+
+    # Upkeep -----------------------------------------------------------------------------------
+
+    def status(self) -> Reply:
+        """How the node is that is asked: its leader, its log, the size of its backend."""
+        return self.call(Status())
+
+    def hash_kv(self, revision: int = 0) -> Reply:
+        """A sum over the history up to `revision` at the node that is asked: equal on all members
+        that have applied as much."""
+        return self.call(HashKV(revision))
+
+    def snapshot(self, path: str) -> int:
+        """Save the whole state of the node that is asked into a file; returns its bytes."""
+        return save_snapshot(path, self.call(SnapshotState()).result.records)
+
+    def defragment(self) -> Reply:
+        """Let the node that is asked give back the room that compactions left."""
+        return self.call(Defragment())
+
+    def alarms(self) -> Reply:
+        """Which alarms are raised: `reply.alarms`."""
+        return self.call(Alarm())
+
+    def disarm(self, member: int = 0, alarm: str = "") -> Reply:
+        """End alarms: all, or those of a member or a kind."""
+        return self.call(Alarm("deactivate", member, alarm))
+
+    def close(self) -> None:
+        """The client is gone: its watches end, it keeps no lease alive any more."""
+        self.channel.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
 
     # Members ----------------------------------------------------------------------------------
 
@@ -285,7 +384,7 @@ class Client:
         while True:
             endpoint = endpoints[self._turn % len(endpoints)]
             left = give_up - channel.now()
-            again = isinstance(request, READS)  # reading twice does no harm
+            again = repeatable(request)  # asking twice does no harm
             try:
                 answer = channel.call(endpoint, request, min(left, 1.0) if again else left)
             except Unavailable:
@@ -304,19 +403,3 @@ class Client:
     def __repr__(self) -> str:
         return f"<Client of {', '.join(self.channel.endpoints)}>"
 
-
-def interval_of(
-    key: str | bytes, range_end: str | bytes | None, prefix: bool, from_key: bool
-) -> tuple[bytes, bytes]:
-    """The (key, range_end) of etcd for what a caller said.
-
-    Raises: ValueError if more than one of range_end, prefix and from_key is given.
-    """
-    start = as_bytes(key)
-    if (range_end is not None) + prefix + from_key > 1:
-        raise ValueError("range_end, prefix and from_key exclude each other: give one of them")
-    if prefix:
-        return prefix_range(start)
-    if from_key:
-        return start or b"\0", FROM_KEY
-    return start, as_bytes(range_end) if range_end is not None else b""

@@ -84,6 +84,19 @@ class TooManyOps(InvalidArgument):
     text = "etcdserver: too many operations in txn request"
 
 
+class RequestTooLarge(InvalidArgument):
+    """A request above the limit of the server."""
+
+    text = "etcdserver: request is too large"
+
+
+class NoSpace(RequestError):
+    """The backend is above its quota: compact, defragment and disarm the alarm."""
+
+    code = "RESOURCE_EXHAUSTED"
+    text = "etcdserver: mvcc: database space exceeded"
+
+
 class LeaseNotFound(RequestError):
     """The request names a lease that nobody holds."""
 
@@ -117,6 +130,13 @@ class FutureRevision(RequestError):
 
     code = "OUT_OF_RANGE"
     text = "etcdserver: mvcc: required revision is a future revision"
+
+
+class WatchCanceled(RequestError):
+    """The watch has ended; the text says why."""
+
+    code = "CANCELLED"
+    text = "etcdserver: watch canceled"
 
 
 class Unavailable(RequestError):

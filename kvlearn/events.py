@@ -561,6 +561,16 @@ class Invoked(Event):
 
 
 @value
+class ClientChanged(Event):
+    """A client pauses, goes on or is gone; the record's node is the client."""
+
+    state: str
+
+    def __str__(self) -> str:
+        return self.state
+
+
+@value
 class Returned(Event):
     """A client got its answer, or an error. `revision` is that of the answer's header."""
 

@@ -42,7 +42,6 @@ from kvlearn.errors import LeaseExists, LeaseNotFound, LeaseTtlTooLarge
 
 LeaseId = int
 MAX_TTL_S = 9_000_000_000  # etcd: beyond it a time would not fit its 64 bits
-CHECKPOINT_S = 300.0  # etcd --experimental-enable-lease-checkpoint: every 5 minutes
 
 
 class Lease:
@@ -162,7 +161,6 @@ class Lessor:
         lease = self._lease(id)
         if lease.expiry_s <= now:
             raise LeaseNotFound(hint=f"lease {id:x} has run out")
-        lease.remaining_s = 0
         lease.expiry_s = now + lease.ttl_s if self.counts else inf
         return lease.ttl_s
 
@@ -176,12 +174,16 @@ class Lessor:
         lease = self._lease(id)
         return max(lease.expiry_s - now, 0.0) if self.counts else float(self.time_of(lease))
 
-    def due_checkpoints(self, now: float) -> list[tuple[LeaseId, int]]:
-        """(id, remaining seconds) of the leases whose count-down should be remembered."""
+    def due_checkpoints(self, now: float, every_s: float) -> list[tuple[LeaseId, int]]:
+        """(id, remaining seconds) of the leases whose count-down should be noted in the log: those
+        that have lost `every_s` seconds since the last note, and those that were renewed since (0:
+        the whole time again)."""
         due = []
         for id, lease in sorted(self.leases.items()):
             left = lease.expiry_s - now
-            if lease.ttl_s > CHECKPOINT_S and 0 < left <= self.time_of(lease) - CHECKPOINT_S:
+            if lease.remaining_s and left > lease.remaining_s:
+                due.append((id, 0))
+            elif 0 < left <= self.time_of(lease) - every_s:
                 due.append((id, ceil(left)))
         return due
 

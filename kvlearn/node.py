@@ -2,14 +2,17 @@
 
 The node routes: a write becomes a `Command` in the log and is answered when it was applied here; a
 linearizable read asks Raft for a read index and is answered when that is applied; a serializable
-read is answered at once, from what this node has.
+read is answered at once, from what this node has. What only the leader's clock knows (how long a
+lease still lives) a follower asks the leader, who first makes sure that it leads, as for a read.
+
+Watch streams are served by the node that was asked, from what it has applied.
 
 Its host does four things, forever (see `kvlearn/sim/host.py`):
 
     1  disk.save(ready)            snapshot, entries, hard state; wait until durable
     2  network.send(ready.messages)
     3  node.advance(ready, now)    applies, answers, compacts
-    4  hand out node.responses
+    4  hand out node.responses, and what `hear(stream)` brings for each stream in `hub.waiting`
 
 The node decides when the log is compacted (`snapshot_entries` after the last time): what the store
 holds is durable by then, so all that its host has to keep is the log behind `raft.log.base`.
@@ -21,27 +24,40 @@ linearizableReadLoop, triggerSnapshot), raft.go. Differs: etcd applies on a goro
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import ceil, inf
 from random import Random
 from typing import Any
 
 from kvlearn.errors import (
     BadLeaderTransferee, ConfChangeError, FailedPrecondition, LeaderTransferTimedOut,
-    LearnerNotReady, NoLeader, ProposalDropped, RequestError, Stopped, TooManyRequests, Unavailable,
-    Unhealthy,
+    LearnerNotReady, NoLeader, NoSpace, ProposalDropped, RequestError, Stopped, TooManyRequests,
+    Unavailable, Unhealthy,
 )  # fmt: skip
-from kvlearn.events import Applied, Event, StateLoaded, Started, sentence
+from kvlearn.events import (
+    Applied, Event, LeaseRenewed, Notified, StateLoaded, Started, StreamClosed, WatchAsked, sentence
+)  # fmt: skip
+from kvlearn.kv.chores import Chores
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.kinds import check_size, in_log, needs_room, serializable
+from kvlearn.kv.leases import (
+    LEADER_ONLY, AskLeader, Compact, LeaderAnswer, LeaseGrant, LeaseKeepAlive, LeaseRevoke
+)  # fmt: skip
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.members import (
     MEMBERSHIP, MemberList, MoveLeader, changes_of, member_id, members_of
 )  # fmt: skip
-from kvlearn.kv.requests import Answer, Command, Header, Range
+from kvlearn.kv.requests import Answer, Command, Header
+from kvlearn.kv.upkeep import NOSPACE, Alarm, Defragment, DefragmentResult, Status, StatusResult
+from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.backend import Backend
+from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft.confchange import ConfChange
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import (
-    ForwardProposal, InstallSnapshot, Message, ReadIndex, TransferLeader
+    ForNode, ForwardProposal, InstallSnapshot, Message, ReadIndex, TransferLeader
 )  # fmt: skip
-from kvlearn.raft.raft import Raft
+from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.rules import known_commit
 from kvlearn.raft.types import (
     ZERO, ConfState, Entry, EntryID, HardState, Index, NodeId, Ready, Snapshot
@@ -58,6 +74,8 @@ REFUSALS = {  # Raft's reason for not taking a proposal -> what the client is to
     "CHANGE_WRONG": FailedPrecondition,
 }
 CLUSTER_ID = 0x6B766C  # one simulated cluster is like any other
+VERSION = "3.5.0"  # of etcd's API, which is what a client asks for
+NEVER = 2**63 - 1  # a tick that does not come
 
 
 class Node:
@@ -79,6 +97,7 @@ class Node:
         base: EntryID = ZERO,
         snapshot: Snapshot | None = None,
         joins: Index = 0,
+        store: StoreConfig = StoreConfig(),
     ):
         """A node with what its disk holds: log and hard state, and the store's backend.
 
@@ -89,7 +108,7 @@ class Node:
         """
         self.name = name
         self.emit = emit
-        self.machine = machine = KVMachine(backend)
+        self.machine = machine = KVMachine(backend, store)
         if snapshot is not None and snapshot.last.index > machine.applied:
             self._load(snapshot)
         conf = backend.get_meta(CONF, conf)
@@ -103,21 +122,39 @@ class Node:
             self.raft.heard = 0
         self.raft.snapshot = self._snapshot() if base.index else None
         self._snapshot_index = base.index  # how far the last snapshot went
+        self._begin(config, store, boot)
+
+    def _begin(self, config: RaftConfig, store: StoreConfig, boot: int) -> None:
+        """What no disk remembers."""
         # Take a message that arrived; what the host has to do, or None. Straight through, because
         # all messages and all turns of the host come this way.
         self.step: Callable[[Message], None] = self.raft.step
         self.ready: Callable[[], Ready | None] = self.raft.ready
+        self.raft.pass_on = self._on_message
         self.responses: list[Answer] = []
-        self._config, self._tick_s, self._member_id = config, config.tick_s, member_id(name)
+        self._config, self._tick_s, self._member_id = config, config.tick_s, member_id(self.name)
         self._writes: set[int] = set()  # op_ids that were proposed here
         self._reads: dict[int, Any] = {}  # op_ids that wait for their read index
         self._moves: dict[int, NodeId] = {}  # op_ids that wait until another node leads
-        self._served_from: list[tuple[Index, int]] = []  # (index to be applied first, op_id)
+        self._served_from: list[tuple[Index, Any]] = []  # (index to be applied first, op_id)
+        self._swept_for: list[Answer] = []  # of physical compactions: given when the sweep is done
+        self._store, self._boot, self._granted = store, boot, 1
+        self.now = 0.0  # seconds on the node's own clock, when it was looked at last
+        limits = store.watch_queue, store.watch_batch, store.max_request_bytes + (1 << 19)
+        self.hub = store.hub(self.machine.store, *limits)
+        retry_s = config.election_ticks * config.tick_s
+        self.chores = Chores(self.machine, self.hub, store, retry_s, self.emit)
+        self.chores.start(0.0)
+        self.due_tick = self._due_tick()  # when a chore is due
 
     @property
     def deadline_s(self) -> float:
         """When, in seconds of the node's clock, time alone will make something happen."""
-        return self.raft.deadline * self._tick_s
+        return min(self.raft.deadline, self.due_tick) * self._tick_s
+
+    def _due_tick(self) -> int:
+        due_s = self.chores.due_s
+        return NEVER if due_s == inf else max(ceil(due_s / self._tick_s - 1e-6), self.raft.now + 1)
 
     @property
     def is_outside(self) -> bool:
@@ -129,10 +166,30 @@ class Node:
 
     def tick(self, now: float) -> None:
         """Bring the node's clock to `now`: seconds since it started, by its own clock."""
+        self.now = now
         # A timer fires at a float that may lie a hair below its tick.
         ticks = int(now / self._tick_s + 1e-6) - self.raft.now
         if ticks > 0:
             self.raft.tick(ticks)
+            if self.raft.now >= self.due_tick:
+                self._do_chores()
+
+    def _do_chores(self) -> None:
+        chores = self.chores
+        if chores.leads_term and not self._leads:
+            chores.follow()
+        # What is due at this tick may lie a hair behind it.
+        for request in chores.work(max(self.now, self.raft.now * self._tick_s)):
+            try:
+                self.raft.propose(Command(self.name, 0, request))
+            except ProposalDropped:
+                pass  # the next round asks again
+        self._after_sweep()
+        self.due_tick = self._due_tick()
+
+    @property
+    def _leads(self) -> bool:
+        return self.raft.role == LEADER and self.raft.term == self.chores.leads_term
 
     def undelivered(self, message: Message) -> None:
         """The target's address refused the connection, so nothing came of the message: a client
@@ -141,7 +198,7 @@ class Node:
         match message:
             case ForwardProposal(data=data):
                 self._come_back(data, down)
-            case ReadIndex(context=op_id):
+            case ReadIndex(context=op_id) | AskLeader(op_id=op_id):
                 if self._reads.pop(op_id, None) is not None:
                     self._refuse(op_id, down)
             case TransferLeader(to=to):
@@ -161,10 +218,12 @@ class Node:
                 self._request_members(op_id, request)
                 return
             self.machine.check(request)
-            if not isinstance(request, Range):
-                self._propose(op_id, Command(self.name, op_id, request))
-            elif request.serializable:
+            if in_log(request):
+                self._write(op_id, request)
+            elif serializable(request):
                 self._answer_read(op_id, request)
+            elif isinstance(request, LEADER_ONLY) and self.raft.role != LEADER:
+                self._ask_leader(op_id, request)
             else:
                 self._read(op_id, request)
         except ProposalDropped as drop:
@@ -172,13 +231,96 @@ class Node:
         except RequestError as error:
             self._refuse(op_id, error)
 
+    def _write(self, op_id: int, request: Any) -> None:
+        check_size(request, self._store.max_request_bytes)
+        if needs_room(request) and self.machine.backend.sizes()[0] > self._store.quota_bytes:
+            if (self._member_id, NOSPACE) not in self.machine.alarms:
+                alarm = Alarm("activate", self._member_id, NOSPACE)
+                self.raft.propose(Command(self.name, 0, alarm))
+            raise NoSpace(hint="compact, defragment and disarm the alarm")
+        chosen = isinstance(request, LeaseGrant) and not request.id
+        if chosen:
+            request = replace(request, id=self._new_lease())
+        self._propose(op_id, Command(self.name, op_id, request))
+        self._granted += chosen
+
+    def _new_lease(self) -> int:
+        """A lease id that no other node and no other life of this one chooses (63 bits)."""
+        life = (self._member_id & 0x7FFF) << 48 | (self._boot & 0xFFFF) << 32
+        while life + self._granted in self.machine.lessor.leases:
+            self._granted += 1
+        return life + self._granted
+
     def _propose(self, op_id: int, data: Any) -> None:
         self.raft.propose(data)
         self._writes.add(op_id)
 
-    def _read(self, op_id: int, request: Any) -> None:
+    def _read(self, op_id: Any, request: Any) -> None:
         self.raft.read_index(op_id)
         self._reads[op_id] = request
+
+    def _ask_leader(self, op_id: int, request: Any) -> None:
+        if self.raft.leader is None:
+            raise NoLeader()
+        self.raft.outbox.append(AskLeader(self.name, self.raft.leader, 0, op_id, request))
+        self._reads[op_id] = request
+
+    def _on_message(self, message: ForNode) -> None:
+        """What another node asks this one, or answers."""
+        match message:
+            case AskLeader(source, op_id=op_id, request=request):
+                asked = (source, op_id)  # how the answer finds its way back
+                try:
+                    if self.raft.role != LEADER:
+                        raise Unavailable(hint=f"{self.name} does not lead any more")
+                    self._read(asked, request)
+                except ProposalDropped as drop:
+                    self._refuse(asked, _refusal(drop.reason, str(drop)))
+                except RequestError as error:
+                    self._refuse(asked, error)
+            case LeaderAnswer(answer=answer) if self._reads.pop(answer.op_id, None) is not None:
+                self._give(replace(answer, header=self._header()))
+
+    # Watches ----------------------------------------------------------------------------------
+
+    def watch(self, stream: str, request: WatchCreate | WatchCancel | WatchProgress) -> None:
+        """A client's stream asks something; `hear` has the answers, also to what is refused.
+
+        Raises: InvalidArgument, EmptyKey, Stopped.
+        """
+        if self.is_outside:
+            raise Stopped(hint=f"{self.name} is no member; ask one of the others")
+        check_watch(request)
+        self.emit(WatchAsked(stream, request, self.machine.revision))
+        match request:
+            case WatchCreate():
+                fields = (getattr(request, name) for name in WatchCreate.__slots__)
+                self.hub.create(stream, *fields)
+            case WatchCancel(watch_id):
+                self.hub.cancel(stream, watch_id)
+            case WatchProgress():
+                self.hub.request_progress(stream)
+        self._plan()
+
+    def hear(self, stream: str) -> list[WatchResponse]:
+        """What the node has to tell a stream; it takes more from now on."""
+        told = self.hub.take(stream)
+        for response in told:
+            self.emit(Notified(stream, response))
+        if self.hub.can_sync:
+            self._plan()
+        return told
+
+    def close_stream(self, stream: str) -> None:
+        """The stream's client is gone."""
+        self.hub.close(stream)
+        self.emit(StreamClosed(stream))
+
+    def _plan(self) -> None:
+        self.chores.plan(self.now)
+        self.due_tick = self._due_tick()
+
+    # Members and the log ----------------------------------------------------------------------
 
     def _request_members(self, op_id: int, request: Any) -> None:
         match request:
@@ -213,12 +355,16 @@ class Node:
         """The host has saved and sent `ready`: apply what is committed, answer who waited."""
         if ready.snapshot is not None:
             self._load(ready.snapshot)
+            self.hub.reset(self.machine.store)
+            self._plan()
             last, self._snapshot_index = ready.snapshot.last, ready.snapshot.last.index
             self.emit(StateLoaded(last.index, last.term, self.machine.revision))
         for entry in ready.committed:
             self._apply(entry)
         if ready.committed:
             self.machine.commit()
+            if self.raft.role == LEADER and not self._leads:
+                self._count_leases()
         self.raft.advance(ready)
         if ready.reads:
             self._served_from += [(state.index, state.context) for state in ready.reads]
@@ -235,6 +381,12 @@ class Node:
         if self.machine.applied - self._snapshot_index >= self._config.snapshot_entries:
             self.compact(self._config.kept_entries)
 
+    def _count_leases(self) -> None:
+        """All that came before this term is applied: this node's clock counts from now on."""
+        if self.raft.log.id(self.machine.applied).term == self.raft.term:
+            self.chores.lead(self.raft.term, self.now)
+            self.due_tick = self._due_tick()
+
     def _load(self, snapshot: Snapshot) -> None:
         self.machine.load(snapshot.data)
         self.machine.backend.set_meta(CONF, snapshot.conf)
@@ -249,13 +401,40 @@ class Node:
             result, error = self.machine.apply(entry.index, entry.term, command)
         refusal = error.text if error else ""
         self.emit(Applied(entry.index, entry.term, entry.data, self.machine.revision, refusal))
-        if command is None or command.origin != self.name or command.op_id not in self._writes:
+        if self.machine.changes:
+            self.hub.notify(self.machine.changes)
+        if command is None:
+            return
+        request = command.request
+        if isinstance(request, (LeaseGrant, LeaseRevoke, Compact)) and not error:
+            self._note(request)
+        if command.origin != self.name or command.op_id not in self._writes:
             return
         self._writes.discard(command.op_id)
         if error:
             self._refuse(command.op_id, error)
+            return
+        answer = Answer(command.op_id, self._header(), result)
+        if isinstance(request, Compact) and request.physical and self.machine.store.sweeping:
+            self._swept_for.append(answer)
         else:
-            self.responses.append(Answer(command.op_id, self._header(), result))
+            self.responses.append(answer)
+
+    def _note(self, request: LeaseGrant | LeaseRevoke | Compact) -> None:
+        """Something was applied that gives the clock work, or takes it away."""
+        match request:
+            case LeaseGrant(id=id):
+                self.chores.granted(id, self.now)
+            case LeaseRevoke(id):
+                self.chores.revoked(id)
+            case Compact():
+                self.chores.plan(self.now)
+        self.due_tick = self._due_tick()
+
+    def _after_sweep(self) -> None:
+        if self._swept_for and not self.machine.store.sweeping:
+            self.responses += self._swept_for
+            self._swept_for = []
 
     def _apply_change(self, entry: Entry) -> tuple[Any, RequestError | None]:
         """Count by the new membership, which becomes durable with the index of its entry."""
@@ -295,17 +474,50 @@ class Node:
                 self._answer_read(op_id, self._reads.pop(op_id))
         self._served_from = waiting
 
-    def _answer_read(self, op_id: int, request: Any) -> None:
+    def _answer_read(self, op_id: Any, request: Any) -> None:
         try:
-            members = isinstance(request, MemberList)
-            result = members_of(self.raft.conf) if members else self.machine.read(request)
+            result = self._look_up(request)
         except RequestError as error:
             self._refuse(op_id, error)
         else:
-            self.responses.append(Answer(op_id, self._header(), result))
+            self._give(Answer(op_id, self._header(), result))
 
-    def _refuse(self, op_id: int, error: RequestError) -> None:
-        self.responses.append(Answer.refusal(op_id, self._header(), error))
+    def _look_up(self, request: Any) -> Any:
+        match request:
+            case MemberList():
+                return members_of(self.raft.conf)
+            case Status():
+                return self._status()
+            case Defragment():
+                return DefragmentResult(self.machine.backend.defragment())
+            case _ if isinstance(request, LEADER_ONLY):
+                if not self._leads:
+                    raise Unavailable(hint=f"{self.name} does not lead any more")
+                result = self.machine.ask_lessor(request, self.now)
+                if isinstance(request, LeaseKeepAlive) and result.ttl_s:
+                    self.emit(LeaseRenewed(result.id, result.ttl_s))
+                return result
+        return self.machine.look(request)
+
+    def _status(self) -> StatusResult:
+        raft, machine = self.raft, self.machine
+        total, used = machine.backend.sizes()
+        leader = member_id(raft.leader) if raft.leader else 0
+        errors = tuple(f"memberID:{member} alarm:{kind} " for member, kind in machine.alarms)
+        where = leader, raft.log.last_index, machine.applied
+        return StatusResult(VERSION, total, used, *where, self.name in raft.conf.learners, errors)
+
+    def _give(self, answer: Answer) -> None:
+        """Hand an answer out, or send it to the node that asked for it."""
+        if isinstance(answer.op_id, int):
+            self.responses.append(answer)
+            return
+        source, op_id = answer.op_id
+        answer = replace(answer, op_id=op_id)
+        self.raft.outbox.append(LeaderAnswer(self.name, source, 0, answer))
+
+    def _refuse(self, op_id: Any, error: RequestError) -> None:
+        self._give(Answer.refusal(op_id, self._header(), error))
 
     def _header(self) -> Header:
         return Header(CLUSTER_ID, self._member_id, self.machine.revision, self.raft.term)

@@ -9,7 +9,11 @@ Source: etcd api/etcdserverpb/rpc.proto; server/etcdserver/v3_server.go (LeaseRe
 
 from __future__ import annotations
 
+from typing import Any
+
+from kvlearn.kv.requests import Answer
 from kvlearn.mvcc.revision import short
+from kvlearn.raft.messages import ForNode
 from kvlearn.values import value
 
 
@@ -126,3 +130,24 @@ class CompactResult:
 
 
 LEADER_ONLY = (LeaseKeepAlive, LeaseTimeToLive, LeaseLeases)  # what the leader's clock knows
+
+
+@value
+class AskLeader(ForNode):
+    """A follower passes on what only the leader's clock knows. etcd: an HTTP request to it."""
+
+    op_id: int
+    request: Any
+
+    def __str__(self) -> str:
+        return f"Lease? {self.request}"
+
+
+@value
+class LeaderAnswer(ForNode):
+    """What the leader said; the follower puts its own header on it."""
+
+    answer: Answer
+
+    def __str__(self) -> str:
+        return f"Lease: {self.answer}"

@@ -28,9 +28,11 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.errors import (
-    EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided, RequestError,
-    ValueProvided,
+    Compacted, EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided, NoSpace,
+    RequestError, ValueProvided,
 )  # fmt: skip
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.kinds import needs_room
 from kvlearn.kv.leases import (
     LEADER_ONLY, Compact, CompactResult, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive, LeaseResult,
     LeaseLeases, LeaseRevoke, LeaseTimeResult, LeaseTimeToLive, LeasesResult,
@@ -40,7 +42,9 @@ from kvlearn.kv.requests import (
     RangeResult,
 )  # fmt: skip
 from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
-from kvlearn.lease import Lessor
+from kvlearn.kv.upkeep import (
+    LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState, SnapshotStateResult
+)  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.mvcc.store import COMPACTED, Store, WriteTxn
@@ -57,6 +61,8 @@ FIELDS = {  # request -> its fields whose type the store relies on
 }
 APPLIED = "applied"  # the backend's name for the index of the last applied entry
 LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
+ALARMS = "alarms"  # and for the alarms: (member id, kind) each
+ACTIONS = "get", "activate", "deactivate"  # of an Alarm
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
 
 
@@ -66,16 +72,17 @@ class KVMachine:
     `changes` are the records that the last entry made, in their order: what watchers are told.
     """
 
-    def __init__(self, backend: Backend, min_ttl_s: int = 2):
+    def __init__(self, backend: Backend, config: StoreConfig = StoreConfig()):
         """Take up what `backend` holds; a fresh one gives revision 1 and nothing applied."""
         self.backend = backend
-        self.lessor = Lessor(min_ttl_s)
+        self.lessor = config.lessor(config.min_ttl_s)
         self._open()
 
     def _open(self) -> None:
         self.store = Store(self.backend)
         self.applied: int = self.backend.get_meta(APPLIED)  # index of the last entry carried out
         self.changes: list[KeyValue] = []
+        self.alarms: tuple[tuple[int, str], ...] = self.backend.get_meta(ALARMS, ())
         self.lessor.load(self.backend.get_meta(LEASES, ()))
         for index in self.store.index.values():
             if index.record is not None and index.record.lease:
@@ -98,6 +105,14 @@ class KVMachine:
             case Put() | DeleteRange() | Range():
                 self._check_fields(request)
             case LeaseCheckpoint() | LeaseLeases():
+                pass
+            case Alarm(action, member):
+                if action not in ACTIONS or not isinstance(member, int):
+                    raise InvalidArgument(hint=f"an alarm's action is {' or '.join(ACTIONS)}")
+            case HashKV(revision):
+                if not isinstance(revision, int):
+                    raise InvalidArgument(hint=f"a revision is a number, not {revision!r}")
+            case _ if isinstance(request, LOCAL):
                 pass
             case _ if isinstance(request, NUMBERED):
                 numbers = [getattr(request, field) for field in request.__slots__]
@@ -138,6 +153,8 @@ class KVMachine:
         try:
             if command is not None:
                 self.check(command.request)
+                if self.alarms and needs_room(command.request):
+                    raise NoSpace()
                 result = self._carry_out(command.request)
         except RequestError as refusal:
             error = refusal
@@ -149,7 +166,9 @@ class KVMachine:
         """The whole state as records, (name, fact) and (backend key, record), in order: the same
         on every node that has applied as much, however far its sweeps are."""
         facts = (APPLIED, self.applied), (COMPACTED, self.store.compacted)
-        return (*facts, (LEASES, self.lessor.save()), *self.store.records(self.revision))
+        facts += (LEASES, self.lessor.save()), (ALARMS, self.alarms)
+        told = (fact for fact in facts if fact[1])
+        return (*told, *self.store.records(self.revision))
 
     def load(self, records: tuple) -> None:
         """Replace the state by what `save` gave on another node, in one durable batch."""
@@ -168,11 +187,11 @@ class KVMachine:
                 return self._write(choose(request, self._pairs), in_txn=True)
             case Range():  # a read that went through the log
                 return self.read(request)
-            case Compact(revision, physical):
+            case Compact(revision):
                 self.store.compact(revision)
-                while physical and self.store.sweeping:
-                    self.store.sweep()
                 return CompactResult()
+            case Alarm():
+                return self._sound(request)
             case LeaseGrant(ttl_s, id):
                 result = LeaseResult(id, self.lessor.grant(id, ttl_s).ttl_s)
             case LeaseRevoke(id):
@@ -186,6 +205,20 @@ class KVMachine:
                 raise TypeError(f"the log holds a {type(request).__name__}, which is no request")
         self.backend.set_meta(LEASES, self.lessor.save())
         return result
+
+    def _sound(self, alarm: Alarm) -> AlarmResult:
+        """Raise an alarm or end those that are meant; the answer has those that were changed."""
+        if alarm.action == "activate":
+            changed = ((alarm.member, alarm.alarm or NOSPACE),)
+            self.alarms = tuple(sorted({*self.alarms, *changed}))
+        else:
+            meant = alarm.member, alarm.alarm
+            changed = tuple(
+                one for one in self.alarms if all(b in (0, "", a) for a, b in zip(one, meant))
+            )
+            self.alarms = tuple(one for one in self.alarms if one not in changed)
+        self.backend.set_meta(ALARMS, self.alarms)
+        return AlarmResult(changed)
 
     def _pairs(self, key: bytes, range_end: bytes) -> list[KeyValue]:
         return self.store.range(key, range_end)[0]
@@ -270,6 +303,27 @@ class KVMachine:
         return LeasesResult(tuple(id for _, id in left))
 
     # Reads ----------------------------------------------------------------------------------
+
+    def look(self, request: Any) -> Any:
+        """Answer what changes nothing from what is applied here: a read, a transaction of reads,
+        alarms, a hash, the whole state.
+
+        Raises: FutureRevision, Compacted, and what `check` raises.
+        """
+        match request:
+            case Range():
+                return self.read(request)
+            case Txn():
+                return self._write(choose(request, self._pairs), in_txn=True)
+            case Alarm():
+                return AlarmResult(self.alarms)
+            case HashKV(revision):
+                if 0 < revision <= self.store.compacted:  # etcd refuses the compacted one, too
+                    raise Compacted(hint=f"{self.store.compacted} is compacted")
+                return HashResult(self.store.hash(revision), self.store.compacted)
+            case SnapshotState():
+                return SnapshotStateResult(self.save())
+        raise TypeError(f"a {type(request).__name__} is no read")
 
     def read(self, request: Range) -> RangeResult:
         """Answer a read from what is applied here: collect, filter, sort, cut, in this order.

@@ -24,7 +24,6 @@ from zlib import crc32
 from kvlearn.errors import (
     InvalidArgument, MemberExists, MemberNotFound, MemberNotLearner, TooManyLearners
 )  # fmt: skip
-from kvlearn.kv.requests import Range
 from kvlearn.raft.confchange import AUTO, EXPLICIT, GONE, IMPLICIT, LEARNER, VOTER, Change
 from kvlearn.raft.types import ConfState, NodeId
 from kvlearn.values import value
@@ -101,7 +100,6 @@ class MoveLeader:
 
 
 CHANGES = (MemberAdd, MemberRemove, MemberPromote, MemberChange)
-READS = (Range, MemberList)  # requests that change nothing: asking twice does no harm
 MEMBERSHIP = (MemberList, MoveLeader, *CHANGES)
 
 

@@ -11,9 +11,11 @@ Source: etcd api/etcdserverpb/rpc.proto (WatchRequest).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kvlearn.errors import EmptyKey, InvalidArgument
 from kvlearn.kv.requests import interval
-from kvlearn.mvcc.watch import FILTERS
+from kvlearn.mvcc.watch import FILTERS, KVEvent, WatchResponse
 from kvlearn.values import value
 
 
@@ -78,3 +80,50 @@ def check_watch(request: WatchCreate | WatchCancel | WatchProgress) -> None:
             pass
         case _:
             raise InvalidArgument(hint=f"a stream takes WatchCreate and its kin, not {request!r}")
+
+
+class Follow:
+    """How far a client has heard of one watch, so that another node can go on from there.
+
+    Fragments are put together, and a revision counts as heard when all of it has come: so what a
+    node was in the middle of when it failed is told whole by the next one.
+
+    >>> follow = Follow(WatchCreate(b"a"))
+    >>> _ = follow.take(WatchResponse(0, revision=4, created=True))
+    >>> print(follow.again)
+    watch a from 5
+
+    Source: etcd client/v3/watch.go (watchGrpcStream.serveSubstream, nextRev).
+    """
+
+    def __init__(self, request: WatchCreate):
+        self.request = request
+        self.next = max(request.start_revision, 0)  # the first revision that was not heard of
+        self.progress = 0  # all up to here was heard, says the node
+        self.ended: WatchResponse | None = None  # the answer that ended it
+        self._parts: tuple[KVEvent, ...] = ()
+
+    @property
+    def again(self) -> WatchCreate:
+        """What to ask the next node."""
+        self._parts = ()
+        return replace(self.request, start_revision=self.next)
+
+    def take(self, response: WatchResponse) -> tuple[KVEvent, ...]:
+        """The events that an answer completes; none for what only tells how far it is."""
+        if response.canceled:
+            self.ended = response
+            return ()
+        if response.created:
+            self.next = self.next or response.revision + 1
+            return ()
+        self._parts += response.events
+        if response.fragment:
+            return ()
+        events, self._parts = self._parts, ()
+        if events:
+            self.next = max(self.next, events[-1].kv.mod_revision + 1)
+        else:
+            self.progress = response.revision
+            self.next = max(self.next, response.revision + 1)
+        return events

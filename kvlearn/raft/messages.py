@@ -170,6 +170,10 @@ class ReadIndexResponse(Message):
         return f"Read at {self.index}"
 
 
+class ForNode(Message):
+    """The root of what one node asks another beside Raft; term 0. Raft passes it on."""
+
+
 @value
 class TransferLeader(Message):
     """A follower passes on the wish that `to` shall lead; term 0. etcd: MsgTransferLeader."""

@@ -25,9 +25,9 @@ from kvlearn.raft import quorum
 from kvlearn.raft.admission import refusal_of
 from kvlearn.raft.confchange import ConfChange, changed
 from kvlearn.raft.messages import (
-    AppendEntries, AppendResponse, ForwardProposal, Heartbeat, HeartbeatResponse, InstallSnapshot,
-    Message, ProposalRefused, ReadIndex, ReadIndexResponse, RequestVote, SnapshotResponse,
-    TimeoutNow, TransferLeader, VoteResponse,
+    AppendEntries, AppendResponse, ForNode, ForwardProposal, Heartbeat, HeartbeatResponse,
+    InstallSnapshot, Message, ProposalRefused, ReadIndex, ReadIndexResponse, RequestVote,
+    SnapshotResponse, TimeoutNow, TransferLeader, VoteResponse,
 )  # fmt: skip
 from kvlearn.raft.progress import PROBE, SNAPSHOT, Progress
 from kvlearn.raft.rules import CANDIDATE, FOLLOWER, LEADER, Rules
@@ -92,6 +92,8 @@ class Raft(Rules):
                 self.transfer_leadership(message.to)
             case TimeoutNow() if self.role == FOLLOWER:
                 self._stand(transfer=True)
+            case ForNode():
+                self.pass_on(message)
 
     def propose(self, data: Any) -> None:
         """Have `data` appended to the log: here on the leader, or forwarded to it. A ConfChange

@@ -99,6 +99,7 @@ class Rules:
         self.outbox: list[Message] = []
         self.read_states: list[ReadState] = []
         self.dropped: list[tuple] = []  # proposals that came back
+        self.pass_on: Callable[[Message], Any] = [].append  # the node above sets it
         self._told = (self.term, self.vote, commit)  # the hard state that the host has
         self._begin()
 

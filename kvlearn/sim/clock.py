@@ -9,7 +9,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import Any
 
-PACKET, TIMER, DISK, REFUSAL = 0, 1, 2, 3  # what an item of the queue is
+PACKET, TIMER, DISK, REFUSAL, CLIENT = 0, 1, 2, 3, 4  # what an item of the queue is
 
 
 class VirtualClock:

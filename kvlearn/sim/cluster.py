@@ -29,12 +29,14 @@ from kvlearn.client import Client
 from kvlearn.doors import door
 from kvlearn.errors import TimedOut, Violation
 from kvlearn.events import LinksChanged
-from kvlearn.kv.members import MEMBERSHIP
-from kvlearn.kv.requests import Answer, DeleteRange, Put, Range
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.kinds import REQUESTS
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.types import ConfState
-from kvlearn.sim.clock import DISK, PACKET, REFUSAL, TIMER, VirtualClock, rate_of_clock
+from kvlearn.sim.channel import SimulatedChannel
+from kvlearn.sim.clients import Clients
+from kvlearn.sim.clock import CLIENT, DISK, PACKET, REFUSAL, TIMER, VirtualClock, rate_of_clock
 from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
@@ -51,6 +53,8 @@ from kvlearn.trace import Record, Trace
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
 MOST_NODES = 25  # of a cluster, with all that were added
+CLIENT_VERBS = {"open_stream", "ask_stream", "close_stream", "hold_stream", "keep", "unkeep"}
+CLIENT_VERBS |= {"pause_client", "resume_client", "end_client"}
 MOST_SILENT = 100  # timers without a record that one step passes over
 
 
@@ -72,6 +76,7 @@ class Cluster:
         links: Links | None = None,
         fsync_s: tuple[float, float] = (0.0005, 0.002),
         invariants: bool = True,
+        store: StoreConfig | None = None,
     ):
         if not isinstance(size, int) or not 1 <= size <= 9:
             raise ValueError(
@@ -82,10 +87,12 @@ class Cluster:
         names = tuple(f"n{k}" for k in range(1, size + 1))
         special = raft if isinstance(raft, dict) else dict.fromkeys(names, raft)
         known_names(special, names)
-        _check_parts(self.config, special, links)
+        self.store = store if store is not None else StoreConfig()
+        _check_parts(self.config, special, links, self.store)
         links = copy.copy(links) if links is not None else Links()
         fsync_s = span_of_seconds("fsync_s", fsync_s)
         self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
+        self._made_with += (self.store,)
         about = {"nodes": list(names), "config": asdict(self.config)}
         self._build(Trace(seed, about), names, special, links, fsync_s, invariants)
 
@@ -95,8 +102,9 @@ class Cluster:
         self._clock = VirtualClock()
         self._network = Network(self._clock, trace, links, Random(f"{seed}/network"))
         self._desk = Desk(self._clock, trace)
-        self._done: list[tuple] = []  # (things happened, now, verb, arguments) of every verb
         self._hosts: dict[str, Host] = {}
+        self._clients = Clients(self._clock, trace, self._desk, self._hosts)
+        self._done: list[tuple] = []  # (things happened, now, verb, arguments) of every verb
         self._reader = door("invariants")() if invariants else None
         self._raised = False
         if self._reader is not None:
@@ -115,8 +123,8 @@ class Cluster:
         seed = self.seed
         disk = Disk(self._fsync_s, Random(f"{seed}/{name}/disk{life}"))
         rng = Random(f"{seed}/{name}{life}")
-        parts = (self._clock, self._network, self.trace, disk, rng, self._desk)
-        return Host(name, conf, self.config, raft, *parts, joins)
+        parts = (self._clock, self._network, self.trace, disk, rng, self._desk, self._clients)
+        return Host(name, conf, self.config, raft, *parts, joins, self.store)
 
     # Looking ----------------------------------------------------------------------------------
 
@@ -265,6 +273,8 @@ class Cluster:
                 self._hosts[what[0]].on_disk(what[1])
             elif kind == REFUSAL:
                 self._hosts[what[0].source].refused(*what)
+            elif kind == CLIENT:
+                self._clients.happen(what)
         except AssertionError:
             self._look()  # a broken promise explains a broken assertion
             raise
@@ -281,7 +291,11 @@ class Cluster:
     # Breaking and mending ---------------------------------------------------------------------
 
     def crash(self, name: str) -> None:
-        """End the node's process at once (kill -9): memory and unsynced writes are gone."""
+        """End the node's process at once (kill -9): memory and unsynced writes are gone. A client
+        (`c1`) can crash, too: its watches end, and it keeps no lease alive any more."""
+        if self._desk.knows(name):
+            self._do("end_client", name)
+            return
         self._running(name)
         self._do("crash", name)
 
@@ -292,13 +306,20 @@ class Cluster:
         self._do("restart", name)
 
     def pause(self, name: str) -> None:
-        """Stop the node's process where it is; what arrives waits, its clock goes on."""
+        """Stop the node's process where it is; what arrives waits, its clock goes on. A client
+        (`c1`) that pauses keeps no lease alive meanwhile."""
+        if self._desk.knows(name):
+            self._do("pause_client", name)
+            return
         if self._running(name).paused:
             raise ValueError(f"{name} is paused already; resume it")
         self._do("pause", name)
 
     def resume(self, name: str) -> None:
-        """Let a paused node go on."""
+        """Let a paused node, or a paused client, go on."""
+        if self._desk.knows(name):
+            self._do("resume_client", name)
+            return
         if not self._running(name).paused:
             raise ValueError(f"{name} is not paused")
         self._do("resume", name)
@@ -435,6 +456,8 @@ class Cluster:
     def _carry_out(self, verb: str, arguments: tuple) -> Any:
         if verb in ("ask", "give_up"):
             return self._serve(verb, arguments)
+        if verb in CLIENT_VERBS:
+            return self._clients.do(verb, *arguments)
         if verb in ("partition", "isolate", "cut", "heal", "links", "drop", "deliver", "delay"):
             return self._rewire(verb, arguments)
         if verb == "add_node":
@@ -528,8 +551,8 @@ class Cluster:
     def submit(self, request: Any, node: str = "n1", client: str = "c0") -> int:
         """Ask without waiting; `operation(op_id)` tells what became of it."""
         self._host(node)
-        if not isinstance(request, (Put, Range, DeleteRange, *MEMBERSHIP)):
-            raise ValueError(f"a request is a Put, Range, DeleteRange …, not {request!r}")
+        if not isinstance(request, REQUESTS):
+            raise ValueError(f"a request is a Put, Range, Txn, LeaseGrant …, not {request!r}")
         return self._do("ask", client, node, request)
 
     def operation(self, op_id: int) -> Operation:
@@ -572,6 +595,7 @@ class Cluster:
             twin._relive(self._done, lambda time: time > to_s)
             twin._clock.now = to_s
         twin._desk.clients = self._desk.clients
+        twin._clients.opened = self._clients.opened
         if self._reader is not None:
             self._reader.detach(self.trace)
         twin._tell(self.trace.replaced_by(twin.trace))
@@ -606,7 +630,7 @@ class Cluster:
     def _tell(self, trace: Trace) -> None:
         """Go on telling the story in `trace`."""
         self.trace = trace
-        for part in (self._network, self._desk, *self._hosts.values()):
+        for part in (self._network, self._desk, self._clients, *self._hosts.values()):
             part.trace = trace
         if self._reader is not None:
             self._reader.attach(trace)
@@ -642,13 +666,15 @@ class Cluster:
         return host
 
 
-def _check_parts(config: Any, rafts: dict[str, Any], links: Any) -> None:
+def _check_parts(config: Any, rafts: dict[str, Any], links: Any, store: Any) -> None:
     """Refuse what a cluster cannot be made of. Raises: ValueError."""
     if not isinstance(config, RaftConfig):
         raise ValueError(f"config is a RaftConfig, such as RaftConfig.paper(), not {config!r}")
     for name, raft in rafts.items():
         if not (isinstance(raft, type) and issubclass(raft, Raft)):
             raise ValueError(f"{name} runs Raft or a class derived from it, not {raft!r}")
+    if not isinstance(store, StoreConfig):
+        raise ValueError(f"store is a StoreConfig(min_ttl_s=..., ...), not {store!r}")
     if links is not None and not isinstance(links, Links):
         raise ValueError(f"links are Links(latency_s=..., loss=...), not {links!r}")
 
@@ -656,39 +682,3 @@ def _check_parts(config: Any, rafts: dict[str, Any], links: Any) -> None:
 def number_of(packet: Packet | int) -> int:
     """A packet's number, given the packet or the number."""
     return packet.number if isinstance(packet, Packet) else packet
-
-
-class SimulatedChannel:
-    """A channel to a simulated cluster, or to one `node` of it: waiting for an answer lets virtual
-    time pass."""
-
-    def __init__(self, cluster: Cluster, node: str | None, name: str):
-        self.cluster = cluster
-        self.node = node
-        self.name = name
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """The nodes that it may ask; all, with those that came later."""
-        return (self.node,) if self.node else tuple(self.cluster.nodes)
-
-    def now(self) -> float:
-        """Virtual seconds."""
-        return self.cluster.now
-
-    def wait(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        self.cluster.run(seconds)
-
-    def call(self, endpoint: str, request: Any, timeout_s: float) -> Answer:
-        """One try: ask, and run until the answer is there."""
-        cluster = self.cluster
-        op_id = cluster.submit(request, endpoint, self.name)
-        try:
-            cluster.run_until(lambda c: c.operation(op_id).done, timeout_s)
-        except TimedOut:
-            cluster.give_up(op_id)
-        operation = cluster.operation(op_id)
-        if operation.error is not None:
-            raise operation.error
-        return operation.answer

@@ -11,7 +11,7 @@ from typing import Any
 
 from kvlearn.errors import RequestError, Stopped, TimedOut
 from kvlearn.events import Invoked, Returned
-from kvlearn.kv.members import READS
+from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.requests import Answer
 from kvlearn.sim.clock import VirtualClock
 from kvlearn.trace import Trace
@@ -50,6 +50,10 @@ class Desk:
         self.clients += 1
         return f"c{self.clients}"
 
+    def knows(self, name: str) -> bool:
+        """Whether a client has that name."""
+        return name in {f"c{number}" for number in range(1, self.clients + 1)}
+
     def ask(self, client: str, node: str, request: Any) -> Operation:
         """Write down that `client` asks `node`."""
         op_id, now = len(self.operations) + 1, self.clock.now
@@ -84,7 +88,7 @@ class Desk:
 
     def _unknown(self, op_id: int) -> str:
         """What a client without an answer has to know about a write."""
-        read = isinstance(self.operations[op_id].request, READS)
+        read = repeatable(self.operations[op_id].request)
         return "" if read else "; whether it was carried out is not known"
 
     def _close(self, op_id: int, cause, answer: Answer | None, error: RequestError | None) -> None:
@@ -93,7 +97,7 @@ class Desk:
             return
         result = answer.result if answer else None
         revision = answer.header.revision if answer else 0
-        unknown = isinstance(error, TimedOut) and not isinstance(operation.request, READS)
+        unknown = isinstance(error, TimedOut) and not repeatable(operation.request)
         text = str(error) if error else ""
         told = Returned(op_id, operation.node, result, revision, text, unknown)
         self.trace.add(now, operation.client, told, cause)

@@ -5,7 +5,7 @@ Its whole duty is four lines, the same as a real host's (`_turn` and `on_disk` b
     1  disk.save(ready)            and wait: saving takes time, and a crash may come in between
     2  network.send(ready.messages)
     3  node.advance(ready, now)    applies, answers, compacts
-    4  hand out node.responses
+    4  hand out node.responses, and what the node has to tell its watch streams
 
 Messages that promise nothing about the disk leave before line 1 (thesis 10.2.1).
 """
@@ -16,12 +16,15 @@ from itertools import repeat
 from random import Random
 from typing import Any
 
+from kvlearn.errors import RequestError
 from kvlearn.events import Crashed, Paused, Received, Resumed, Saved, Wiped
+from kvlearn.kv.config import StoreConfig
 from kvlearn.node import Node
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import Message
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import ConfState, Index, Ready
+from kvlearn.sim.clients import Clients
 from kvlearn.sim.clock import DISK, TIMER, NodeClock, VirtualClock
 from kvlearn.sim.desk import Desk
 from kvlearn.sim.disk import Disk
@@ -46,7 +49,9 @@ class Host:
         disk: Disk,
         rng: Random,
         desk: Desk,
+        clients: Clients,
         joins: Index = 0,
+        store: StoreConfig = StoreConfig(),
     ):
         self.name = name
         self.conf = conf
@@ -58,13 +63,15 @@ class Host:
         self.disk = disk
         self.rng = rng
         self.joins = joins  # no founder: the cluster had applied so much when it came
+        self.store = store
         self.desk = desk  # where line 4 hands the answers out
+        self.clients = clients  # and what streams are told
         self.node: Node | None = None
         self.own_clock = NodeClock(clock.now, 0.0)
-        self.paused = False
-        self.boot = 0
+        self.paused, self.boot = False, 0
         self.cause: int | None = None  # the record of the input that is being worked on
         self.asked: set[int] = set()  # op_ids whose answers this process owes
+        self.streams: set[str] = set()  # that this process serves
         self._saving: tuple[Ready, list] | None = None  # and the causes of its messages
         self._causes: list = []  # of the messages that wait in the outbox during a save
         self._armed_tick: int = NEVER  # the tick for which a timer stands in the queue
@@ -98,6 +105,7 @@ class Host:
             disk.base,
             disk.snapshot,
             self.joins,
+            self.store,
         )
         self._forget()
         self._arm()
@@ -114,7 +122,10 @@ class Host:
                 self.network.lost(item)
         for op_id in sorted(self.asked):
             self.desk.broken(op_id, seq)
+        lost = sorted(self.streams)
         self._forget()
+        for name in lost:
+            self.clients.lost(name)
 
     def wipe(self) -> None:
         """End the process and empty its disk."""
@@ -140,8 +151,10 @@ class Host:
                 self.receive(item)
             elif item is None:
                 self.on_disk(boot)
-            else:
+            elif isinstance(item[0], int):
                 self.request(*item)
+            else:
+                self.watch(*item)
 
     def set_rate(self, rate: float) -> None:
         """Make its clock run at another speed."""
@@ -156,6 +169,7 @@ class Host:
         self._armed_tick = NEVER
         self._inbox = []
         self.asked = set()
+        self.streams = set()
 
     @property
     def mailbox(self) -> list[int]:
@@ -200,6 +214,34 @@ class Host:
         self._tick()
         self.node.request(op_id, request)
         self._turn()
+
+    def watch(self, stream: str, request: Any) -> None:
+        """A client's stream asks something; None: the stream is closed."""
+        if self.paused:
+            self._inbox.append(((stream, request), self.boot))
+            return
+        self.cause = None
+        self._tick()
+        if request is None:
+            self.streams.discard(stream)
+            self.node.close_stream(stream)
+        else:
+            try:
+                self.node.watch(stream, request)
+                self.streams.add(stream)
+            except RequestError as error:
+                self.clients.refused(stream, error)
+        self._turn()
+
+    def close_stream(self, stream: str) -> None:
+        """The stream's client is gone."""
+        if self.node is not None and stream in self.streams:
+            self.watch(stream, None)
+
+    def read_again(self) -> None:
+        """A client takes what waits for it."""
+        if self.node is not None and not self.paused:
+            self._turn()
 
     def campaign(self) -> None:
         """Let its election timeout run out now."""
@@ -271,7 +313,9 @@ class Host:
                 self._finish(ready)
         if node.responses:
             self._hand_out()
-        if node.raft.deadline < self._armed_tick:
+        if node.hub.waiting:
+            self._tell_streams()
+        if node.raft.deadline < self._armed_tick or node.due_tick < self._armed_tick:
             self._arm()
 
     def _causes_of(self, ready: Ready) -> list:
@@ -311,14 +355,21 @@ class Host:
             if answer.op_id in self.asked:
                 self.asked.discard(answer.op_id)
                 self.desk.answered(answer, self.cause)
+                if self.clients.keepers:
+                    self.clients.answered(answer.op_id)
         self.node.responses.clear()
+
+    def _tell_streams(self) -> None:
+        for name in list(self.node.hub.waiting):
+            if self.clients.reads(name):
+                self.clients.told(name, self.node.hear(name))
 
     def _arm(self) -> None:
         """Set the timer to the node's deadline. It is set anew only when the deadline comes
         nearer; a deadline that has moved away is noticed when the timer fires. One that passed
         and did not move (a student's Raft that does nothing) is asked again a tick later."""
         raft = self.node.raft
-        self._armed_tick = max(raft.deadline, raft.now + 1)
+        self._armed_tick = max(min(raft.deadline, self.node.due_tick), raft.now + 1)
         due = self.own_clock.when(self._armed_tick * self.config.tick_s)
         self._armed_s = max(due, self.clock.now)
         self.clock.push(self._armed_s, TIMER, (self.name, self._armed_s))

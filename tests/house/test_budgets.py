@@ -11,7 +11,8 @@ PACKAGE = ROOT / "kvlearn"
 
 # The first measure, 2,600 and 1,000, was a prototype's: without refusals that say why, snapshots in
 # chunks and joint changes of members.
-CORE_LINES = 4300  # floors 0 to 2 without client.py
+CORE_LINES = 4600  # floors 0 to 2 without the client
+CLIENT = ("client.py", "handles.py", "words.py")
 RAFT_LINES = 1300
 FILE_LINES = 700  # prose and all
 FUNCTION_LINES = 40
@@ -33,7 +34,7 @@ def test_the_core_keeps_its_budget():
         path
         for path in modules()
         if table.floor.get(room := floors.room_of(path.relative_to(PACKAGE)), 9) <= floors.LOW
-        and room != "client.py"
+        and room not in CLIENT
     ]
     assert len(core) > 10, "the core was not found"
     assert code(core) <= CORE_LINES

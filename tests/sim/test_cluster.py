@@ -416,7 +416,7 @@ def test_going_back_before_a_violation_lets_it_be_raised_again():
 @pytest.mark.parametrize("request_", ["put a 1", None, 5, b"a", Put])
 def test_what_is_not_a_request(request_):
     cluster = Cluster(3)
-    with pytest.raises(ValueError, match="a request is a Put, Range, DeleteRange …, not"):
+    with pytest.raises(ValueError, match="a request is a Put, Range, Txn, LeaseGrant …, not"):
         cluster.submit(request_)
     cluster.run(0.1)
     cluster.rewind(0.05)

@@ -1,0 +1,39 @@
+"""A node's whole state as a file: JSON lines, and last the SHA-256 of all lines before it.
+
+Source: etcd clientv3/snapshot (a data file with its sum behind it). Differs: etcd's data are the
+pages of its B+tree file.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+from kvlearn.errors import StorageError
+from kvlearn.values import from_json, to_json
+
+HEAD = {"kvlearn snapshot": 1}  # and the version of the format
+
+
+def save_snapshot(path: str | Path, records: tuple) -> int:
+    """Write the records; returns how many bytes the file has."""
+    lines = [json.dumps(HEAD)]
+    lines += [json.dumps(to_json(record), ensure_ascii=False) for record in records]
+    text = "".join(f"{line}\n" for line in lines).encode()
+    text += sha256(text).hexdigest().encode() + b"\n"
+    Path(path).write_bytes(text)
+    return len(text)
+
+
+def load_snapshot(path: str | Path) -> tuple:
+    """The records of a file that `save_snapshot` wrote. Raises: StorageError for any other."""
+    text = Path(path).read_bytes()
+    body, _, sum = text.rstrip(b"\n").rpartition(b"\n")
+    body += b"\n"
+    if sha256(body).hexdigest().encode() != sum:
+        raise StorageError(f"{path} is damaged, cut off or no snapshot: its sum does not fit")
+    head, *lines = body.decode().splitlines()
+    if json.loads(head) != HEAD:
+        raise StorageError(f"{path} is no snapshot of this version of kvlearn: it begins {head}")
+    return tuple(from_json(json.loads(line)) for line in lines)
