@@ -67,14 +67,16 @@ class LmdbBackend:
     Any method raises StorageError when the disk fails or is full, or the backend is closed.
     """
 
-    def __init__(self, path: str | Path, map_bytes: int = 64 * 1024 * 1024):
+    def __init__(self, path: str | Path, map_bytes: int = 64 * 1024 * 1024, fsync: bool = True):
         """Open what the folder holds, or make it. `map_bytes`: how large the file may become before
-        the map has to grow, which takes a moment; address space, not memory.
+        the map has to grow, which takes a moment; address space, not memory. `fsync` False: commits
+        outlive the process, not the machine.
 
         Raises: StorageError when the folder is in use, damaged, foreign, or of another format.
         """
         self.path = Path(path)
         self._map_bytes = max(map_bytes, _LEAST)
+        self._fsync = fsync
         self._batch: list[tuple] = []  # (tree, key or None: all, value or None: delete)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -94,7 +96,9 @@ class LmdbBackend:
         if data.exists() and data.stat().st_size:  # LMDB began a file of no bytes, and no more
             lmdb_pages.check(data)
         try:
-            self._env = lmdb.open(str(self.path), map_size=self._map_bytes, max_dbs=2)
+            self._env = lmdb.open(
+                str(self.path), map_size=self._map_bytes, max_dbs=2, sync=self._fsync
+            )
             try:
                 self._open_trees()
             except BaseException:
@@ -116,7 +120,8 @@ class LmdbBackend:
             found = txn.get(_FORMAT, b"", db=self._facts).decode("utf-8", "replace")
         if found != str(FORMAT):
             raise StorageError(f"{self.path}: its format is {found!r}, this kvlearn reads {FORMAT}")
-        _sync_folder(self.path)
+        if self._fsync:
+            _sync_folder(self.path)
         self._txn = self._env.begin(write=True)
 
     # Reading --------------------------------------------------------------------------------
@@ -186,7 +191,7 @@ class LmdbBackend:
         self.defragment()
 
     def commit(self) -> None:
-        """Make everything since the last commit durable, all of it or nothing (fsync included)."""
+        """Make everything since the last commit durable, all of it or nothing."""
         try:
             while True:
                 try:
@@ -261,7 +266,8 @@ class LmdbBackend:
         try:
             with compact.open("wb") as file:
                 self._env.copyfd(file.fileno(), compact=True)
-                os.fsync(file.fileno())
+                if self._fsync:
+                    os.fsync(file.fileno())
         except (lmdb.Error, OSError) as error:
             compact.unlink(missing_ok=True)
             raise self._failed(error) from error

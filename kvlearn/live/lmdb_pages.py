@@ -51,6 +51,7 @@ _HEADER = {1: 16, 3: 24}  # format -> bytes of a page's header
 _BRANCH, _LEAF, _OVERFLOW, _META, _DIRTY = 1, 2, 4, 8, 16
 _KINDS = {_BRANCH: "branch", _LEAF: "leaf", _OVERFLOW: "overflow", _META: "meta"}
 _BIG, _TREE, _DUPLICATES = 1, 2, 4  # a node's flags: its value lies elsewhere, is a tree, is many
+_INTEGER_KEYS = 8  # a tree's flag: the free list has it
 _ROOTS = struct.Struct("<IHHQQQQQ")  # MDB_db: pad, flags, depth, branches, leaves, …, root
 _NODE = struct.Struct("<HHHH")
 
@@ -209,7 +210,11 @@ class _File:
 
     def _read_tree(self, name: str, at: int) -> None:
         """Walk a tree from its record at byte `at`, and the trees that are its values."""
-        _, _, depth, branches, leaves, overflows, entries, root = _ROOTS.unpack_from(self.data, at)
+        _, flags, depth, branches, leaves, overflows, entries, root = _ROOTS.unpack_from(
+            self.data, at
+        )
+        if flags & ~_INTEGER_KEYS:
+            raise _Damage(f"{name} is no plain tree (flags {flags}), or the file is damaged")
         root = None if root == _NO_PAGE else root
         self.trees[name] = Tree(name, depth, branches, leaves, overflows, entries, root)
         inside = []
@@ -228,7 +233,8 @@ class _File:
                 if name == FREE_LIST:
                     self._read_free(self._value(place, size, page))
                 elif flags & _TREE:
-                    inside.append((self.data[key].decode("utf-8", "backslashreplace"), place))
+                    own = self.data[key].rstrip(b"\0")  # format 3 ends a name with a zero
+                    inside.append((own.decode("utf-8", "backslashreplace"), place))
         for inner, place in inside:
             self._read_tree(inner, place)
 
@@ -246,11 +252,15 @@ class _File:
         self.reached[number] = _KINDS[flags], tree
 
     def _reach_run(self, number: int, size: int, tree: str) -> None:
-        """The overflow pages of a value of `size` bytes."""
+        """The overflow pages of a value of `size` bytes. A value that was overwritten by a smaller
+        one in the same transaction keeps its run, so the first page's header has the length."""
         self._reach(number, tree, run=True)
-        end = number + (self.header + size - 1) // self.page_bytes + 1
+        (length,) = struct.unpack_from("<I", self.data, self._end_of_header(number) - 4)
+        end = number + length
         if end - 1 > self.last_page or end * self.page_bytes > len(self.data):
             raise _Damage(f"it was cut off: the value in page {number} ends behind its end")
+        if self.header + size > length * self.page_bytes:
+            raise _Damage(f"page {number} is damaged: {size} bytes do not fit into its run")
         for more in range(number + 1, end):
             if more in self.reached:
                 raise _Damage(f"page {more} is reached twice, in {tree} the second time")
@@ -263,8 +273,10 @@ class _File:
     # One page -------------------------------------------------------------------------------
 
     def _flags(self, number: int) -> int:
-        end = number * self.page_bytes + self.header
-        return struct.unpack_from("<H", self.data, end - 6)[0]
+        return struct.unpack_from("<H", self.data, self._end_of_header(number) - 6)[0]
+
+    def _end_of_header(self, number: int) -> int:
+        return number * self.page_bytes + self.header
 
     def _nodes(self, number: int, tree: str) -> Iterator[tuple[slice, int, int, int, int | None]]:
         """Of each node: where its key lies, where its value lies, the value's size, flags, page."""
@@ -272,7 +284,7 @@ class _File:
         branch = self.reached[number][0] == "branch"
         lower, upper = struct.unpack_from("<HH", data, at + self.header - 4)
         count = (lower - self.header + self.base) // 2
-        if count < 0 or not lower <= upper <= self.page_bytes - self.base:
+        if count < branch or not lower <= upper <= self.page_bytes - self.base:
             raise _Damage(f"page {number} in {tree} is damaged: its room is {lower} to {upper}")
         end = at + self.page_bytes
         for place in struct.unpack_from(f"<{count}H", data, at + self.header):
@@ -311,8 +323,7 @@ class _File:
         kind, tree = self.reached[number]
         if kind == "overflow":
             return Page(number, kind, tree, (), self.page_bytes, _OVERFLOW)
-        end = number * self.page_bytes + self.header
-        lower, upper = struct.unpack_from("<HH", self.data, end - 4)
+        lower, upper = struct.unpack_from("<HH", self.data, self._end_of_header(number) - 4)
         cells = tuple(self._cell(*node) for node in self._nodes(number, tree))
         used = self.page_bytes - (upper - lower)
         return Page(number, kind, tree, cells, used, self._flags(number))

@@ -17,7 +17,7 @@ def backend(request, tmp_path):
     pytest.importorskip("lmdb", reason="without the package lmdb no store lies on a disk")
     from kvlearn.live.lmdb_backend import LmdbBackend
 
-    with LmdbBackend(tmp_path / "store") as opened:
+    with LmdbBackend(tmp_path / "store", fsync=False) as opened:
         yield opened
 
 
