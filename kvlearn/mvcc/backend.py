@@ -82,7 +82,8 @@ class MemoryBackend:
         """`order`: how many records a page of the tree holds."""
         self.tree = BPlusTree(order)
         self._meta: dict[str, Any] = {}
-        self._undo: dict[bytes, Any] = {}  # what the open batch replaced; None: nothing was there
+        self._changed: list[bytes] = []  # keys that the open batch put or deleted, in order,
+        self._before: list[Any] = []  # and what each held then; None: nothing
         self._undo_meta: dict[str, Any] = {}
         self._in_use = 0  # bytes of the records
         self._peak = 0  # the most that were in use since the last defragmentation
@@ -99,7 +100,8 @@ class MemoryBackend:
     def put(self, key: bytes, record: Any) -> None:
         """Store `record`, and remember what it replaced."""
         old = self.tree.put(key, record)
-        self._undo.setdefault(key, old)
+        self._changed.append(key)
+        self._before.append(old)
         if old is not None:
             self._free(key, old)
         self._in_use += bytes_of(key, record)
@@ -107,7 +109,8 @@ class MemoryBackend:
     def delete(self, key: bytes) -> None:
         """Remove `key`, and remember what was there."""
         old = self.tree.delete(key)
-        self._undo.setdefault(key, old)
+        self._changed.append(key)
+        self._before.append(old)
         if old is not None:
             self._free(key, old)
 
@@ -140,12 +143,13 @@ class MemoryBackend:
     def commit(self) -> None:
         """The batch is durable: forget how to undo it."""
         self._committed = self.sizes()
-        self._undo.clear()
+        self._changed.clear()
+        self._before.clear()
         self._undo_meta.clear()
 
     def rollback(self) -> None:
         """Forget the open batch."""
-        for key, old in self._undo.items():
+        for key, old in zip(reversed(self._changed), reversed(self._before)):
             if old is None:
                 self.tree.delete(key)
             else:

@@ -34,12 +34,10 @@ import zlib
 from collections.abc import Iterator
 from itertools import islice
 
-from sortedcontainers import SortedDict
-
 from kvlearn.errors import Compacted, FutureRevision
 from kvlearn.mvcc.backend import Backend
-from kvlearn.mvcc.key_index import KeyIndex
-from kvlearn.mvcc.revision import KeyValue, Revision, after, is_tombstone, put_key
+from kvlearn.mvcc.key_index import Index
+from kvlearn.mvcc.revision import KeyValue, Revision, after, put_key
 
 FROM_KEY = b"\0"  # as a range_end: no upper end
 COMPACTED, SWEPT = "compacted", "swept"  # the backend's names for compacted revisions
@@ -56,30 +54,21 @@ class Store:
     def __init__(self, backend: Backend):
         """Open the store that `backend` holds: the index and the revision are read back from it."""
         self.backend = backend
-        self.revision = 1  # of the newest change
         self.compacted: int = backend.get_meta(COMPACTED)  # what lies below cannot be read
-        self.index: SortedDict[bytes, KeyIndex] = SortedDict()
+        # Of the newest change. A compaction may have taken its record, but not its number.
+        self.revision = max(1, self.compacted)
         self._swept_to: bytes | None = None  # where the sweep behind a compaction stands
         if backend.get_meta(SWEPT) < self.compacted:
             self._swept_to = b""
-        self._restore()
+        self.index = Index(self._restore())
 
-    def _restore(self) -> None:
-        indexes: dict[bytes, KeyIndex] = {}
-        at = b""
-        # A compaction may have taken the newest record, but not its number.
-        self.revision = max(1, self.compacted)
+    def _restore(self) -> Iterator[tuple[bytes, KeyValue]]:
+        """All records, while the revision follows them."""
+        record = None
         for at, record in self.backend.range():
-            index = indexes.get(record.key)
-            if index is None:
-                index = indexes[record.key] = KeyIndex(record.key)
-            if is_tombstone(at):
-                index.tombstone(at)
-            else:
-                index.put(at, record)
-        self.index.update(indexes)
-        if at:
-            self.revision = max(self.revision, Revision.parse(at).main)
+            yield at, record
+        if record is not None:
+            self.revision = max(self.revision, record.mod_revision)
 
     # Reading --------------------------------------------------------------------------------
 
@@ -88,11 +77,9 @@ class Store:
 
         Raises: FutureRevision.
         """
-        index = self.index.get(key)
         if revision <= 0:
-            return None if index is None else index.record
-        at = self.readable(revision)
-        found = None if index is None else index.find(at)
+            return self.index.newest(key)
+        found = self.index.find(key, self.readable(revision))
         return None if found is None else self.backend.get(found)
 
     def range(
@@ -110,17 +97,12 @@ class Store:
 
         Raises: FutureRevision.
         """
-        index = self.index
-        keys = (key,) if key in index else ()
-        if range_end:
-            end = None if range_end == FROM_KEY else range_end
-            keys = index.irange(key, end, inclusive=(True, False))
+        end = None if range_end == FROM_KEY else range_end
         if revision <= 0:
-            found = [kv for key in keys if (kv := index[key].record) is not None]
+            found = self.index.newest_between(key, end)
             kvs = found[:limit] if limit > 0 else found
         else:
-            at = self.readable(revision)
-            found = [place for key in keys if (place := index[key].find(at)) is not None]
+            found = self.index.find_between(key, end, self.readable(revision))
             wanted = () if count_only else found[:limit] if limit > 0 else found
             kvs = [self.backend.get(place) for place in wanted]
         return ([] if count_only else kvs), len(found)
@@ -174,28 +156,25 @@ class Store:
         went. Each step is short, so that a large compaction does not hold up the node."""
         if self._swept_to is None:
             return 0
-        end, start, gone = after(self.compacted), self._swept_to, []
-        seen = islice(self.backend.range(start, end), limit)
-        at = None
-        for at, record in list(seen):
-            if not self._survives(at, record):
-                gone.append((at, record.key))
-        for place, key in gone:
-            self.backend.delete(place)
-            index = self.index[key]
-            index.forget(place)
-            if not index.revisions:
-                del self.index[key]
-        if at is None:
+        seen = list(islice(self.backend.range(self._swept_to, after(self.compacted)), limit))
+        gone = [(at, record) for at, record in seen if not self._survives(at, record)]
+        of_key: dict[bytes, list[KeyValue]] = {}
+        for at, record in gone:
+            self.backend.delete(at)
+            of_key.setdefault(record.key, []).append(record)
+        # What goes of a key are always its oldest revisions, so that one cut takes them.
+        for key, records in of_key.items():
+            self.index.forget(key, len(records), records[-1])
+        if seen:
+            self._swept_to = seen[-1][0] + b"\0"
+        else:
             self._swept_to = None
             self.backend.set_meta(SWEPT, self.compacted)
-        else:
-            self._swept_to = at + b"\0"
         return len(gone)
 
     def _survives(self, at: bytes, record: KeyValue) -> bool:
         """Whether a compaction leaves this record, which lies at or below it."""
-        return self.index[record.key].find(self.compacted) == at
+        return self.index.find(record.key, self.compacted) == at
 
     # Writing --------------------------------------------------------------------------------
 
@@ -205,9 +184,21 @@ class Store:
 
     def put(self, key: bytes, value: bytes, lease: int = 0) -> int:
         """Put one pair in a revision of its own; returns that revision."""
-        with WriteTxn(self) as txn:
-            txn.put(key, value, lease)
+        self.add(self.revision + 1, 0, key, value, lease)
+        self.revision += 1
         return self.revision
+
+    def add(self, main: int, sub: int, key: bytes, value: bytes, lease: int) -> KeyValue:
+        """Put one pair into a revision in the making; returns its record."""
+        old = self.index.newest(key)
+        if old is None:
+            record = KeyValue(key, value, main, main, 1, lease)
+        else:
+            record = KeyValue(old.key, value, old.create_revision, main, old.version + 1, lease)
+        at = put_key(main, sub)
+        self.backend.put(at, record)
+        self.index.note(at, record)
+        return record
 
     def delete(self, key: bytes, range_end: bytes = b"") -> int:
         """Delete an interval in one revision; returns the store's revision afterwards."""
@@ -217,7 +208,9 @@ class Store:
 
     def __deepcopy__(self, memo: dict) -> Store:
         """An independent store; its index is rebuilt, as after a restart."""
-        return type(self)(copy.deepcopy(self.backend, memo))
+        twin = type(self)(copy.deepcopy(self.backend, memo))
+        twin._swept_to = self._swept_to
+        return twin
 
     # Rules ----------------------------------------------------------------------------------
 
@@ -256,18 +249,7 @@ class WriteTxn:
 
     def put(self, key: bytes, value: bytes, lease: int = 0) -> KeyValue:
         """Write one pair; returns its new record."""
-        store, main = self.store, self.main
-        index = store.index.get(key)
-        if index is None:
-            index = store.index[key] = KeyIndex(key)
-        old = index.record
-        if old is None:
-            record = KeyValue(index.key, value, main, main, 1, lease)
-        else:
-            record = KeyValue(index.key, value, old.create_revision, main, old.version + 1, lease)
-        at = put_key(main, len(self.changes))
-        store.backend.put(at, record)
-        index.put(at, record)
+        record = self.store.add(self.main, len(self.changes), key, value, lease)
         self.changes.append(record)
         return record
 
@@ -279,7 +261,7 @@ class WriteTxn:
             # Not more than a watcher is told: the key, and when it was deleted.
             record = KeyValue(old.key, b"", mod_revision=self.main)
             self.store.backend.put(at, record)
-            self.store.index[old.key].tombstone(at)
+            self.store.index.note(at, record)
             self.changes.append(record)
         return gone
 

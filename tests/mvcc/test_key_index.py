@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from kvlearn.mvcc.key_index import Generation, KeyIndex
-from kvlearn.mvcc.revision import Revision
+from kvlearn.mvcc.key_index import Generation, Index, KeyIndex
+from kvlearn.mvcc.revision import KeyValue, Revision, put_key
 
 
 def index_of(*changes):
@@ -108,3 +108,89 @@ def test_random_histories_agree_with_a_walk_through_them(seed):
             version = version + 1 if put else 0
             expected = (at, created, version) if put else None
         assert index.get(bound) == expected
+
+
+# The blue tree ---------------------------------------------------------------------------------
+
+
+def put(key: bytes, main: int, version: int = 1, sub: int = 0):
+    return put_key(main, sub), KeyValue(key, b"", main - version + 1, main, version)
+
+
+def deleted(key: bytes, main: int, sub: int = 0):
+    return Revision(main, sub).key(tombstone=True), KeyValue(key, b"", 0, main)
+
+
+# b and c are alone, at sub 0 and 1; d was put and deleted; of e a sweep has left the tombstone.
+RECORDS = [
+    put(b"d", 2),
+    deleted(b"e", 3),
+    put(b"b", 4),
+    put(b"c", 4, sub=1),
+    deleted(b"d", 5),
+    put(b"a", 6),
+    put(b"a", 7, version=2),
+]
+
+
+@pytest.fixture(params=["restored", "noted one by one"])
+def index(request):
+    if request.param == "restored":
+        return Index(RECORDS)
+    index = Index()
+    for at, record in RECORDS:
+        index.note(at, record)
+    return index
+
+
+def test_the_blue_tree_is_a_map_of_histories_in_key_order(index):
+    assert list(index) == [b"a", b"b", b"c", b"d", b"e"] and len(index) == 5
+    assert [str(history) for history in index.values()] == [
+        "a: {6.0 7.0}",
+        "b: {4.0}",
+        "c: {4.1}",
+        "d: {2.0 5.0(t)} {}",
+        "e: {3.0(t)} {}",
+    ]
+    assert [history.key for history in index.values()] == list(index)
+    assert index.get(b"nobody") is None and b"nobody" not in index
+    with pytest.raises(KeyError):
+        index[b"nobody"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "now", "at_4"),
+    [
+        (b"a", None, "a7 b4 c4", "d2 b4 c4"),
+        (b"b", b"d", "b4 c4", "b4 c4"),
+        (b"c", b"", "c4", "c4"),
+        (b"d", b"", "", "d2"),
+        (b"c", b"b", "", ""),
+        (b"nobody", b"", "", ""),
+    ],
+)
+def test_what_an_interval_holds_now_and_held_then(index, start, end, now, at_4):
+    found = [f"{kv.key_text}{kv.mod_revision}" for kv in index.newest_between(start, end)]
+    assert " ".join(found) == now
+    record = dict(RECORDS)
+    then = [record[at] for at in index.find_between(start, end, 4)]
+    assert sorted(f"{kv.key_text}{kv.mod_revision}" for kv in then) == sorted(at_4.split())
+
+
+def test_one_key_now_and_then(index):
+    assert index.newest(b"a") is RECORDS[-1][1] and index.newest(b"b") is RECORDS[2][1]
+    assert index.newest(b"d") is None and index.newest(b"nobody") is None
+    assert [index.find(b"b", at) for at in (3, 4, 9)] == [None, put_key(4, 0), put_key(4, 0)]
+    assert [index.find(b"d", at) for at in (1, 2, 5)] == [None, put_key(2, 0), None]
+    assert index.find(b"nobody", 9) is None
+
+
+def test_a_record_that_is_alone_again_still_knows_its_life(index):
+    index.forget(b"a", 1, RECORDS[-2][1])
+    (life,) = index[b"a"].generations
+    assert life == Generation(Revision(6), 2, (Revision(7),), False)
+    at, record = put(b"a", 9, version=3)
+    index.note(at, record)
+    assert index[b"a"].generations[0].version == 3
+    index.forget(b"d", 2, RECORDS[4][1])
+    assert b"d" not in index
