@@ -4,6 +4,8 @@
   is lost. `check.Invariants` is the same checker, reading while the run goes on.
 * `check.service(trace)`: what clients and operators rely on beyond that: no stale read, and with
   CheckQuorum a leader that keeps its term while it is heard, and gives it up while it is not.
+* `check.watches(trace)`: what watchers rely on: every change since a revision, in order, none twice
+  and none missing.
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
@@ -36,6 +38,7 @@ from kvlearn.check.service import service
 from kvlearn.check.shrink import shrink
 from kvlearn.check.sweep import Case, Run, replay, sweep
 from kvlearn.check.verdict import Verdict, Verdicts
+from kvlearn.check.watches import watches
 from kvlearn.check.workloads import WORKLOADS, Chaos
 
 __all__ = [
@@ -74,4 +77,5 @@ __all__ = [
     "shrink",
     "split_votes",
     "sweep",
+    "watches",
 ]
