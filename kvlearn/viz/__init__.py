@@ -17,6 +17,11 @@ and as text, with the same facts.
     lanes(check.linearizable(cluster))   who asked what when, and the order that explains it
     states(cluster)               the role state machine, with the transitions that this run took
     quorums(5), meetings(5)       majorities as sets that must meet
+    revisions(cluster)            the store's history: a lane a key, revisions from left to right
+    trees(cluster)                its two trees: key -> revisions, and revision -> record in pages
+    streams(cluster)              watches: what each was told, and how far it is
+    leases(cluster)               how much time is left, which keys hang on it, and how it came so
+    fork(cluster)                 the last transaction: what it saw and which branch it took
     read_paths(paths)             what reads set in motion, side by side, and `read_costs` its table
     ladder(), availability()      how many nodes may be down, and how often no majority is up
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
@@ -34,35 +39,50 @@ from __future__ import annotations
 # Here and now, not when first asked for: modules and functions share their names, and the function
 # must win. The panels need a widget library and are loaded by whoever wants them.
 from kvlearn.viz.dot import Graph, render_dot
+from kvlearn.viz.forks import fork, fork_now
 from kvlearn.viz.lanes import lanes
+from kvlearn.viz.leases import leases
 from kvlearn.viz.logs import logs
 from kvlearn.viz.moment import Moment, Timeline
 from kvlearn.viz.picture import picture
 from kvlearn.viz.quorums import availability, downtime, ladder, meetings, quorums
 from kvlearn.viz.reads import ReadPath, read_costs, read_paths
+from kvlearn.viz.revisions import revisions
 from kvlearn.viz.ring import ring
 from kvlearn.viz.spacetime import spacetime
 from kvlearn.viz.states import states
+from kvlearn.viz.store_fold import StoreMoment, look_store
+from kvlearn.viz.streams import streams
 from kvlearn.viz.svg import Svg
+from kvlearn.viz.trees import trees, trees_dot
 
 __all__ = [
     "Graph",
     "Moment",
     "ReadPath",
+    "StoreMoment",
     "Svg",
     "Timeline",
     "availability",
     "downtime",
+    "fork",
+    "fork_now",
     "ladder",
     "lanes",
+    "leases",
     "logs",
+    "look_store",
     "meetings",
     "picture",
     "quorums",
     "read_costs",
     "read_paths",
     "render_dot",
+    "revisions",
     "ring",
     "spacetime",
     "states",
+    "streams",
+    "trees",
+    "trees_dot",
 ]

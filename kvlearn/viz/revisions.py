@@ -19,8 +19,20 @@ from kvlearn.mvcc.revision import short
 from kvlearn.viz.axis import BAND, GUTTER, NUMBERS, WIDE, Axis, legend, mark, sample
 from kvlearn.viz.store_fold import Change, StoreMoment, look_store, newest
 from kvlearn.viz.svg import (
-    Box, Markup, Room, Svg, el, fit, group, label, num, one_line, path, text_box, wrap
-)  # fmt: skip
+    Box,
+    Markup,
+    Room,
+    Svg,
+    el,
+    fit,
+    group,
+    label,
+    num,
+    one_line,
+    path,
+    text_box,
+    wrap,
+)
 from kvlearn.viz.theme import SIZES, tone
 
 HEAD = 30.0
