@@ -16,6 +16,16 @@ def pytest_addoption(parser):
         action="store_true",
         help="write what happened into tests/transcripts/*.txt; review the diff",
     )
+    parser.addoption(
+        "--etcd-operations",
+        type=int,
+        default=20_000,
+        help="how many random operations kvlearn and etcd have to agree on (20000)",
+    )
+    parser.addoption(
+        "--etcd-seed",
+        help="run only this random program against etcd: a number, or the name it was reported by",
+    )
 
 
 def pytest_configure(config):

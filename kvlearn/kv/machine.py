@@ -225,7 +225,9 @@ class KVMachine:
 
     def _write(self, chosen: Chosen, in_txn: bool = False) -> TxnResult:
         """Carry out what was chosen, all in one revision. Whatever may refuse it comes first."""
-        for op in running(chosen):
+        ops = list(running(chosen))
+        # Of two reasons etcd tells the one about a put, wherever it stands.
+        for op in sorted(ops, key=lambda op: isinstance(op, Range)):
             self._check_state(op, in_txn)
         with self.store.write() as txn:
             result = self._run(chosen, txn)
@@ -244,6 +246,8 @@ class KVMachine:
                     self.lessor.known(op.lease)
                 if missing:
                     raise KeyNotFound()
+            case Range() if op.revision < 0:  # the present elsewhere, but here etcd refuses it
+                raise Compacted(hint=f"{op.revision} was asked for in a transaction")
             case Range():
                 self.store.readable(op.revision)
 

@@ -118,12 +118,18 @@ class TxnResult:
 # What is wrong in the request itself --------------------------------------------------------
 
 
-def check_txn(txn: Txn, check: Callable[[Any], None], room: int = MAX_OPS) -> None:
+def check_txn(txn: Txn, check: Callable[[Any], None]) -> None:
     """Refuse what is wrong in either branch; `check` looks at single operations.
 
     Raises: TooManyOps, EmptyKey, KeyNotFound (an operation that is none), DuplicateKey,
     InvalidArgument, and what `check` raises.
     """
+    _check_ops(txn, check, MAX_OPS)
+    for branch in (txn.success, txn.failure):
+        _footprint(branch)
+
+
+def _check_ops(txn: Txn, check: Callable[[Any], None], room: int) -> None:
     most = max(map(len, (txn.compare, txn.success, txn.failure)))
     if most > room:
         raise TooManyOps(hint=f"{most} of {room}")
@@ -134,13 +140,11 @@ def check_txn(txn: Txn, check: Callable[[Any], None], room: int = MAX_OPS) -> No
             raise InvalidArgument(hint=f"no comparison is called {compare.target} {compare.result}")
     for op in (*txn.success, *txn.failure):
         if isinstance(op, Txn):
-            check_txn(op, check, room - most)
+            _check_ops(op, check, room - most)
         elif isinstance(op, (Put, Range, DeleteRange)):
             check(op)
         else:
             raise KeyNotFound(hint=f"an operation is a put, range, delete or txn, not {op!r}")
-    for branch in (txn.success, txn.failure):
-        _footprint(branch)
 
 
 def _footprint(ops: tuple) -> tuple[set[bytes], list[tuple[bytes, bytes]]]:

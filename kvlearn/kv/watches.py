@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from kvlearn.errors import EmptyKey, InvalidArgument
+from kvlearn.errors import InvalidArgument
 from kvlearn.kv.requests import interval
 from kvlearn.mvcc.watch import FILTERS, KVEvent, WatchResponse
 from kvlearn.values import value
@@ -21,7 +21,8 @@ from kvlearn.values import value
 
 @value
 class WatchCreate:
-    """Watch a key or an interval from `start_revision` on (0 or less: from now on).
+    """Watch a key or an interval from `start_revision` on (0 or less: from now on). No key is the
+    smallest key, as in etcd.
 
     `watch_id` 0: the node chooses. `filters` are the types of events that are not wanted: put,
     delete. With `progress_notify` a quiet watcher hears now and then how far it is; with `fragment`
@@ -64,13 +65,11 @@ WATCHING = (WatchCreate, WatchCancel, WatchProgress)
 
 
 def check_watch(request: WatchCreate | WatchCancel | WatchProgress) -> None:
-    """Refuse what is wrong in the request itself. Raises: InvalidArgument, EmptyKey."""
+    """Refuse what is wrong in the request itself. Raises: InvalidArgument."""
     match request:
         case WatchCreate(key, range_end, start, id, filters=filters):
             if not (isinstance(key, bytes) and isinstance(range_end, bytes)):
                 raise InvalidArgument(hint=f"keys are bytes, not {key!r}, {range_end!r}")
-            if not key:
-                raise EmptyKey()
             if not (isinstance(start, int) and isinstance(id, int)):
                 raise InvalidArgument(hint="a start revision and a watch id are whole numbers")
             if unknown := set(filters) - set(FILTERS):

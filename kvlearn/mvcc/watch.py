@@ -188,6 +188,7 @@ class WatchHub:
 
         An id in use and an empty interval are answered in band; `filters` names what is not sent.
         """
+        key = key or b"\0"  # the smallest key there is; unlike a read's, it may be left out
         stream = self.streams.setdefault(stream, Stream(stream, self.capacity))
         now = self.store.revision
         reason = ""

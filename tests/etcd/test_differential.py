@@ -1,0 +1,141 @@
+"""kvlearn's store against a real etcd: the same programs, the same answers, field by field.
+
+`--etcd-operations 100000` asks more, `--etcd-seed 17` runs one program again, and KVLEARN_ETCD
+names another etcd. What may differ, and why, stands in `differential.DIFFERENCES`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from kvlearn.errors import Compacted
+from kvlearn.kv.leases import Compact, LeaseGrant
+from kvlearn.kv.machine import KVMachine
+from kvlearn.kv.requests import FROM_KEY, DeleteRange, Put, Range
+from kvlearn.kv.txn import Compare, Txn
+from kvlearn.kv.watches import WatchCancel, WatchCreate
+from kvlearn.mvcc.watch import WatchHub
+from tests.etcd import differential, programs
+from tests.etcd.sides import GrantAny, Inside, On, Ours
+
+SIZE = 80  # operations in a program
+
+
+def test_random_programs_agree_with_etcd(theirs, etcd, pytestconfig, capsys):
+    seed, count = pytestconfig.getoption("--etcd-seed"), differential.Count()
+    wanted = pytestconfig.getoption("--etcd-operations")
+    while count.operations < wanted and count.programs < (1 if seed else wanted):
+        name = seed or str(count.programs)
+        program = programs.write(name, SIZE)
+        if differential.run(program, Ours(), theirs, count):
+            pytest.fail(differential.report(name, program, theirs), pytrace=False)
+    with capsys.disabled():
+        print(f"\netcd {etcd.version}: {count}")
+    assert count.programs and (seed or count.events and count.refused), "nothing was compared"
+
+
+# The comparison can fail ------------------------------------------------------------------------
+
+
+class Forgetful(KVMachine):
+    """Keeps a key's lease although a put does not name one."""
+
+    def _put(self, put, txn):
+        old = self.store.get(put.key)
+        if old is not None and old.lease and not put.lease and not put.ignore_lease:
+            put = Put(put.key, put.value, old.lease, put.prev_kv, put.ignore_value)
+        return super()._put(put, txn)
+
+
+class Lenient(KVMachine):
+    """Reads what is compacted, as far as it is there."""
+
+    def apply(self, index, term, command):
+        result, error = super().apply(index, term, command)
+        return result, None if isinstance(error, Compacted) else error
+
+
+class Hasty(KVMachine):
+    """Compares inside a nested transaction after the operations before it."""
+
+    def _run(self, chosen, txn):
+        result = super()._run(chosen, txn)
+        last = [one for one in result.responses if hasattr(one.result, "responses")]
+        return type(result)(not result.succeeded, result.responses) if last else result
+
+
+class Deaf(WatchHub):
+    """Does not tell what was before."""
+
+    def _events(self, watcher, changes):
+        events = super()._events(watcher, changes)
+        return tuple(type(one)(one.type, one.kv) for one in events)
+
+
+class Leaky(WatchHub):
+    """Sends what a filter should have kept back."""
+
+    def create(self, stream, key, range_end=b"", start=0, id=0, prev_kv=False, filters=(), *rest):
+        super().create(stream, key, range_end, start, id, prev_kv, (), *rest)
+
+
+WRONG = {
+    "a lease that sticks": ({"machine": Forgetful}, 5),
+    "compaction without end": ({"machine": Lenient}, 3),
+    "a txn that turns its word": ({"machine": Hasty}, 3),
+    "no previous pairs": ({"hub": Deaf}, 4),
+    "filters without effect": ({"hub": Leaky}, 4),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_store_is_found_and_the_program_is_short(theirs, name):
+    sides, most = WRONG[name]
+    for seed in range(100):
+        program = programs.write(f"wrong {seed}", SIZE)
+        if differential.run(program, Ours(**sides), theirs):
+            break
+    else:
+        pytest.fail("100 programs did not find it")
+    told = differential.report(f"wrong {seed}", program, theirs, lambda: Ours(**sides))
+    head, *rest = told.splitlines()
+    assert head.startswith("kvlearn and etcd part after ")
+    assert int(head.split()[5]) <= most, told
+    assert f"--etcd-seed 'wrong {seed}'" in rest[-1]
+    # What is printed is Python: it can be run again as it stands.
+    lines = rest[: next(n for n, line in enumerate(rest) if not line.startswith("    "))]
+    again = eval(f"[{''.join(lines)}]", {
+        kind.__name__: kind
+        for kind in (
+            Put, Range, DeleteRange, Txn, Compare, Compact, LeaseGrant, On, WatchCreate,
+            WatchCancel, GrantAny, Inside,
+        )
+    })  # fmt: skip
+    assert differential.run(again, Ours(**sides), theirs), "the short program shows it"
+    assert differential.run(again, Ours(), theirs) is None, "and it is not the short one's fault"
+
+
+# What is not sent -------------------------------------------------------------------------------
+
+NESTED_PUT = Txn(success=(Put(b"k"),))
+NESTED_DELETE = Txn(success=(DeleteRange(b"k"),))
+
+
+@pytest.mark.parametrize(
+    ("ops", "missed"),
+    [
+        ((DeleteRange(b"a", FROM_KEY), Put(b"k")), True),
+        ((Put(b"k"), DeleteRange(b"a", FROM_KEY)), True),
+        ((NESTED_PUT, NESTED_DELETE), True),
+        ((NESTED_DELETE, NESTED_PUT), False),
+        ((DeleteRange(b"a", b"z"), Put(b"k")), False),
+        ((DeleteRange(b"k"), NESTED_PUT), False),
+        ((Put(b"k"), NESTED_DELETE), False),
+    ],
+)
+def test_overlaps_that_etcd_misses(theirs, ops, missed):
+    txn = Txn(success=ops)
+    assert differential.is_missed_overlap(txn) == missed
+    mine, real = Ours().run(txn), theirs.run(txn)
+    assert mine.error[0] == "DuplicateKey"
+    assert (real.error is None) == missed, "etcd carries it out"
