@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvlearn import events as ev
+from kvlearn.kv.leases import AskLeader, LeaderAnswer
 from kvlearn.raft import messages as msg
 from kvlearn.trace import Record
 from kvlearn.viz.moment import Moment, line
@@ -56,6 +57,8 @@ KINDS: dict[type, str] = {
     msg.ReadIndexResponse: "answer",
     msg.TransferLeader: "transfer",
     msg.TimeoutNow: "transfer",
+    AskLeader: "read",
+    LeaderAnswer: "answer",
 }
 
 QUIET, TURN, NEWS = 0, 1, 2  # nothing is decided; a decision; one that is worth saying aloud
@@ -72,6 +75,10 @@ _TURNS = (
     ev.Truncated,
     ev.Invoked,
     ev.Returned,
+    ev.WatchAsked,
+    ev.Notified,
+    ev.StreamClosed,
+    ev.LeasesCounted,
 )
 _NEWS = (
     ev.BecameLeader,
@@ -82,6 +89,8 @@ _NEWS = (
     ev.LinksCut,
     ev.Healed,
     ev.LinksChanged,
+    ev.LeaseExpired,
+    ev.ClientChanged,
 )
 
 _FIELDS = (
