@@ -81,15 +81,15 @@ class LmdbBackend:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = (self.path / "in_use.lock").open("a")
+            try:
+                _lock(self._lock, self.path)
+                (self.path / _COMPACT).unlink(missing_ok=True)
+                self._open()
+            except BaseException:
+                self._lock.close()
+                raise
         except OSError as error:
             raise StorageError(f"{self.path}: no place for a store: {error.strerror}") from None
-        try:
-            _lock(self._lock, self.path)
-            (self.path / _COMPACT).unlink(missing_ok=True)
-            self._open()
-        except BaseException:
-            self._lock.close()
-            raise
 
     def _open(self) -> None:
         data = self.path / lmdb_pages.DATA_FILE
