@@ -27,9 +27,11 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from kvlearn.events import Invoked, Returned
-from kvlearn.kv.members import MEMBERSHIP
-from kvlearn.kv.requests import Answer, Header, Range
+from kvlearn.events import Invoked, LeaseExpired, Returned
+from kvlearn.kv.kinds import repeatable
+from kvlearn.kv.leases import LeaseRevoke
+from kvlearn.kv.requests import Answer, DeleteRange, Header, Put, Range
+from kvlearn.kv.txn import Txn
 from kvlearn.trace import Trace
 from kvlearn.values import value
 
@@ -128,21 +130,29 @@ class Append:
 # From a trace --------------------------------------------------------------------------------
 
 
+OF_KEYS = (Put, DeleteRange, Range, Txn, LeaseRevoke)  # requests that read or change keys
+
+
 def history_of(subject: Any) -> list[Operation]:
     """The operations that clients asked in a trace, or in the trace of a cluster, by call time.
 
-    Left out: what was refused, reads without an answer, what was asked of the membership, and
-    serializable reads, which may be stale and promise no more. An answer is an `Answer` with the
-    result and the revision.
+    Left out: what was refused, reads without an answer, serializable reads, which may be stale and
+    promise no more, and what does not concern the keys (members, keep-alives, compactions). An
+    answer is an `Answer` with the result and the revision. A lease that ran out is a write that
+    nobody asked for: its LeaseRevoke is among them, by the leader, without an answer.
     """
     trace: Trace = getattr(subject, "trace", subject)
     asked: dict[tuple[str, int], tuple[int, float, Any]] = {}
     history: list[Operation] = []
-    for record in trace.of(Invoked, Returned):
+    for record in trace.of(Invoked, Returned, LeaseExpired):
         event, client = record.event, record.node
+        if isinstance(event, LeaseExpired):
+            ended = LeaseRevoke(event.lease)
+            history.append(Operation(client, record.time, None, ended, None, record.seq))
+            continue
         if isinstance(event, Invoked):
             stale = getattr(event.request, "serializable", False)
-            if not (stale or isinstance(event.request, MEMBERSHIP)):
+            if isinstance(event.request, OF_KEYS) and not stale:
                 asked[client, event.op_id] = (record.seq, record.time, event.request)
             continue
         call = asked.pop((client, event.op_id), None)
@@ -155,7 +165,7 @@ def history_of(subject: Any) -> list[Operation]:
             answer = Answer(event.op_id, Header(revision=event.revision), event.result)
             history.append(Operation(client, call_s, record.time, request, answer, seq))
     for (client, _), (seq, call_s, request) in asked.items():  # never answered
-        if not isinstance(request, Range):
+        if not repeatable(request):
             history.append(Operation(client, call_s, None, request, None, seq))
     return sorted(history, key=lambda operation: (operation.call_s, operation.seq))
 

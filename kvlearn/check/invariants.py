@@ -51,7 +51,8 @@ from kvlearn.events import (
     Truncated,
     Wiped,
 )
-from kvlearn.kv.requests import Command, DeleteRange, Put
+from kvlearn.kv.kinds import in_log
+from kvlearn.kv.requests import Command
 from kvlearn.raft.types import Entry
 from kvlearn.trace import Record, Trace
 
@@ -71,7 +72,6 @@ SECTIONS = {  # promise -> where the paper makes it
     DURABILITY: "5.3",  # "committed entries are durable"
 }
 
-WRITES = (Put, DeleteRange)  # requests that must go through the log
 HOLE = Entry(0, -1)  # stands where the story did not say what a log holds
 
 
@@ -490,7 +490,7 @@ class Invariants:
     def _on_invoked(self, record: Record) -> None:
         self._next = record.seq + 1
         event = record.event
-        if isinstance(event.request, WRITES):
+        if in_log(event.request):
             self._asked[event.node, event.op_id] = event.request
 
     def _on_returned(self, record: Record) -> None:

@@ -41,8 +41,11 @@ from kvlearn.check.kv_model import KV
 from kvlearn.check.lanes import brief, lanes_of, span
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register, not_of
 from kvlearn.check.search import OK, UNKNOWN_VERDICT, VIOLATED, Search
+from kvlearn.check.txn_model import KVTxn
 from kvlearn.doors import door
 from kvlearn.errors import Violation
+from kvlearn.kv.leases import LeaseRevoke
+from kvlearn.kv.txn import Txn
 from kvlearn.mvcc.revision import short
 
 PROMISE = "Linearizability"
@@ -208,6 +211,8 @@ def model_for(history: Sequence[Operation]) -> Model:
     Raises: ValueError if no model knows them all.
     """
     kinds = {type(operation.input) for operation in history}
+    if kinds & {Txn, LeaseRevoke}:
+        return KVTxn()
     if not kinds & {Read, Write, Cas, Append}:
         return KV()
     texts = all(
