@@ -149,14 +149,14 @@ class Axis:
         line = el(
             "path",
             el("title", f"compacted at {at}: no read goes below revision {at}"),
-            d=path((x, top), (x, bottom + 6)),
+            d=path((x, top), (x, bottom + 14)),
             stroke=tone("fault"),
             stroke_width=1.6,
             stroke_dasharray="5 4",
             data_kv_compacted=at,
         )
         shift = 4 if anchor == "start" else -4
-        words = label(x + shift, bottom + 6, told, anchor=anchor, size=SMALL, tone="fault")
+        words = label(x + shift, bottom + 14, told, anchor=anchor, size=SMALL, tone="fault")
         return [line, words]
 
 

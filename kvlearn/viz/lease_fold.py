@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kvlearn import events as ev
-from kvlearn.kv.leases import LeaseCheckpoint, LeaseGrant
+from kvlearn.kv.leases import LeaseCheckpoint, LeaseGrant, LeaseResult
 from kvlearn.kv.requests import Command
 from kvlearn.lease import Lessor
 from kvlearn.trace import Record
@@ -89,7 +89,7 @@ class LeaseFold:
 
     KINDS = (
         *(ev.Applied, ev.BecameLeader, ev.BecameFollower, ev.BecameCandidate, ev.Crashed),
-        *(ev.LeasesCounted, ev.LeaseRenewed, ev.LeaseExpired, ev.LinksChanged),
+        *(ev.LeasesCounted, ev.LeaseRenewed, ev.LeaseExpired, ev.LinksChanged, ev.Returned),
     )
 
     def __init__(self) -> None:
@@ -118,6 +118,8 @@ class LeaseFold:
                     self._lost(time)
             case ev.LeasesCounted(left=left):
                 self._counted(record, left)
+            case ev.Returned(result=LeaseResult(id=id, ttl_s=ttl_s)):
+                self._granted_in_truth(id, ttl_s)
             case ev.LeaseRenewed(lease=id, ttl_s=ttl_s):
                 if life := self._alive(id):
                     life.checkpoint = 0
@@ -178,6 +180,14 @@ class LeaseFold:
         fresh = life.why == "nobody" and not life.done and life.node is None
         if fresh and record.node == self.leader:
             self._go_on(life, record.time, float(life.ttl_s), record.node, "grant")
+
+    def _granted_in_truth(self, id: int, ttl_s: int) -> None:
+        """The answer tells how long a lease was granted for: a store may raise short times."""
+        life = self._alive(id)
+        if life is not None and ttl_s > life.ttl_s:
+            if life.why in ("grant", "nobody") and life.left == life.ttl_s:
+                life.left = float(ttl_s)
+            life.ttl_s = ttl_s
 
     def _counted(self, record: Record, left: tuple[tuple[int, float], ...]) -> None:
         self.leader = record.node

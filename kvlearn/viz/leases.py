@@ -151,7 +151,7 @@ def _row(store: StoreMoment, life: LeaseLife, clock: Clock, y: float) -> tuple[M
     below, high = _hanging(life, keys, y + 37)
     parts = [
         el("title", _words(life, keys)),
-        label(LEFT, y + 12, f"lease {life.id:x}", bold=True, halo=False),
+        label(LEFT, y + 12, _name(life), bold=True, halo=False),
         label(LEFT + BAR, y + 12, _left(life), size=SMALL, tone=_tone(life), halo=False,
               anchor="end"),
         *_bar(life, y + 18),
@@ -162,6 +162,12 @@ def _row(store: StoreMoment, life: LeaseLife, clock: Clock, y: float) -> tuple[M
     hooks = {"data_kv_lease": f"{life.id:x}", "data_kv_ttl": ttl}
     hooks |= {"data_kv_granted": life.ttl_s, "data_kv_ended": life.end or None}
     return group(parts, class_="kv-lease", **hooks), max(STRIP_H + 10, 37 + high)
+
+
+def _name(life: LeaseLife) -> str:
+    """The lease's id in hexadecimal digits, as etcd writes it, beside what stands on the right."""
+    room = BAR - width(_left(life), SMALL) - 10
+    return fit(f"lease {life.id:x}", room / 1.1)
 
 
 def _left(life: LeaseLife) -> str:
@@ -247,8 +253,11 @@ def _strip(life: LeaseLife, clock: Clock, y: float) -> list[Markup]:
     """The time that was left, over time: it falls and is refilled."""
     base = y + STRIP_H
 
+    # A new leader adds the time of an election, so that more than the granted time may be left.
+    whole = max([life.ttl_s, *(stretch.left for stretch in life.stretches)])
+
     def spot(time: float, left: float) -> tuple[float, float]:
-        return clock.x(time), base - STRIP_H * min(1.0, left / life.ttl_s)
+        return clock.x(time), base - STRIP_H * left / whole
 
     floor = path((STRIP, base), (RIGHT, base))
     parts = [el("path", d=floor, stroke=tone("line"), stroke_width=0.8)]
@@ -306,7 +315,8 @@ def _end(life: LeaseLife, clock: Clock, base: float) -> list[Markup]:
     words = life.end + (f", {_count(len(life.keys), 'key')} deleted" if life.keys else "")
     anchor = "start" if x + 10 + width(words, TINY) < RIGHT else "end"
     at = x + 9 if anchor == "start" else x - 9
-    return [*parts, label(at, base - 4, words, size=TINY, tone=named, anchor=anchor)]
+    y = base - STRIP_H + 9 if anchor == "end" and life.end == "expired" else base - 4
+    return [*parts, label(at, y, words, size=TINY, tone=named, anchor=anchor)]
 
 
 # Words --------------------------------------------------------------------------------------

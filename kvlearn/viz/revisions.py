@@ -78,7 +78,7 @@ def revisions(
         group(_values(store, changes, axis, rows, room), class_="kv-values"),
         *_foot(store, axis, len(chosen) - len(shown), bottom),
     ]
-    high = bottom + 46 + (15 if _notes(store, axis, len(chosen) - len(shown)) else 0)
+    high = bottom + 52 + (15 if _notes(store, axis, len(chosen) - len(shown)) else 0)
     text = _text(store, chosen)
     desc = one_line(text.replace("\n", "; "))
     return Svg("revisions", "".join(body), WIDE, high, _title(store), desc, text, hooks_of(store))
@@ -284,10 +284,10 @@ def _foot(store: StoreMoment, axis: Axis, hidden: int, bottom: float) -> list[Ma
         hands = el("path", d="M0,-3 L0,0 L2,0", fill="none", stroke=tone("lease"))
         face = el("circle", r=4.5, fill="none", stroke=tone("lease"), stroke_width=1.3)
         items.append(("lease", group([face, hands])))
-    parts = [group(legend(items, bottom + 32), class_="kv-legend")]
+    parts = [group(legend(items, bottom + 38), class_="kv-legend")]
     if notes := _notes(store, axis, hidden):
         line = wrap(notes, WIDE - 28, SMALL, 1)[0]
-        parts.append(label(14, bottom + 48, line, size=SMALL, tone="dim", halo=False))
+        parts.append(label(14, bottom + 54, line, size=SMALL, tone="dim", halo=False))
     return parts
 
 

@@ -38,7 +38,7 @@ from kvlearn.mvcc.key_index import Generation
 from kvlearn.mvcc.revision import KeyValue, Revision
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.lease_fold import LeaseFold, LeaseLife, Reign
-from kvlearn.viz.moment import seq_at, trace_of
+from kvlearn.viz.moment import Moment, seq_at, trace_of
 from kvlearn.viz.nodes import natural
 from kvlearn.viz.txn_fold import Fork, judge
 from kvlearn.viz.watch_fold import WatchFold, WatchLife
@@ -110,6 +110,7 @@ class StoreMoment(NamedTuple):
     reigns: tuple[Reign, ...]
     watches: tuple[WatchLife, ...]
     missing: tuple[tuple[int, int], ...]
+    astray: int = 0  # the first entry after which the run's revision is not that of the replay
 
     @property
     def keys(self) -> list[bytes]:
@@ -130,10 +131,12 @@ class StoreMoment(NamedTuple):
     @property
     def caveat(self) -> str:
         """One sentence where the trace does not tell everything, else ""."""
-        if not self.missing:
-            return ""
-        told = ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in self.missing)
-        return f"The trace does not tell log entries {told}: what they wrote is not shown."
+        if self.missing:
+            told = ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in self.missing)
+            return f"The trace does not tell log entries {told}: what they wrote is not shown."
+        if self.astray:
+            return f"From log entry {self.astray} on the run went another way than a store should."
+        return ""
 
 
 def look_store(
@@ -154,7 +157,7 @@ def look_store(
     time = None
     if at is not None:
         end, time = seq_at(trace, at), at
-    elif seq is None and hasattr(subject, "nodes") and hasattr(subject, "seq"):  # a Moment
+    elif seq is None and isinstance(subject, Moment):
         end, time = subject.seq, subject.time
     elif seq is None and isinstance(now := getattr(subject, "now", None), (int, float)):
         time = now  # a cluster's time goes on after its last record
@@ -207,6 +210,7 @@ class StoreFold:
         self.compactions: list[Compaction] = []
         self.forks: list[Fork] = []
         self.missing: list[tuple[int, int]] = []
+        self.astray = 0
 
     def upto(self, end: int) -> StoreFold:
         """Go on to record `end`, included."""
@@ -244,6 +248,7 @@ class StoreFold:
             reigns=self.leases.reigns(time),
             watches=self.watches.lives(changes, self.revisions),
             missing=tuple(self.missing),
+            astray=self.astray,
         )
 
     # Records ----------------------------------------------------------------------------------
@@ -335,8 +340,11 @@ class StoreFold:
         machine.apply(event.index, event.term, None if event.error else command)
         for sub, kv in enumerate(machine.changes):
             self._note(record, Revision(kv.mod_revision, sub), kv)
-        if machine.revision != event.revision and self.missing:
-            machine.store.revision = event.revision  # what is unknown has moved it
+        if machine.revision != event.revision:
+            if not self.missing:
+                self.astray = self.astray or event.index
+            # What is unknown, or broken in the run, has moved it.
+            machine.store.revision = max(machine.revision, event.revision)
         if machine.revision > before:
             self.made.append(Made(machine.revision, event.index, event.term, request))
         if isinstance(request, Compact) and not event.error:

@@ -76,7 +76,7 @@ def streams(
     text = _text(store)
     title = f"{_count(len(store.watches), 'watch', 'watches')} at {store.time:.3f} s"
     desc = text.replace("\n", "; ")
-    return Svg("streams", "".join(body), WIDE, bottom + 46 + notes, title, desc, text,
+    return Svg("streams", "".join(body), WIDE, bottom + 52 + notes, title, desc, text,
                hooks_of(store))  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def _lane(store: StoreMoment, axis: Axis, life: WatchLife, y: float) -> Markup:
         parts,
         class_="kv-watch-lane",
         data_kv_stream=life.stream,
-        data_kv_watch_id=life.watch_id,
+        data_kv_number=life.watch_id,
         data_kv_position=life.position,
         data_kv_state=life.state,
         data_kv_node=life.served[-1].node,
@@ -344,8 +344,8 @@ def _foot(store: StoreMoment, axis: Axis, bottom: float) -> list[Markup]:
         ("→ served from here by", el("path", d="M0,-6 L0,6", stroke=tone("dim"),
                                      stroke_dasharray="2 2")),
     ]  # fmt: skip
-    parts = [group(legend(items, bottom + 32), class_="kv-legend")]
+    parts = [group(legend(items, bottom + 38), class_="kv-legend")]
     if notes := _notes(store, axis):
         line = wrap(notes, WIDE - 28, SMALL, 1)[0]
-        parts.append(label(14, bottom + 48, line, size=SMALL, tone="dim", halo=False))
+        parts.append(label(14, bottom + 54, line, size=SMALL, tone="dim", halo=False))
     return parts
