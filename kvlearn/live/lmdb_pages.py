@@ -72,7 +72,8 @@ class Cell:
 class Page:
     """One page. `kind`: meta, branch, leaf, overflow, or free; `tree`: the one it belongs to.
 
-    Each page of a large value is an overflow page; only the first has a header.
+    Each page of a large value is an overflow page; only the first has a header. A meta page leads
+    to the roots of two trees; the one with the greater `transaction` counts.
     """
 
     number: int
@@ -81,6 +82,7 @@ class Page:
     cells: tuple[Cell, ...] = ()
     bytes_used: int = 0  # header, pointers, keys and values
     flags: int = 0  # as they stand in the header
+    transaction: int = 0  # of a meta page: the commit that wrote it
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -189,7 +191,7 @@ class _File:
         size = self.page_bytes
         if not 256 <= size <= 1 << 16 or size & (size - 1):
             raise _Damage(f"its first page says that pages have {size} bytes")
-        metas = []
+        self._metas = []  # (last page, transaction) of each
         for number in (0, 1):
             at = number * size
             if at + size > len(self.data):
@@ -200,9 +202,9 @@ class _File:
             ):
                 raise _Damage(f"meta page {number} is overwritten")
             after = at + self.header + 24 + 2 * _ROOTS.size
-            metas.append(struct.unpack_from("<QQ", self.data, after))
-        self._newest = 1 if metas[1][1] > metas[0][1] else 0
-        self.last_page, self.transaction = metas[self._newest]
+            self._metas.append(struct.unpack_from("<QQ", self.data, after))
+        self._newest = 1 if self._metas[1][1] > self._metas[0][1] else 0
+        self.last_page = self._metas[self._newest][0]
         if self.last_page < 1:
             raise _Damage("its meta page says that it has no pages")
 
@@ -316,8 +318,7 @@ class _File:
 
     def _page(self, number: int) -> Page:
         if number < 2:
-            used = self.header + 24 + 2 * _ROOTS.size + 16
-            return Page(number, "meta", bytes_used=used, flags=self._flags(number))
+            return self._meta_page(number)
         if number not in self.reached:
             return Page(number, "free")
         kind, tree = self.reached[number]
@@ -327,6 +328,17 @@ class _File:
         cells = tuple(self._cell(*node) for node in self._nodes(number, tree))
         used = self.page_bytes - (upper - lower)
         return Page(number, kind, tree, cells, used, self._flags(number))
+
+    def _meta_page(self, number: int) -> Page:
+        at = self._end_of_header(number) + 24
+        roots = [_ROOTS.unpack_from(self.data, at + _ROOTS.size * place)[-1] for place in (0, 1)]
+        cells = tuple(
+            Cell(name.encode(), page=root if root <= self.last_page else None)
+            for name, root in zip((FREE_LIST, MAIN), roots, strict=True)
+        )
+        used = self.header + 24 + 2 * _ROOTS.size + 16
+        flags, transaction = self._flags(number), self._metas[number][1]
+        return Page(number, "meta", "", cells, used, flags, transaction)
 
     def _cell(self, key: slice, place: int, size: int, flags: int, page: int | None) -> Cell:
         value = self.data[place : place + size] if page is None else b""

@@ -67,13 +67,17 @@ def test_pages_are_what_lmdb_counts(tmp_path, seed, engine):
         with env.begin() as txn:
             stats = {name: txn.stat(env.open_db(name, txn)) for name in NAMES}
         stats[b"main"] = env.stat()
-        last_page = env.info()["last_pgno"]
+        info = env.info()
     lmdb_pages.check(tmp_path)
     pages, trees = lmdb_pages.pages(tmp_path), lmdb_pages.trees(tmp_path)
-    assert [page.number for page in pages] == list(range(last_page + 1))
+    assert [page.number for page in pages] == list(range(info["last_pgno"] + 1))
     assert sorted(trees) == ["free list", "main", "one", "two"]
     count = Counter((page.tree, page.kind) for page in pages)
     assert count["", "meta"] == 2
+    older, newer = sorted(pages[:2], key=lambda page: page.transaction)
+    assert newer.transaction == older.transaction + 1 == info["last_txnid"]
+    roots = {cell.key.decode(): cell.page for cell in newer.cells}
+    assert roots == {name: trees[name].root for name in ("free list", "main")}
     data = (tmp_path / "data.mdb").read_bytes()
     for name, stat in stats.items():
         tree = trees[name.decode()]
