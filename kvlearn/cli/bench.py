@@ -154,8 +154,16 @@ def _figure_16(trials: int) -> list[tuple[str, float, str, str]]:
     ]
 
 
+def bench_store(rounds: int) -> list[tuple[str, float, str, str]]:
+    """Rows on the store; its peers are loaded only for them."""
+    from kvlearn.cli import bench_store
+
+    return bench_store.bench_store(rounds)
+
+
 BENCHES: dict[str, Callable[[int], list]] = {
     "sim": bench_sim,
+    "store": bench_store,
     "import": bench_import,
     "elections": bench_elections,
 }

@@ -78,7 +78,7 @@ class MemoryBackend:
     Invariant: after `rollback` content and sizes are those of the last `commit`.
     """
 
-    def __init__(self, order: int = 64):
+    def __init__(self, order: int = 256):
         """`order`: how many records a page of the tree holds."""
         self.tree = BPlusTree(order)
         self._meta: dict[str, Any] = {}

@@ -192,7 +192,7 @@ class BPlusTree:
             separator = right.keys[0]  # the leaf keeps its key: the branch has a copy
             right.gone = tuple(key for key in page.gone if key >= separator)
             page.gone = tuple(key for key in page.gone if key < separator)
-            del page.keys[half:], page.values[half:]
+            page.keys, page.values = page.keys[:half], page.values[:half]
             right.next, page.next = page.next, right
             if self._last is page:
                 self._last = right

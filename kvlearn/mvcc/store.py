@@ -156,20 +156,26 @@ class Store:
         went. Each step is short, so that a large compaction does not hold up the node."""
         if self._swept_to is None:
             return 0
-        seen = list(islice(self.backend.range(self._swept_to, after(self.compacted)), limit))
-        gone = [(at, record) for at, record in seen if not self._survives(at, record)]
-        of_key: dict[bytes, list[KeyValue]] = {}
-        for at, record in gone:
-            self.backend.delete(at)
-            of_key.setdefault(record.key, []).append(record)
+        at, gone = None, {}
+        for at, record in islice(self.backend.range(self._swept_to, after(self.compacted)), limit):
+            if not self._survives(at, record):
+                gone[at] = record
+        # Plain maps: a tuple or a list a record would set off Python's collector, which then looks
+        # at all records of the store at once.
+        count: dict[bytes, int] = {}
+        last: dict[bytes, KeyValue] = {}
+        for place, record in gone.items():
+            self.backend.delete(place)
+            count[record.key] = count.get(record.key, 0) + 1
+            last[record.key] = record
         # What goes of a key are always its oldest revisions, so that one cut takes them.
-        for key, records in of_key.items():
-            self.index.forget(key, len(records), records[-1])
-        if seen:
-            self._swept_to = seen[-1][0] + b"\0"
-        else:
+        for key, record in last.items():
+            self.index.forget(key, count[key], record)
+        if at is None:
             self._swept_to = None
             self.backend.set_meta(SWEPT, self.compacted)
+        else:
+            self._swept_to = at + b"\0"
         return len(gone)
 
     def _survives(self, at: bytes, record: KeyValue) -> bool:
