@@ -20,6 +20,7 @@ from time import perf_counter
 
 from sortedcontainers import SortedDict
 
+from kvlearn.kv.config import StoreConfig
 from kvlearn.mvcc import MemoryBackend, Store
 from kvlearn.mvcc.watch import WatchHub
 
@@ -28,7 +29,7 @@ HOT_KEYS = 10_000  # that random puts overwrite
 COMMIT_EVERY = 100
 REVISIONS = 1_000_000  # held in memory, and compacted
 LIVE = 100_000  # keys that the compaction leaves
-SWEEP_RECORDS = 2_000  # StoreConfig's default
+SWEEP_RECORDS = StoreConfig().sweep_records
 WATCHERS = 1_000
 INTERVAL = 100  # keys of a range
 

@@ -29,7 +29,7 @@ the two are too much for one page, they are divided anew.
 >>> list(tree.range(20, 80))
 [(20, '20'), (30, '30'), (40, '40'), (70, '70')]
 >>> tree.pages()[-1][1].gone  # the leaf remembers its holes until something is put into it
-(60, 50)
+[60, 50]
 
 Source: Comer, The Ubiquitous B-Tree (1979); bbolt node.go. Differs: bbolt copies a page before it
 changes it, links no leaves, and merges a page only when it is less than a quarter full.
@@ -58,7 +58,7 @@ class Page:
         self.values = values
         self.children = children
         self.next: Page | None = None
-        self.gone: tuple = ()
+        self.gone: list = []
 
     @property
     def is_leaf(self) -> bool:
@@ -136,11 +136,12 @@ class BPlusTree:
         if keys and key > keys[-1] and len(keys) < self.order:
             keys.append(key)
             last.values.append(value)
-            last.gone = ()
+            if last.gone:
+                last.gone = []
             self._size += 1
             return None
         path, page = self._path(key)
-        page.gone = ()
+        page.gone = []
         place = bisect_left(page.keys, key)
         if place < len(page.keys) and page.keys[place] == key:
             old, page.values[place] = page.values[place], value
@@ -157,7 +158,9 @@ class BPlusTree:
         place = bisect_left(page.keys, key)
         if place == len(page.keys) or page.keys[place] != key:
             return None
-        page.gone = (*page.gone, page.keys.pop(place))[-self.order :]
+        page.gone.append(page.keys.pop(place))
+        if len(page.gone) > self.order:
+            del page.gone[0]
         value = page.values.pop(place)
         self._size -= 1
         self._mend_up(path, page)
@@ -190,8 +193,8 @@ class BPlusTree:
         if page.is_leaf:
             right = self._new_page(page.keys[half:], values=page.values[half:])
             separator = right.keys[0]  # the leaf keeps its key: the branch has a copy
-            right.gone = tuple(key for key in page.gone if key >= separator)
-            page.gone = tuple(key for key in page.gone if key < separator)
+            right.gone = [key for key in page.gone if key >= separator]
+            page.gone = [key for key in page.gone if key < separator]
             page.keys, page.values = page.keys[:half], page.values[:half]
             right.next, page.next = page.next, right
             if self._last is page:
@@ -278,7 +281,7 @@ def _copy(page: Page, last: Page | None) -> tuple[Page, Page]:
     """A copy of the pages from `page` down, and its last leaf; `last` is the leaf before them."""
     if page.is_leaf:
         leaf = Page(page.number, list(page.keys), list(page.values), None)
-        leaf.gone = page.gone
+        leaf.gone = list(page.gone)
         if last is not None:
             last.next = leaf
         return leaf, leaf

@@ -113,7 +113,7 @@ def test_a_copy_has_pages_of_its_own():
         twin.put(key, "twin")
     twin.delete(7)
     check_invariants(twin)
-    assert tree.pages()[-1][2].gone == ()
+    assert tree.pages()[-1][2].gone == []
     assert str(tree) == before and tree.get(3) == "3" and tree.get(20) is None
     tree.put(20, "tree")
     assert twin.get(20) == "twin"
