@@ -63,6 +63,7 @@ APPLIED = "applied"  # the backend's name for the index of the last applied entr
 LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
 ALARMS = "alarms"  # and for the alarms: (member id, kind) each
 ACTIONS = "get", "activate", "deactivate"  # of an Alarm
+BOUND = 1 << 63  # numbers have 64 bits, one of them for the sign
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
 
 
@@ -116,8 +117,8 @@ class KVMachine:
                 pass
             case _ if isinstance(request, NUMBERED):
                 numbers = [getattr(request, field) for field in request.__slots__]
-                if not all(isinstance(number, int) for number in numbers):
-                    raise InvalidArgument(hint=f"its fields are numbers: {request!r}")
+                if not all(isinstance(n, int) and -BOUND <= n < BOUND for n in numbers):
+                    raise InvalidArgument(hint=f"its fields are numbers of 64 bits: {request!r}")
             case _:
                 raise TypeError(f"a {type(request).__name__} is not a request")
 

@@ -134,6 +134,8 @@ def _check_ops(txn: Txn, check: Callable[[Any], None], room: int) -> None:
     if most > room:
         raise TooManyOps(hint=f"{most} of {room}")
     for compare in txn.compare:
+        if not (isinstance(compare.key, bytes) and isinstance(compare.range_end, bytes)):
+            raise InvalidArgument(hint=f"keys are bytes: {compare!r}")
         if not compare.key:
             raise EmptyKey()
         if compare.target not in TARGETS or compare.result not in RESULTS:

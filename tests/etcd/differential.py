@@ -24,9 +24,10 @@ from kvlearn.kv.requests import (
     RangeResult,
 )  # fmt: skip
 from kvlearn.kv.txn import Txn, TxnResult, check_txn
-from tests.etcd.sides import On, Ours, Outcome, Theirs
+from tests.etcd.sides import PATIENCE_S, On, Ours, Outcome, Theirs
 
 PLAIN = int, str, bytes, tuple
+HASTE_S = 0.5  # to wait for events while a program is made shorter; its end is looked at again
 CLOCK_S = 5  # so long may a program take: a lease's time runs down on etcd's side only
 
 DIFFERENCES = {
@@ -307,7 +308,9 @@ def report(seed: str, program: list, theirs: Theirs, side: Callable[[], Ours] = 
         found = run(part, side(), theirs)
         return found is not None and first is not None and found.kind == first.kind
 
+    theirs.patience_s = HASTE_S
     short = shortest(program, fails)
+    theirs.patience_s = PATIENCE_S
     divergence = run(short, side(), theirs)
     lines = [f"    {plainly(op)}," for op in short]
     return "\n".join(

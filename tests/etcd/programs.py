@@ -48,15 +48,15 @@ class Writer:
         self.program: list[Any] = []
         self.ttl_s = 1000  # no two leases have nearly the same
         self.any_leases = 0
-        watching = rng.choice((0, 0, 4, 8))
+        watching, leasing = rng.choice((0, 0, 4, 8)), rng.choice((1, 1, 4))
         self.kinds = {
             self.put: 14,
             self.range: 14,
             self.delete: 6,
             self.txn: 12,
-            self.grant: 2,
-            self.ask_lease: 3,
-            self.compact: rng.choice([0, 0, 1, 2]),
+            self.grant: 2 * leasing,
+            self.ask_lease: 3 * leasing,
+            self.compact: rng.choice((0, 1, 2, 4)),
             self.inside: 1,
             self.watch: watching,
             self.end_watch: watching * 0.6,
@@ -113,7 +113,8 @@ class Writer:
         value = rng.choice(VALUES)
         if keeps_value and self.maybe(0.9):
             value = b""
-        lease = self.lease() if self.maybe(0.03 if keeps_lease else 0.3) else 0
+        leased = 0.03 if keeps_lease or not self.ours.machine.lessor.leases else 0.4
+        lease = self.lease() if self.maybe(leased) else 0
         key = self.key() if key is None else key
         return Put(key, value, lease, self.maybe(0.3), keeps_value, keeps_lease)
 
@@ -237,7 +238,7 @@ class Writer:
     def ask_lease(self) -> Any:
         id = 0 if self.maybe(0.05) else self.lease()
         kinds = (LeaseTimeToLive(id, True), LeaseTimeToLive(id), LeaseKeepAlive(id), LeaseLeases())
-        return self.rng.choice((*kinds, LeaseRevoke(id)))
+        return self.rng.choice((*kinds, LeaseRevoke(id), LeaseRevoke(id)))
 
     # Watches ----------------------------------------------------------------------------------
 
@@ -246,7 +247,7 @@ class Writer:
         key, range_end = self.interval()
         now, compacted = store.revision, store.compacted
         near = (now + 1, now + 3, now, compacted, compacted + 1, compacted - 1)
-        start = rng.choice((0, 0, rng.choice(near), rng.randint(1, now)))
+        start = rng.choice((0, 0, rng.choice(near), rng.choice(near), rng.randint(1, now)))
         filters = rng.choice(((),) * 5 + (("put",), ("delete",), ("put", "delete")))
         create = WatchCreate(
             key,

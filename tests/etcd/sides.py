@@ -202,6 +202,7 @@ class Theirs:
         self.port = port
         self.connection = Connection(port)
         self.sockets: dict[str, WebSocket] = {}
+        self.patience_s = PATIENCE_S
         self.reset()
         # A revision below 0 means something else before the first compaction than ever after.
         self._ask(Compact(1))
@@ -287,9 +288,9 @@ class Theirs:
         log += parts(response)
         return bool(response.compact_revision or response.events)
 
-    def wait(self, expected: Heard, patience_s: float = PATIENCE_S) -> None:
+    def wait(self, expected: Heard) -> None:
         """Until every watcher has heard so much, or what comes last, or patience has ended."""
-        until = time.monotonic() + patience_s
+        until = time.monotonic() + self.patience_s
         for (stream, id), wanted in expected.items():
             log = self.heard[stream, id]
             while len(log) < len(wanted) and log[-1:] != wanted[-1:]:
