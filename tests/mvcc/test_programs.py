@@ -1,6 +1,6 @@
 """Random programs on the store and on a list of changes: whatever is read, both say the same.
 
-A program is two dozen requests with compactions, sweeps in steps, restarts and snapshots in between.
+A program is two dozen requests, with compactions, sweeps in steps, restarts and snapshots between.
 After it every key is read at every revision. `KVLEARN_PROGRAMS=100000` plays more of them.
 """
 
