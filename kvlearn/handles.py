@@ -29,9 +29,10 @@ class Watcher:
         self.stream = stream
         self.request = request
         self._follow = Follow(request)
-        self._at = 0  # how many answers were looked at
-        self._events: deque[KVEvent] = deque()
-        self._closed = False
+        self._seen: list[WatchResponse] = []  # the answers of the stream, and
+        self._at = 0  # how many of them were looked at
+        self._events: deque[KVEvent] = deque()  # to be read
+        self._read = 0  # so many were read before
 
     @property
     def revision(self) -> int:
@@ -45,7 +46,8 @@ class Watcher:
         self._look()
         ended = self._follow.ended
         if ended is None:
-            return "closed" if self._closed else ""
+            error = self._channel.stream_error(self.stream)
+            return (error.hint or error.text) if error else ""
         if ended.compact_revision:
             return f"compacted at {ended.compact_revision}"
         return ended.cancel_reason or "canceled"
@@ -60,6 +62,7 @@ class Watcher:
         self._look()
         events = list(self._events)
         self._events.clear()
+        self._read += len(events)
         return events
 
     def recv(self, timeout_s: float = 5.0) -> KVEvent:
@@ -79,6 +82,7 @@ class Watcher:
                 hint = f"nothing to hear of {self.request} within {timeout_s:g} s"
                 raise TimedOut("no event in time", hint) from None
             self._look()
+        self._read += 1
         return self._events.popleft()
 
     def __iter__(self) -> Iterator[KVEvent]:
@@ -91,22 +95,28 @@ class Watcher:
                 return
 
     def progress(self, timeout_s: float = 5.0) -> int:
-        """Ask how far the node is; returns the revision up to which all was heard of."""
-        give_up = self._channel.now() + timeout_s
-        before = self._follow.progress
-        self._channel.ask_stream(self.stream, WatchProgress())
-        self._look()
-        while self._follow.progress <= before and self._told() == 0:
-            self._raise_if_ended()
-            left = max(give_up - self._channel.now(), 0.0)
-            self._channel.wait_stream(self.stream, self._at, left)
-            self._look()
-        return self.revision
+        """Ask how far the node is; returns the revision up to which all was heard of.
 
-    def _told(self) -> int:
-        """How many progress answers are among what came last."""
-        last = self._channel.received(self.stream)[-1:]
-        return sum(not (one.events or one.created or one.canceled) for one in last)
+        Raises: TimedOut if the node does not say so within `timeout_s` seconds; Compacted,
+        WatchCanceled if the watch has ended.
+        """
+        give_up = self._channel.now() + timeout_s
+        self._look()
+        self._raise_if_ended()
+        asks = True
+        while True:
+            if asks:
+                self._channel.ask_stream(self.stream, WatchProgress())
+            start = self._at
+            self._look()
+            new = self._seen[start : self._at]
+            if any(not (one.events or one.created or one.canceled) for one in new):
+                return self.revision
+            self._raise_if_ended()
+            asks = any(one.created for one in new) and not asks  # another node knows of no question
+            if not asks:
+                left = max(give_up - self._channel.now(), 0.0)
+                self._channel.wait_stream(self.stream, self._at, left)
 
     def hold(self) -> None:
         """Read nothing for a while: a slow client. What comes waits at the node."""
@@ -118,8 +128,7 @@ class Watcher:
 
     def cancel(self) -> None:
         """Want no more."""
-        if not self._closed:
-            self._closed = True
+        if self._channel.stream_error(self.stream) is None:
             self._channel.close_stream(self.stream)
 
     def __enter__(self) -> Watcher:
@@ -134,19 +143,37 @@ class Watcher:
 
     def _look(self) -> None:
         received = self._channel.received(self.stream)
-        self._at = min(self._at, len(received))  # a cluster that went back in time told less
+        if received is not self._seen:
+            self._at = _in_common(self._seen[: self._at], received)
+            self._seen = received
+            self._go_back()
         for response in received[self._at :]:
             self._events += self._follow.take(response)
         self._at = len(received)
 
+    def _go_back(self) -> None:
+        """The cluster went back in time: what was told later has not been told."""
+        self._follow = Follow(self.request)
+        told = [event for one in self._seen[: self._at] for event in self._follow.take(one)]
+        self._read = min(self._read, len(told))
+        self._events = deque(told[self._read :])
+
     def _raise_if_ended(self) -> None:
         ended = self._follow.ended
-        if error := self._channel.stream_error(self.stream):
-            raise error
         if ended is not None and ended.compact_revision:
             raise Compacted(hint=f"the watch needs what was compacted at {ended.compact_revision}")
-        if ended is not None or self._closed:
+        if ended is not None:
             raise WatchCanceled(self.canceled)
+        if error := self._channel.stream_error(self.stream):
+            raise error
+
+
+def _in_common(before: list[WatchResponse], now: list[WatchResponse]) -> int:
+    """How many answers two tellings of the same stream begin with."""
+    return next(
+        (at for at, pair in enumerate(zip(before, now)) if pair[0] != pair[1]),
+        min(len(before), len(now)),
+    )
 
 
 class WatchStream:
@@ -155,28 +182,39 @@ class WatchStream:
     def __init__(self, client: Any, endpoint: str):
         self._channel = client.channel
         self.stream = self._channel.open_stream(endpoint)
+        self._seen: list[WatchResponse] = []
         self._at = 0
 
     def create(self, key: bytes, range_end: bytes = b"", **options: Any) -> None:
         """Ask for a watcher; the options are those of `WatchCreate`."""
         request = WatchCreate(key, range_end, **options)
         check_watch(request)
-        self._channel.ask_stream(self.stream, request)
+        self._ask(request)
 
     def cancel(self, watch_id: int) -> None:
         """End a watcher."""
-        self._channel.ask_stream(self.stream, WatchCancel(watch_id))
+        self._ask(WatchCancel(watch_id))
 
     def request_progress(self) -> None:
         """Ask how far all its watchers are."""
-        self._channel.ask_stream(self.stream, WatchProgress())
+        self._ask(WatchProgress())
 
-    def take(self) -> list[WatchResponse]:
-        """What came since the last time; waits for nothing."""
+    def _ask(self, request: Any) -> None:
         if error := self._channel.stream_error(self.stream):
             raise error
+        self._channel.ask_stream(self.stream, request)
+
+    def take(self) -> list[WatchResponse]:
+        """What came since the last time; waits for nothing.
+
+        Raises: Stopped, WatchCanceled if nothing is left and nothing more will come.
+        """
         received = self._channel.received(self.stream)
+        if received is not self._seen:  # a cluster that went back in time has told less
+            self._at, self._seen = _in_common(self._seen[: self._at], received), received
         new, self._at = received[self._at :], len(received)
+        if not new and (error := self._channel.stream_error(self.stream)):
+            raise error
         return new
 
     def hold(self) -> None:
@@ -295,5 +333,3 @@ def _operation(op: Any) -> Any:
             f"an operation is put(...), get(...), delete(...) or another txn(), not {op!r}"
         )
     return op
-
-

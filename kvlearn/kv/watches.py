@@ -114,6 +114,7 @@ class Follow:
             self.ended = response
             return ()
         if response.created:
+            self._parts = ()  # of a node that failed amid them; this one tells them anew
             self.next = self.next or response.revision + 1
             return ()
         self._parts += response.events

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvlearn.errors import RequestError, TimedOut
+from kvlearn.errors import RequestError, TimedOut, WatchCanceled
 from kvlearn.kv.requests import Answer
 from kvlearn.mvcc.watch import WatchResponse
 
@@ -53,12 +53,13 @@ class SimulatedChannel:
         """A watch stream at a node; with a WatchCreate it is one watch, and resumed elsewhere when
         its node fails. Returns its name."""
         name = self._clients.name_stream(self.name)
-        self._do("open_stream", name, self.name, self.endpoints, endpoint, request)
+        self._do("open_stream", name, self.name, self._chosen, endpoint, request)
         return name
 
     def ask_stream(self, stream: str, request: Any) -> None:
         """Send a WatchCreate, WatchCancel or WatchProgress."""
-        self._do("ask_stream", stream, request)
+        if self.stream_error(stream) is None:
+            self._do("ask_stream", stream, request)
 
     def close_stream(self, stream: str) -> None:
         """Nothing more is wanted."""
@@ -67,7 +68,8 @@ class SimulatedChannel:
 
     def hold_stream(self, stream: str, held: bool) -> None:
         """Read nothing from the stream for a while, or read again."""
-        self._do("hold_stream", stream, held)
+        if stream in self._clients.streams:
+            self._do("hold_stream", stream, held)
 
     def received(self, stream: str) -> list[WatchResponse]:
         """All that the stream has brought so far."""
@@ -76,7 +78,12 @@ class SimulatedChannel:
 
     def stream_error(self, stream: str) -> RequestError | None:
         """Why the stream brings nothing more."""
-        return self._clients.streams[stream].error
+        known = self._clients.streams.get(stream)
+        if known is None:
+            return WatchCanceled(hint="the cluster went back to a time before it")
+        if known.closed and known.error is None:
+            return WatchCanceled("closed")
+        return known.error
 
     def wait_stream(self, stream: str, count: int, timeout_s: float) -> None:
         """Let time pass until more than `count` answers came. Raises: TimedOut."""
@@ -88,7 +95,7 @@ class SimulatedChannel:
 
     def keep(self, lease: int, endpoint: str, every_s: float) -> None:
         """Keep a lease alive until `unkeep`."""
-        self._do("keep", self.name, lease, self.endpoints, endpoint, every_s)
+        self._do("keep", self.name, lease, self._chosen, endpoint, every_s)
 
     def unkeep(self, lease: int, why: str = "stopped") -> None:
         """Let a lease run out."""
@@ -101,6 +108,11 @@ class SimulatedChannel:
     def close(self) -> None:
         """The client is gone, with its streams; its leases run out."""
         self._do("end_client", self.name)
+
+    @property
+    def _chosen(self) -> tuple[str, ...]:
+        """The nodes that it has to keep to; none: any, also those that come later."""
+        return (self.node,) if self.node else ()
 
     @property
     def _clients(self):

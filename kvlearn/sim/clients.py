@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.errors import InvalidArgument, RequestError
+from kvlearn.errors import RequestError, Stopped, WatchCanceled
 from kvlearn.events import ClientChanged
 from kvlearn.kv.leases import LeaseKeepAlive
 from kvlearn.kv.watches import Follow
@@ -29,7 +29,8 @@ KEEP_AGAIN_S = 0.5  # after a keep-alive without success
 
 
 class StreamView:
-    """A stream as its client sees it. With `follow` it is one watch, which is resumed."""
+    """A stream as its client sees it. With `follow` it is one watch, which is resumed. `nodes` are
+    those that it may turn to, all if there are none."""
 
     def __init__(self, name: str, client: str, nodes: tuple[str, ...], node: str):
         self.name, self.client, self.nodes, self.node = name, client, nodes, node
@@ -38,6 +39,7 @@ class StreamView:
         self.held = False  # the client reads nothing: what comes waits at the node
         self.error: RequestError | None = None  # why nothing more will come
         self.closed = False
+        self.order = 0  # of the queue's item that looks for a node; 0: one serves it
 
 
 class Keeper:
@@ -94,10 +96,10 @@ class Clients:
     def happen(self, what: tuple) -> None:
         """An item of the queue has come up."""
         match what:
-            case "resume", name:
+            case "resume", name, order:
                 stream = self.streams[name]
-                if not (stream.closed or stream.follow.ended):
-                    self._connect(stream, tries=len(stream.nodes))
+                if stream.order == order and not (stream.closed or stream.follow.ended):
+                    self._connect(stream)
             case "keep", client, lease, order:
                 keeper = self.keepers.get((client, lease))
                 if keeper is not None and keeper.order == order and client not in self.paused:
@@ -114,57 +116,69 @@ class Clients:
         stream = self.streams[name] = StreamView(name, client, nodes, node)
         if request is not None:
             stream.follow = Follow(request)
-            self._connect(stream, tries=len(nodes), moves=False)
+            self._connect(stream, moves=False)
 
-    def _connect(self, stream: StreamView, tries: int, moves: bool = True) -> None:
+    def _connect(self, stream: StreamView, moves: bool = True) -> None:
         """Find a node that listens, beginning with the next one."""
-        for _ in range(tries):
+        for _ in stream.nodes or self.hosts:
             if moves:
-                place = stream.nodes.index(stream.node) + 1 if stream.node in stream.nodes else 0
-                stream.node = stream.nodes[place % len(stream.nodes)]
+                stream.node = self._next(stream.nodes, stream.node)
             moves = True
             host = self.hosts.get(stream.node)
             if host is not None and host.node is not None and not host.node.is_outside:
+                stream.order = 0
                 self._ask(stream, stream.follow.again)
                 return
         self._later(stream)
 
+    def _next(self, nodes: tuple[str, ...], node: str) -> str:
+        """Whom to turn to after `node`."""
+        nodes = nodes or tuple(self.hosts)
+        return nodes[(nodes.index(node) + 1) % len(nodes) if node in nodes else 0]
+
     def _later(self, stream: StreamView) -> None:
-        self.clock.push(self.clock.now + RECONNECT_S, CLIENT, ("resume", stream.name))
+        stream.order = self.clock.order + 1
+        what = ("resume", stream.name, stream.order)
+        self.clock.push(self.clock.now + RECONNECT_S, CLIENT, what)
 
     def _ask(self, stream: StreamView, request: Any) -> None:
+        if stream.closed or stream.order:
+            return  # nobody is there to answer; a watch asks anew when it has found a node
         host = self.hosts[stream.node]
         if host.node is None:
-            self.lost(stream.name)
+            self.lost(stream.name, stream.node)
             return
         host.watch(stream.name, request)
 
-    def refused(self, name: str, error: RequestError) -> None:
-        """The node does not take what the stream asks."""
-        self.streams[name].error = error
+    def refused(self, name: str, node: str, error: RequestError) -> None:
+        """The node does not take what the stream asks; one that is no member serves nobody."""
+        if isinstance(error, Stopped):
+            self.lost(name, node)
+        else:
+            self.streams[name].error = error
 
     def reads(self, name: str) -> bool:
         """Whether the client takes what comes."""
         stream = self.streams[name]
         return not stream.held and stream.client not in self.paused
 
-    def told(self, name: str, responses: list[WatchResponse]) -> None:
+    def told(self, name: str, node: str, responses: list[WatchResponse]) -> None:
         """The node has told something."""
         stream = self.streams[name]
-        if stream.closed:
+        if stream.closed or stream.node != node:
             return
         stream.responses += responses
         if stream.follow is not None:
             for response in responses:
                 stream.follow.take(response)
 
-    def lost(self, name: str) -> None:
-        """The node that served the stream is gone."""
+    def lost(self, name: str, node: str) -> None:
+        """The node serves the stream no longer: it is gone, or no member any more."""
         stream = self.streams[name]
-        if stream.closed:
+        if stream.closed or stream.node != node or stream.order:
             return
         if stream.follow is None:
-            stream.error = InvalidArgument("the stream's node is gone: open another")
+            stream.error = Stopped(hint=f"{node} is gone, and the stream with it: open another")
         elif stream.follow.ended is None:
             self._later(stream)
 
@@ -192,8 +206,7 @@ class Clients:
             elif operation.error is not None:
                 soon = True
         if soon:
-            place = keeper.nodes.index(keeper.node) + 1 if keeper.node in keeper.nodes else 0
-            keeper.node = keeper.nodes[place % len(keeper.nodes)]
+            keeper.node = self._next(keeper.nodes, keeper.node)
         operation = self.desk.ask(keeper.client, keeper.node, LeaseKeepAlive(keeper.lease))
         keeper.op_id = operation.op_id
         host = self.hosts[keeper.node]
@@ -236,6 +249,7 @@ class Clients:
         for stream in self.streams.values():
             if stream.client == client and not stream.closed:
                 self._close(stream)
+                stream.error = WatchCanceled(hint="the client is gone")
 
     def _tell(self, client: str, state: str) -> None:
         self.trace.add(self.clock.now, client, ClientChanged(state), None)

@@ -125,7 +125,7 @@ class Host:
         lost = sorted(self.streams)
         self._forget()
         for name in lost:
-            self.clients.lost(name)
+            self.clients.lost(name, self.name)
 
     def wipe(self) -> None:
         """End the process and empty its disk."""
@@ -217,6 +217,8 @@ class Host:
 
     def watch(self, stream: str, request: Any) -> None:
         """A client's stream asks something; None: the stream is closed."""
+        if request is not None:
+            self.streams.add(stream)
         if self.paused:
             self._inbox.append(((stream, request), self.boot))
             return
@@ -228,9 +230,10 @@ class Host:
         else:
             try:
                 self.node.watch(stream, request)
-                self.streams.add(stream)
             except RequestError as error:
-                self.clients.refused(stream, error)
+                if stream not in self.node.hub.streams:
+                    self.streams.discard(stream)
+                self.clients.refused(stream, self.name, error)
         self._turn()
 
     def close_stream(self, stream: str) -> None:
@@ -336,6 +339,8 @@ class Host:
     def _finish(self, ready: Ready) -> None:
         self.node.advance(ready, self.own_clock.read(self.clock.now))
         self._compacted()
+        if self.streams and self.node.is_outside:
+            self._end_streams()
 
     def _compacted(self) -> None:
         """Let the disk forget what the store holds; a snapshot that waits holds nothing yet."""
@@ -362,7 +367,15 @@ class Host:
     def _tell_streams(self) -> None:
         for name in list(self.node.hub.waiting):
             if self.clients.reads(name):
-                self.clients.told(name, self.node.hear(name))
+                self.clients.told(name, self.name, self.node.hear(name))
+
+    def _end_streams(self) -> None:
+        """The node is no member any more: what it knew it tells, and it will know nothing new."""
+        self._tell_streams()
+        for name in sorted(self.streams):
+            self.node.close_stream(name)
+            self.clients.lost(name, self.name)
+        self.streams = set()
 
     def _arm(self) -> None:
         """Set the timer to the node's deadline. It is set anew only when the deadline comes
