@@ -40,6 +40,7 @@ _WINDOW = {
     "get": "kvlearn.words",
     "delete": "kvlearn.words",
     "errors": "kvlearn.errors",
+    "recipes": "kvlearn.recipes",
 }
 __all__ = sorted(_WINDOW)
 

@@ -228,6 +228,60 @@ class LeaderTransferTimedOut(TimedOut):
     text = "etcdserver: request timed out, leader transfer took too long"
 
 
+# What the recipes say (kvlearn/recipes); etcd's texts where etcd has one
+
+
+class RecipeError(RequestError):
+    """A lock, an election or another recipe cannot go on; the servers know nothing of it. The lock
+    and election services of etcd let such errors arrive as UNKNOWN with the plain text."""
+
+    text = "the recipe cannot go on"
+
+
+class ElectionNotLeader(RecipeError):
+    """A proclamation by somebody who does not lead, or leads no more."""
+
+    text = "election: not leader"
+
+
+class ElectionNoLeader(RecipeError):
+    """Nobody leads just now."""
+
+    text = "election: no leader"
+
+
+class SessionExpired(RecipeError):
+    """The lease ran out, and what hung on it is gone: a place in a line, a lock, a claim."""
+
+    text = "mutex: session is expired"
+
+
+class LockReleased(RecipeError):
+    """A lock is given back that is not held."""
+
+    text = "mutex: lock has already been released"
+
+
+class KeyExists(RecipeError):
+    """What was to be made is there already."""
+
+    text = "key already exists"
+
+
+class Fenced(RecipeError):
+    """The claim that this was written under is over: somebody else may have taken over."""
+
+    code = "FAILED_PRECONDITION"
+    text = "checkpoint: the claim is lost"
+
+
+class TooManyConflicts(RecipeError):
+    """Others changed what a transaction had read, each time that it was tried."""
+
+    code = "ABORTED"
+    text = "stm: too many conflicts"
+
+
 def request_error(name: str, text: str = "", hint: str = "") -> RequestError:
     """The error of class `name`, rebuilt from an answer; an unknown name gives a RequestError.
 
