@@ -14,7 +14,7 @@ from typing import Any
 from kvlearn.mvcc.revision import short
 from kvlearn.viz.axis import legend
 from kvlearn.viz.lease_fold import LeaseLife, Stretch
-from kvlearn.viz.revisions import hooks_of, nothing
+from kvlearn.viz.revisions import TOLD, hooks_of, nothing, tail
 from kvlearn.viz.store_fold import StoreMoment, look_store
 from kvlearn.viz.svg import (
     Markup,
@@ -342,9 +342,10 @@ def _words(life: LeaseLife, keys: tuple[bytes, ...]) -> str:
         if stretch.why in ("counted", "checkpoint"):
             how = "from its checkpoint" if stretch.why == "checkpoint" else "anew"
             told.append(f"counted {how} by {stretch.node} ({stretch.left:g} s)")
-    names = [short(key, 40) for key in keys]
+    names = [short(key, 40) for key in keys[:TOLD]]
+    names += [f"… {len(keys) - TOLD} more"] * (len(keys) > TOLD)
     if life.end:
-        told += [_left(life), _fate(life, names)]
+        told += [_left(life), _fate(life, [short(key, 40) for key in keys])]
     else:
         told += [_left(life) + (" left" if life.left else "")]
         told.append(f"keys {', '.join(names)}" if names else "no keys")
@@ -355,9 +356,11 @@ def _text(store: StoreMoment) -> str:
     leader = store.reigns[-1] if store.reigns else None
     counts = leader.node if leader and leader.end >= store.time else "nobody"
     lines = [f"Leases at {store.time:.3f} s, counted by {counts}:"]
+    told = []
     for life in store.leases:
         keys = life.keys if life.end else store.held.get(life.id, ())
-        lines.append("  " + _words(life, keys))
+        told.append("  " + _words(life, keys))
+    lines += tail(told, TOLD, "  … {} earlier leases")
     return "\n".join([*lines, *([store.caveat] if store.caveat else [])])
 
 

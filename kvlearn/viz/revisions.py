@@ -39,6 +39,7 @@ HEAD = 30.0
 LANE = 42.0
 BAR = 9.0  # a generation's height
 LANES = 14  # so many keys are drawn, unless they are named
+TOLD = 80  # so many things of a kind are told in words, the last ones
 SMALL = SIZES["small"]
 
 
@@ -241,6 +242,15 @@ def _values(
                 tint = "dim" if change.removed or id(change) not in current else "ink"
                 parts.append(label(x, y, text, size=SMALL, anchor=anchor, tone=tint))
                 break
+    for key, change in newest(store.changes).items():
+        if key in rows and change.kind != "delete" and change.revision < axis.first:
+            told = one_line(short(change.kv.value, 24)) or "(empty)"
+            x, y = (
+                axis.left + 3,
+                rows[key] - radius(axis) - 5,
+            )  # put before the stretch that is shown
+            if _place(room, x, y, told, "start"):
+                parts.append(label(x, y, told, size=SMALL))
     return parts
 
 
@@ -252,7 +262,7 @@ def _anchor(x: float, text: str) -> str:
 
 def _place(room: Room, x: float, y: float, text: str, anchor: str) -> bool:
     box = text_box(x, y, text, SMALL, anchor)
-    if not room.free([Box(box.left - 2, box.top, box.right + 2, box.bottom)]):
+    if not room.free([Box(box.left - 3, box.top, box.right + 3, box.bottom)]):
         return False
     room.take([box])
     return True
@@ -303,14 +313,25 @@ def _text(store: StoreMoment, keys: list[bytes]) -> str:
         lines[0] += f", as {store.node} has applied it"
     runs = Axis(store, first=2).terms()
     told = (f"{a}…{b} term {t}" if a < b else f"{a} term {t}" for a, b, t in runs)
-    lines.append("revisions: " + ", ".join(told))
-    for key in keys:
-        lives = _lives([c for c in store.changes if c.kv.key == key])
-        told = " ".join("{" + ", ".join(map(_word, life)) + "}" for life in lives)
-        lines.append(f"{one_line(short(key, 60))}: {told or 'never written'}")
+    lines.append("revisions: " + ", ".join(tail(list(told), TOLD, "… {} terms before")))
+    of_key: dict[bytes, list[Change]] = {}
+    for change in store.changes:
+        of_key.setdefault(change.kv.key, []).append(change)
+    for key in keys[:TOLD]:
+        changes = of_key.get(key, [])
+        told = " ".join("{" + ", ".join(map(_word, life)) + "}" for life in _lives(changes[-TOLD:]))
+        early = f"… {len(changes) - TOLD} earlier, " if len(changes) > TOLD else ""
+        lines.append(f"{one_line(short(key, 60))}: {early}{told or 'never written'}")
+    if len(keys) > TOLD:
+        lines.append(f"… {len(keys) - TOLD} more keys")
     if store.caveat:
         lines.append(store.caveat)
     return "\n".join(lines)
+
+
+def tail(told: list[str], limit: int, early: str) -> list[str]:
+    """The last `limit` of `told`, after a word on how many there are before."""
+    return told if len(told) <= limit else [early.format(len(told) - limit), *told[-limit:]]
 
 
 def _word(change: Change) -> str:

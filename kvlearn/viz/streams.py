@@ -15,7 +15,7 @@ from typing import Any
 
 from kvlearn.mvcc.revision import short
 from kvlearn.viz.axis import BAND, NUMBERS, WIDE, Axis, legend, mark, sample, sentence, shape
-from kvlearn.viz.revisions import hooks_of, nothing, radius
+from kvlearn.viz.revisions import TOLD, hooks_of, nothing, radius, tail
 from kvlearn.viz.store_fold import Change, StoreMoment, look_store
 from kvlearn.viz.svg import (
     Box,
@@ -32,7 +32,7 @@ from kvlearn.viz.svg import (
     text_box,
     wrap,
 )
-from kvlearn.viz.theme import SIZES, term_colour, tone
+from kvlearn.viz.theme import SIZES, term_colour, text_on, tone
 from kvlearn.viz.watch_fold import WatchLife, words
 
 HEAD = 30.0
@@ -172,13 +172,19 @@ def _events(store: StoreMoment, axis: Axis, life: WatchLife, y: float, room: Roo
 
 
 def _column(axis: Axis, found: list, x: float, y: float, room: Room) -> list[Markup]:
-    """What one revision means to the watcher: one mark a kind, several changes as a pile."""
+    """What one revision means to the watcher: a mark a change, a few as a pile, many as one."""
     r, parts = radius(axis), []
     order = {"pale": 0, "behind": 1, "told": 2, "missed": 3}
     found = sorted(found, key=lambda one: (order[one[2]], -one[0].at.sub))
+    piled = len(found) <= 3 and axis.step >= 20
+    kinds = {kind: [one for one in found if one[2] == kind] for kind in order}
     for place, (change, times, kind) in enumerate(found):
-        left = x - min(2.2, r / 2) * (len(found) - 1 - place) if len(found) < 4 else x
-        parts.append(_event(change, left, y, r, kind, times))
+        if piled:
+            left = x - 2.2 * (len(found) - 1 - place)
+            parts.append(_event([(change, times)], left, y, r, kind))
+        elif kinds[kind]:
+            parts.append(_event([one[:2] for one in kinds.pop(kind)], x, y, r, kind))
+            kinds[kind] = []
     room.take([Box(x - r - 1, y - r - 1, x + r + 1, y + r + 1)])
     twice = max(times for _, times, _ in found)
     words = f"×{twice}" if twice > 1 else str(len(found)) if len(found) > 1 else ""
@@ -190,20 +196,35 @@ def _column(axis: Axis, found: list, x: float, y: float, room: Room) -> list[Mar
     return parts
 
 
-def _event(change: Change, x: float, y: float, r: float, kind: str, times: int) -> Markup:
-    hooks = {"data_kv_watch": kind, "data_kv_times": times if times > 1 else None}
-    if kind == "told":
-        # To a watcher it is not a hole: it was told in time.
-        return mark(change._replace(removed=0), x, y, r, **hooks)
-    if kind == "pale":
-        return group([mark(change._replace(removed=0), x, y, r)], opacity=0.3, **hooks)
-    why = {"behind": "not told yet", "missed": "passed over: it was never told"}[kind]
-    title = el("title", f"{sentence(change)}: {why}")
-    look = {"fill": tone("surface"), "stroke": tone("ink"), "stroke_width": 1.2}
-    parts = [title, el("path", d=shape(change.kind, x, y, r), **look)]
+def _event(found: list[tuple[Change, int]], x: float, y: float, r: float, kind: str) -> Markup:
+    """One mark for changes of one revision, all told, or all not."""
+    change, times = found[0][0], max(times for _, times in found)
+    why = {"behind": "not told yet", "missed": "passed over: never told", "pale": "filtered out"}
+    told = ". ".join(sentence(one._replace(removed=0)) for one, _ in found)
+    hole = kind in ("behind", "missed")
+    look = {
+        "fill": tone("surface") if hole else term_colour(change.term),
+        "stroke": tone("ink"),
+        "stroke_width": 1.3,
+        "stroke_linejoin": "round",
+    }
+    parts = [
+        el("title", told + (f": {why[kind]}" if kind in why else "")),
+        el("path", d=shape(change.kind, x, y, r), **look),
+    ]
     if kind == "missed":
         parts.append(cross(x, y, r, stroke=tone("fault"), stroke_width=2.2))
-    return group(parts, data_kv_revision=change.revision, **hooks)
+    elif not hole and change.kind == "delete" and r >= 4.5:
+        pen = text_on(term_colour(change.term))
+        parts.append(cross(x, y, r * 0.42, stroke=pen, stroke_width=1.4))
+    return group(
+        parts,
+        opacity=0.3 if kind == "pale" else None,
+        data_kv_watch=kind,
+        data_kv_revision=change.revision,
+        data_kv_count=len(found),
+        data_kv_times=times if times > 1 else None,
+    )
 
 
 def _progress(axis: Axis, life: WatchLife, y: float) -> list[Markup]:
@@ -296,18 +317,19 @@ def _words(store: StoreMoment, life: WatchLife) -> str:
         for number, one in enumerate(life.served)
     )
     told.append(f"served by {nodes}")
-    events = ", ".join(
+    events = [
         f"{one.revision} {one.event.type} {short(one.event.kv.key)}"
         + (f" ×{one.times}" if one.times > 1 else "")
         for one in life.told
-    )
-    told.append(f"told {events or 'nothing'}")
+    ]
+    told.append(f"told {', '.join(tail(events, TOLD, '… {} earlier')) or 'nothing'}")
     for name, places in (("filtered", life.pale), ("behind", life.behind), ("missed", life.missed)):
         if places:
-            those = ", ".join(str(store.changes[place].revision) for place in places)
-            told.append(f"{name}: {those}")
-    if life.progress:
-        told.append(f"progress {', '.join(map(str, dict.fromkeys(life.progress)))}")
+            those = [str(store.changes[place].revision) for place in places]
+            told.append(f"{name}: {', '.join(tail(those, TOLD, '… {} earlier'))}")
+    progress = list(map(str, dict.fromkeys(life.progress)))
+    if progress:
+        told.append(f"progress {', '.join(tail(progress, TOLD, '… {} earlier'))}")
     told.append(f"position {life.position}")
     return one_line("; ".join([*told, _standing(life)]))
 
@@ -315,7 +337,7 @@ def _words(store: StoreMoment, life: WatchLife) -> str:
 def _text(store: StoreMoment) -> str:
     counted = ", ".join(f"{number} {state}" for state, number in words(store.watches).items())
     lines = [f"Watches at {store.time:.3f} s, the store at revision {store.revision}: {counted}"]
-    lines += [_words(store, life) for life in store.watches]
+    lines += tail([_words(store, life) for life in store.watches], TOLD, "… {} earlier watches")
     return "\n".join([*lines, *([store.caveat] if store.caveat else [])])
 
 

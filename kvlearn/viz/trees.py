@@ -20,20 +20,21 @@ from kvlearn.mvcc.bptree import BPlusTree, Page
 from kvlearn.mvcc.key_index import Generation
 from kvlearn.mvcc.revision import KeyValue, Revision, short
 from kvlearn.viz.dot import quoted
-from kvlearn.viz.revisions import hooks_of, nothing
+from kvlearn.viz.revisions import TOLD, hooks_of, nothing, tail
 from kvlearn.viz.store_fold import Change, StoreMoment, look_store, newest
 from kvlearn.viz.svg import Markup, Svg, el, fit, group, label, num, one_line, width, wrap
 from kvlearn.viz.theme import SIZES, tone
 
 WIDE = 700.0
 LEFT, INDEX = 14.0, 236.0  # the blue tree: where it begins, how wide it is
-LEAF, CELL = 318.0, 170.0  # the leaves: the same
+LEAF, CELL = 312.0, 176.0  # the leaves: the same
 REV = 54.0  # the part of a leaf cell that holds the revision
 BRANCH, STEP = 46.0, 80.0  # a branch page's width, and from one level to the next
 TOP = 64.0
 ROW = 17.0
 PAD, BETWEEN = 4.0, 9.0
 KEYS = 16  # so many keys are drawn
+MANY_LEAVES = 24  # from here on folded siblings share a row
 OPEN_LEAVES = 6  # the last ones, and those of the key; the others are one row
 UNFOLDED = 14  # so many of the key's revisions, the last ones, have a row
 SMALL, MONO = SIZES["small"], 10.5
@@ -117,48 +118,52 @@ def _name(key: bytes, limit: int) -> str:
 # The grey tree ------------------------------------------------------------------------------
 
 
-class Cell(NamedTuple):
-    """A leaf cell's place, for lines that lead to it."""
-
-    x: float
-    y: float
-    lit: bool
-    folded: bool
-
-
 class Cells(NamedTuple):
     """Where the cells and the pages stand."""
 
-    at: dict[Revision, Cell]
+    at: dict[Revision, tuple[float, float]]  # of the cells that are drawn: the left edge
     pages: dict[int, tuple[float, float]]  # page number -> right edge and middle
 
 
 def _leaves(tree: BPlusTree, lit: bytes) -> tuple[Cells, list[Markup], float]:
     """The leaves from top to bottom, in the order of their revisions."""
     cells, parts, y = Cells({}, {}), [], TOP
-    pages = tree.pages()[-1]
-    for number, page in enumerate(pages):
-        of_key = any(change.kv.key == lit for change in page.values)
-        whole = len(pages) - number <= OPEN_LEAVES or of_key
-        rows = _page_rows(page) if whole else [None]
+    for pages, whole in _shown(tree, lit):
+        rows = _page_rows(pages[0]) if whole else []
         high = ROW * max(1, len(rows)) + 2 * PAD
-        drawn = [_page_box(LEAF, y, CELL, high, page)]
+        drawn = [_page_box(LEAF, y, CELL, high, pages[0], len(pages))]
         if not whole:
-            drawn += _folded(page, y + PAD)
-            for at in page.keys:
-                cells.at[at] = Cell(LEAF, y + high / 2, False, True)
-        for place, (at, change) in enumerate(rows if whole else ()):
+            drawn += _folded(pages, y + PAD)
+        elif not rows:
+            drawn.append(label(LEAF + 8, y + PAD + 12, "empty", size=SMALL, tone="dim", halo=False))
+        for place, (at, change) in enumerate(rows):
             top = y + PAD + ROW * place
             drawn += _cell(at, change, top, lit)
             if change is not None:
-                mine = change.kv.key == lit
-                cells.at[at] = Cell(LEAF, top + ROW / 2, mine, False)
-        if whole and not rows:
-            drawn.append(label(LEAF + 8, y + PAD + 12, "empty", size=SMALL, tone="dim", halo=False))
-        parts.append(group(drawn, class_="kv-page", data_kv_page=page.number))
-        cells.pages[page.number] = (LEAF + CELL, y + high / 2)
+                cells.at[at] = (LEAF + PAD, top + ROW / 2)
+        for page in pages:
+            cells.pages[page.number] = (LEAF + CELL, y + high / 2)
+        numbers = " ".join(str(page.number) for page in pages)
+        parts.append(group(drawn, class_="kv-page", data_kv_page=numbers))
         y += high + BETWEEN
     return cells, parts, y
+
+
+def _shown(tree: BPlusTree, lit: bytes) -> list[tuple[list[Page], bool]]:
+    """The leaves, those that are drawn whole alone; of very many, folded siblings together."""
+    pages = tree.pages()[-1]
+    above = tree.pages()[-2] if len(pages) > 1 else []
+    eldest = {parent.children[0].number for parent in above}
+    shown: list[tuple[list[Page], bool]] = []
+    for number, page in enumerate(pages):
+        of_key = any(change.kv.key == lit for change in page.values)
+        whole = len(pages) - number <= OPEN_LEAVES or of_key
+        joins = page.number not in eldest and shown and not shown[-1][1]
+        if not whole and len(pages) > MANY_LEAVES and joins:
+            shown[-1][0].append(page)
+        else:
+            shown.append(([page], whole))
+    return shown
 
 
 def _page_rows(page: Page) -> list[tuple[Revision, Change | None]]:
@@ -167,20 +172,31 @@ def _page_rows(page: Page) -> list[tuple[Revision, Change | None]]:
     return sorted((there | dict.fromkeys(page.gone)).items())
 
 
-def _page_box(x: float, y: float, wide: float, high: float, page: Page) -> Markup:
+def _page_box(x: float, y: float, wide: float, high: float, page: Page, pages: int = 1) -> Markup:
     kind = "leaf" if page.is_leaf else "branch"
     told = f"page {page.number}, a {kind}: {' '.join(map(str, page.keys)) or 'empty'}"
+    if pages > 1:
+        told = f"{pages} leaves, from page {page.number} on"
     look = {"fill": tone("sunken"), "stroke": tone("dim"), "stroke_width": 1.2, "rx": 4}
-    return el("rect", el("title", told), x=x, y=y, width=wide, height=high, **look)
+    box = el("rect", el("title", told), x=x, y=y, width=wide, height=high, **look)
+    if pages == 1:
+        return box
+    behind = el("rect", x=x + 4, y=y + 4, width=wide - 1, height=high, **look)
+    return group([behind, box])
 
 
-def _folded(page: Page, y: float) -> list[Markup]:
-    told = f"{page.keys[0]} … {page.keys[-1]} · {len(page.keys)} records"
-    told = told if len(page.keys) > 1 else f"{page.keys[0]} · 1 record" if page.keys else "empty"
-    if page.gone:
-        told += f", {len(page.gone)} gone"
-    return [label(LEAF + 8, y + 12.5, fit(told, CELL - 16, SMALL), size=SMALL, tone="dim",
-                  halo=False)]  # fmt: skip
+def _folded(pages: list[Page], y: float) -> list[Markup]:
+    keys = [key for page in pages for key in page.keys]
+    gone = sum(len(page.gone) for page in pages)
+    told = f"{keys[0]} … {keys[-1]} · " if len(keys) > 1 else f"{keys[0]} · " if keys else "empty"
+    if len(pages) > 1:
+        told += f"{len(pages)} pages"
+    elif keys:
+        told += f"{len(keys)} record{'s' * (len(keys) != 1)}"
+    if gone:
+        told += f", {gone} gone"
+    shown = fit(told, CELL - 16, SMALL)
+    return [label(LEAF + 8, y + 12.5, shown, size=SMALL, tone="dim", halo=False)]
 
 
 def _cell(at: Revision, change: Change | None, y: float, lit: bytes) -> list[Markup]:
@@ -221,11 +237,13 @@ def _branches(tree: BPlusTree, cells: Cells) -> tuple[list[Markup], float]:
     parts: list[Markup] = []
     left = LEAF + CELL + STEP - BRANCH
     for level in tree.pages()[-2::-1]:
+        bottom = TOP - 4
         for page in level:
             ends = [cells.pages[child.number] for child in page.children]
             middle = (ends[0][1] + ends[-1][1]) / 2
             high = ROW * len(page.keys) + 2 * PAD
-            top = middle - high / 2
+            top = max(middle - high / 2, bottom + 4)
+            middle, bottom = top + high / 2, top + high
             for place, (x, y) in enumerate(ends):
                 start = (left, top + PAD + ROW * place)
                 parts.append(_signpost((x, y), start))
@@ -371,7 +389,7 @@ def _lines(rows: dict[Revision, tuple[float, float]], cells: Cells) -> list[Mark
         cell = cells.at.get(at)
         if cell is None:
             continue
-        way = _curve((x, y), (cell.x + (0 if cell.folded else PAD), cell.y))
+        way = _curve((x, y), cell)
         look = {"fill": "none", "stroke": tone("index"), "stroke_width": 1.6}
         told = el("title", f"{at} in the index leads to {at} in the B+tree")
         parts.append(el("path", told, d=way, **look, data_kv_leads=str(at)))
@@ -416,18 +434,19 @@ def _notes(store: StoreMoment, tree: BPlusTree, order: int) -> list[str]:
 def _text(store: StoreMoment, tree: BPlusTree, lit: bytes) -> str:
     """The index as etcd prints it, and the pages level by level, leaves last; `!` marks holes."""
     lines = [f"Key index at revision {store.revision} (lit: {_name(lit, 60)}):"]
-    for key in store.index:
-        lives = " ".join(map(str, store.index[key]))
-        lines.append(f"  {_name(key, 60)}: {lives}")
+    told = [f"  {_name(key, 60)}: {' '.join(map(str, store.index[key]))}" for key in store.index]
+    lines += tail(told, TOLD, "  … {} keys before these")
     lines.append(f"B+tree of pages of {tree.order}, from the root down:")
     for level in tree.pages()[:-1]:
         lines.append("  " + " | ".join(" ".join(map(str, page.keys)) for page in level))
+    leaves = []
     for page in tree.pages()[-1]:
         told = [
             f"{at} gone" if change is None else f"{at} {_record(change, 24)}"
             for at, change in _page_rows(page)
         ]
-        lines.append("  leaf: " + (", ".join(told) or "empty"))
+        leaves.append("  leaf: " + (", ".join(told) or "empty"))
+    lines += tail(leaves, TOLD, "  … {} leaves before these")
     if store.caveat:
         lines.append(store.caveat)
     return "\n".join(lines)

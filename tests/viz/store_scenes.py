@@ -289,3 +289,29 @@ def leased(many=10):
     run.keep_alive(0x12)
     run.wait(1.2)
     return run
+
+
+def crowded():
+    """Too much of everything: 90 revisions, 20 watches, 16 leases with long names, many terms."""
+    run = Run("a-node-of-the-north", "n2", "节点")
+    run.watch("a-client-with-a-long-name/w1", "n2", "a-very-long-prefix/of/keys/", prefix=True)
+    for number in range(16):
+        run.enter(LeaseGrant(60 + number, 0x694D7B3B5A1C0000 + number))
+        name = f"a-very-long-prefix/of/keys/and-more/{number:03}"
+        run.put(name, f"value number {number}", 0x694D7B3B5A1C0000 + number)
+    for number in range(18):
+        run.watch(
+            f"c{number}/w1", run.names[number % 3], "k", prefix=True, start_revision=2 + number
+        )
+    run.hold("c3/w1")
+    for number in range(50):
+        if number % 9 == 4:
+            run.elect(run.names[number % 3])
+        run.wait(0.4)
+        run.keep_alive(0x694D7B3B5A1C0001)
+        many = tuple(Put(b"k%d" % key, b"%d" % number) for key in range(number % 5 + 1))
+        run.enter(Txn((), many))
+    run.enter(LeaseRevoke(0x694D7B3B5A1C0002))
+    run.enter(Txn((), (DeleteRange(b"k", b"l"),)))
+    run.watch("late/w1", "n2", "\u6f22\u5b57" * 20, start_revision=500)
+    return run
