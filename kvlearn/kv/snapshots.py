@@ -33,7 +33,10 @@ def load_snapshot(path: str | Path) -> tuple:
     body += b"\n"
     if sha256(body).hexdigest().encode() != sum:
         raise StorageError(f"{path} is damaged, cut off or no snapshot: its sum does not fit")
-    head, *lines = body.decode().splitlines()
-    if json.loads(head) != HEAD:
-        raise StorageError(f"{path} is no snapshot of this version of kvlearn: it begins {head}")
-    return tuple(from_json(json.loads(line)) for line in lines)
+    head, *lines = body.split(b"\n")[:-1]
+    try:
+        if json.loads(head) == HEAD:
+            return tuple(from_json(json.loads(line)) for line in lines)
+    except (ValueError, TypeError):
+        pass  # lines of another kind
+    raise StorageError(f"{path} is no snapshot of this version of kvlearn: it begins {head[:60]!r}")
