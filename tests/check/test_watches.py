@@ -568,3 +568,15 @@ def test_the_hub_is_acquitted_in_clusters_whose_nodes_crash():
             served.setdefault(record.event.stream, set()).add(record.node)
         resumed += sum(len(nodes) > 1 for nodes in served.values())
     assert resumed > 5
+
+
+@pytest.mark.parametrize("name", ["RepeatsItself", "ForgetsTheSlow", "StartsTooLate", "TellsByKey"])
+def test_a_broken_hub_is_convicted_in_a_cluster_too(name):
+    mutant = WATCH_MUTANTS[name]
+    for seed in range(40):
+        broken = check.watches(cluster_run(seed, mutant).trace).broken
+        if mutant.promise in {verdict.promise for verdict in broken}:
+            break
+    else:
+        pytest.fail(f"no run convicts {name}")
+    assert check.invariants(cluster_run(seed, mutant).trace).ok, "Raft has done nothing wrong"
