@@ -5,8 +5,8 @@ the last log entry that was applied is stored as a fact (`set_meta`) in the same
 entry wrote: so a node that crashes finds either both or neither, and no entry is applied twice.
 
 >>> backend = MemoryBackend()
->>> backend.put(b"rev 2", "a=1"); backend.set_meta("applied", 5); backend.commit()
->>> backend.put(b"rev 3", "a=2"); backend.set_meta("applied", 6)
+>>> backend.put(b"rev 2", KeyValue(b"a", b"1")); backend.set_meta("applied", 5); backend.commit()
+>>> backend.put(b"rev 3", KeyValue(b"a", b"2")); backend.set_meta("applied", 6)
 >>> backend.rollback()  # the process dies before the next commit
 >>> backend.get(b"rev 3"), backend.get_meta("applied")
 (None, 5)
@@ -23,19 +23,19 @@ from typing import Any, Protocol
 from kvlearn.mvcc.bptree import BPlusTree
 from kvlearn.mvcc.revision import KeyValue
 
-NUMBERS_BYTES = 48  # what the numbers of a record are taken to need, in every backend alike
+NUMBERS_BYTES = 48  # what the numbers of a record in memory are taken to need
 
 
 class Backend(Protocol):
-    """A sorted map of bytes to records (values), some named facts, and one open batch."""
+    """A sorted map of bytes to records, some named facts, and one open batch."""
 
-    def get(self, key: bytes) -> Any:
+    def get(self, key: bytes) -> KeyValue | None:
         """The record under `key`, or None."""
 
     def range(self, start: bytes | None = None, end: bytes | None = None) -> Iterator[tuple]:
         """(key, record) for start <= key < end, in order of the keys; None: no bound."""
 
-    def put(self, key: bytes, record: Any) -> None:
+    def put(self, key: bytes, record: KeyValue) -> None:
         """Store `record` under `key`."""
 
     def delete(self, key: bytes) -> None:
@@ -83,13 +83,13 @@ class MemoryBackend:
         self.tree = BPlusTree(order)
         self._meta: dict[str, Any] = {}
         self._changed: list[bytes] = []  # keys that the open batch put or deleted, in order,
-        self._before: list[Any] = []  # and what each held then; None: nothing
+        self._before: list[KeyValue | None] = []  # and what each held then; None: nothing
         self._undo_meta: dict[str, Any] = {}
         self._in_use = 0  # bytes of the records
         self._peak = 0  # the most that were in use since the last defragmentation
         self._committed = 0, 0  # the sizes at the last commit
 
-    def get(self, key: bytes) -> Any:
+    def get(self, key: bytes) -> KeyValue | None:
         """The record under `key`, or None; found by way of the pages."""
         return self.tree.get(key)
 
@@ -97,7 +97,7 @@ class MemoryBackend:
         """(key, record) for start <= key < end, leaf after leaf. Do not write meanwhile."""
         return self.tree.range(start, end)
 
-    def put(self, key: bytes, record: Any) -> None:
+    def put(self, key: bytes, record: KeyValue) -> None:
         """Store `record`, and remember what it replaced."""
         old = self.tree.put(key, record)
         self._changed.append(key)
@@ -114,7 +114,7 @@ class MemoryBackend:
         if old is not None:
             self._free(key, old)
 
-    def _free(self, key: bytes, old: Any) -> None:
+    def _free(self, key: bytes, old: KeyValue) -> None:
         self._peak = max(self._peak, self._in_use)
         self._in_use -= bytes_of(key, old)
 
@@ -175,8 +175,6 @@ class MemoryBackend:
         return freed
 
 
-def bytes_of(key: bytes, record: Any) -> int:
-    """How many bytes a record takes; one that is no KeyValue counts as an empty one."""
-    if type(record) is not KeyValue:
-        return len(key) + NUMBERS_BYTES
+def bytes_of(key: bytes, record: KeyValue) -> int:
+    """How many bytes a record takes under its key."""
     return len(key) + len(record.key) + len(record.value) + NUMBERS_BYTES

@@ -159,8 +159,7 @@ class BPlusTree:
         if place == len(page.keys) or page.keys[place] != key:
             return None
         page.gone.append(page.keys.pop(place))
-        if len(page.gone) > self.order:
-            del page.gone[0]
+        del page.gone[: -self.order]
         value = page.values.pop(place)
         self._size -= 1
         self._mend_up(path, page)

@@ -135,11 +135,11 @@ def test_random_batches(backend, seed):
 def test_a_copy_shares_nothing_that_changes():
     backend = MemoryBackend(order=3)
     for number in range(20):
-        backend.put(bytes([number]), number)
+        backend.put(bytes([number]), kv(number))
     backend.set_meta("applied", 1)
     backend.commit()
     committed = content(backend)
-    backend.put(b"new", "in the open batch")
+    backend.put(b"new", kv("in the open batch"))
     backend.set_meta("applied", 2)
     opened = content(backend)
     twin = copy.deepcopy(backend)
