@@ -48,15 +48,17 @@ def fork(
     seq: int | None = None,
     *,
     index: int | None = None,
-    revision: int | None = None,
+    revision: Any = None,
 ) -> Svg:
     """Draw the last transaction that was applied: of a trace, a cluster or a `Moment`.
 
     `at` is a time in seconds, `seq` the number of the last record included; default: the end.
-    `index` or `revision`: the transaction of that log entry, or the one that made that revision.
+    `index` or `revision`: the transaction of that log entry, or the one that made that revision
+    (or the reply that its client got).
     Raises: ValueError if there is no such transaction.
     """
     store = look_store(subject, at, seq)
+    revision = getattr(getattr(revision, "header", revision), "revision", revision)
     found = [
         one
         for one in store.forks

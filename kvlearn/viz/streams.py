@@ -6,7 +6,8 @@ the flag are empty: its node has made the change and has not told it yet. Pale m
 its filters keep away, small ticks below the lane are progress notifications. The node that serves
 is written below the lane, where it began to; a watcher that ended carries the reason.
 
-A watcher that was passed over, or told twice, would be a broken promise: a cross, or `×2`.
+A change that was passed over would be a broken promise (a cross), and so would one that was told
+twice (`×2`), or out of order, too early, against a filter or with another value (a ring).
 """
 
 from __future__ import annotations
@@ -153,7 +154,10 @@ def _tracks(store: StoreMoment, axis: Axis, life: WatchLife, y: float) -> list[M
 
 def _events(store: StoreMoment, axis: Axis, life: WatchLife, y: float, room: Room) -> list[Markup]:
     by_key = {(c.kv.key, c.revision): c for c in store.changes}
-    told = [(by_key.get((t.event.kv.key, t.revision)), t.times, "told") for t in life.told]
+    told = [
+        (by_key.get((t.event.kv.key, t.revision)), t.times, "wrong" if t.wrong else "told")
+        for t in life.told
+    ]
     for kind in ("pale", "behind", "missed"):
         told += [(store.changes[place], 1, kind) for place in getattr(life, kind)]
     columns: dict[int, list] = {}
@@ -174,7 +178,7 @@ def _events(store: StoreMoment, axis: Axis, life: WatchLife, y: float, room: Roo
 def _column(axis: Axis, found: list, x: float, y: float, room: Room) -> list[Markup]:
     """What one revision means to the watcher: a mark a change, a few as a pile, many as one."""
     r, parts = radius(axis), []
-    order = {"pale": 0, "behind": 1, "told": 2, "missed": 3}
+    order = {"pale": 0, "behind": 1, "told": 2, "missed": 3, "wrong": 4}
     found = sorted(found, key=lambda one: (order[one[2]], -one[0].at.sub))
     piled = len(found) <= 3 and axis.step >= 20
     kinds = {kind: [one for one in found if one[2] == kind] for kind in order}
@@ -200,6 +204,7 @@ def _event(found: list[tuple[Change, int]], x: float, y: float, r: float, kind: 
     """One mark for changes of one revision, all told, or all not."""
     change, times = found[0][0], max(times for _, times in found)
     why = {"behind": "not told yet", "missed": "passed over: never told", "pale": "filtered out"}
+    why["wrong"] = "it should not have been told so"
     told = ". ".join(sentence(one._replace(removed=0)) for one, _ in found)
     hole = kind in ("behind", "missed")
     look = {
@@ -217,6 +222,9 @@ def _event(found: list[tuple[Change, int]], x: float, y: float, r: float, kind: 
     elif not hole and change.kind == "delete" and r >= 4.5:
         pen = text_on(term_colour(change.term))
         parts.append(cross(x, y, r * 0.42, stroke=pen, stroke_width=1.4))
+    if kind == "wrong":
+        ring = {"fill": "none", "stroke": tone("fault"), "stroke_width": 2}
+        parts.append(el("circle", cx=x, cy=y, r=r + 3.5, **ring))
     return group(
         parts,
         opacity=0.3 if kind == "pale" else None,
@@ -273,7 +281,8 @@ def _flag(axis: Axis, life: WatchLife, y: float) -> list[Markup]:
 
 def _tone(life: WatchLife) -> str:
     """The colour of how it stands; an end that its client did not want is a fault."""
-    if life.missed or (life.end and "client" not in life.end):
+    broken = life.missed or any(one.wrong or one.times > 1 for one in life.told)
+    if broken or (life.end and "client" not in life.end):
         return "fault"
     return TONES[life.state]
 
@@ -305,6 +314,8 @@ def _standing(life: WatchLife) -> str:
         told += f", {len(life.missed)} missed"
     if twice := sum(told_.times > 1 for told_ in life.told):
         told += f", {twice} told again"
+    if wrong := sum(bool(one.wrong) for one in life.told):
+        told += f", {wrong} wrong"
     return one_line(told)
 
 
@@ -320,6 +331,7 @@ def _words(store: StoreMoment, life: WatchLife) -> str:
     events = [
         f"{one.revision} {one.event.type} {short(one.event.kv.key)}"
         + (f" ×{one.times}" if one.times > 1 else "")
+        + (f" (wrong: {one.wrong})" if one.wrong else "")
         for one in life.told
     ]
     told.append(f"told {', '.join(tail(events, TOLD, '… {} earlier')) or 'nothing'}")

@@ -24,6 +24,7 @@ class Told(NamedTuple):
     node: str
     time: float
     times: int = 1  # how often it was told: once, if all is well
+    wrong: str = ""  # why it should not have been told so; "": all is well
 
     @property
     def revision(self) -> int:
@@ -87,6 +88,7 @@ class _Life:
         self.position = self.first - 1
         self.told: dict[tuple[bytes, int], Told] = {}
         self.progress: list[int] = []
+        self.newest = 0  # the newest revision of which it was told
         self.served = [Served(record.node, self.position, record.time)]
         self.end = self.lost = ""
         self.created = False
@@ -98,6 +100,23 @@ class _Life:
     def covers(self, key: bytes) -> bool:
         start, end = self.request.key, self.request.range_end
         return key == start if not end else start <= key and (end == FROM_KEY or key < end)
+
+    def fault(self, told: Told, made: dict) -> str:
+        """Why an event should not have reached this watcher, in few words; `made` has the record
+        of each (key, revision) and the one before it."""
+        kv, prev_kv = told.event.kv, told.event.prev_kv
+        wrote, before = made.get((kv.key, told.revision), (kv, prev_kv))
+        if not self.covers(kv.key):
+            return "not one of its keys"
+        if told.revision < self.first:
+            return f"before its start at {self.first}"
+        if told.event.type in self.request.filters:
+            return f"its filter keeps {told.event.type} events away"
+        if wrote != kv:
+            return "not what the store wrote then"
+        if prev_kv is not None and prev_kv != before:
+            return "not what was there before"
+        return told.wrong
 
 
 class WatchFold:
@@ -129,7 +148,12 @@ class WatchFold:
 
     def lives(self, changes: tuple, revisions: dict[str, int]) -> tuple[WatchLife, ...]:
         """All watchers, in the order in which they were asked for."""
-        return tuple(self._life(life, changes, revisions) for life in self._lives)
+        made, last = {}, {}
+        for change in changes:
+            kv = change.kv
+            made[kv.key, change.revision] = (kv, last.get(kv.key))
+            last[kv.key] = kv if kv.version else None
+        return tuple(self._life(life, changes, made, revisions) for life in self._lives)
 
     # Within -----------------------------------------------------------------------------------
 
@@ -170,7 +194,7 @@ class WatchFold:
         if life.request.start_revision <= 0 and not life.told and len(life.served) == 1:
             life.first, life.position = response.revision + 1, response.revision
 
-    def _life(self, life: _Life, changes: tuple, revisions: dict[str, int]) -> WatchLife:
+    def _life(self, life: _Life, changes: tuple, made: dict, revisions: dict) -> WatchLife:
         behind, pale, missed = [], [], []
         upto = revisions.get(life.node, 0)
         for place, change in enumerate(changes):
@@ -184,16 +208,17 @@ class WatchFold:
                 pale.append(place)
             elif revision > life.position:
                 behind.append(place)
-            elif not change.removed:
+            elif not change.removed or revision < change.removed:  # else it was swept away before
                 missed.append(place)
         if life.end:
             behind, pale = [], [p for p in pale if changes[p].revision <= life.position]
+        told = tuple(one._replace(wrong=life.fault(one, made)) for one in life.told.values())
         return WatchLife(
             life.stream,
             life.id,
             life.request,
             life.first,
-            tuple(life.told.values()),
+            told,
             tuple(life.progress),
             life.position,
             tuple(life.served),
@@ -215,7 +240,9 @@ def _tell(life: _Life, record: Record, response: WatchResponse) -> None:
         if known in life.told:
             life.told[known] = life.told[known]._replace(times=life.told[known].times + 1)
         else:
-            life.told[known] = Told(event, record.node, record.time)
+            late = f"after {life.newest}" if event.kv.mod_revision < life.newest else ""
+            life.newest = max(life.newest, event.kv.mod_revision)
+            life.told[known] = Told(event, record.node, record.time, wrong=late)
     if response.events:
         newest = max(event.kv.mod_revision for event in response.events)
         life.position = max(life.position, newest - 1 if response.fragment else newest)

@@ -10,6 +10,7 @@ import pytest
 
 from kvlearn import Cluster, delete, get, put, value, version
 from kvlearn import events as ev
+from kvlearn.course.watch_mutants import WATCH_MUTANTS, WITNESSES
 from kvlearn.errors import RequestError
 from kvlearn.kv.leases import Compact, LeaseGrant, LeaseResult
 from kvlearn.kv.machine import KVMachine
@@ -199,8 +200,8 @@ def test_what_the_trace_does_not_tell_is_said():
     for record in run.trace:
         if not isinstance(record.event, ev.Applied) or record.event.index > 5:
             cut.add(record.time, record.node, record.event, None)
-    for draw in (revisions, trees, streams, leases):
-        assert "entries 1 to 5" in draw(cut).text or draw is leases or draw is streams
+    for draw in (revisions, trees):
+        assert "entries 1 to 5" in draw(cut).text and "entries 1 to 5" in draw(cut).svg()
     assert look_store(cut).missing == ((1, 5),) and look_store(cut).revision == 13
 
 
@@ -451,6 +452,25 @@ def test_a_broken_hub_is_seen():
         ]
 
 
+def faults(trace):
+    """What a lane shows of broken promises, wherever the cursor is."""
+    found = set()
+    for seq in range(len(trace)):
+        for life in look_store(trace, seq=seq).watches:
+            found |= {"missed"} if life.missed else set()
+            found |= {"again" for told in life.told if told.times > 1}
+            found |= {told.wrong for told in life.told if told.wrong}
+    return found
+
+
+@pytest.mark.parametrize("name", WATCH_MUTANTS)
+def test_a_lane_shows_what_a_witness_convicts_and_nothing_of_the_hub_itself(name):
+    witness = WITNESSES[WATCH_MUTANTS[name].witness]
+    assert faults(witness(WatchHub)) == set()
+    # One is canceled although it lacks nothing: a lane cannot tell that from a good reason.
+    assert bool(faults(witness(WATCH_MUTANTS[name]))) == (name != "ForgetsTheQuiet")
+
+
 # Leases -------------------------------------------------------------------------------------
 
 
@@ -621,6 +641,8 @@ def test_the_pictures_of_a_real_run_agree_with_its_client():
     assert [one.revision for one in life.told] == told and not life.missed
     assert len(life.served) == 2 and life.state == "synced"
     assert reply.succeeded and "then (taken)" in fork(cluster).text
+    assert fork(cluster, revision=reply).svg() == fork(cluster).svg()
+    assert "would take" in fork_now(txn, cluster).text
     lives = {one.id: one for one in store.leases}
     assert lives[lease.id].end == "expired" and lives[lease.id].keys == (b"job",)
     assert lives[lock.id].left == pytest.approx(lock.time_to_live().ttl_s, abs=1.1)
