@@ -13,8 +13,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from kvlearn.check.invariants import invariants
+from kvlearn.check.watches import watches
 from kvlearn.course.limits import BoundedCluster
 from kvlearn.course.page import COLOURS, MONO
 from kvlearn.course.verdicts import line_of
@@ -28,6 +30,7 @@ from kvlearn.events import (
     Healed,
     Invoked,
     LinksCut,
+    Notified,
     Paused,
     Refused,
     Resumed,
@@ -35,7 +38,10 @@ from kvlearn.events import (
     Started,
     Truncated,
     VoteGranted,
+    WatchAsked,
 )
+from kvlearn.kv.config import StoreConfig
+from kvlearn.mvcc.watch import WatchHub
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.script import play
 from kvlearn.trace import Record
@@ -45,21 +51,33 @@ DECISIONS = (
     (BecameCandidate, BecameFollower, BecameLeader, VoteGranted, Refused, Truncated, Committed)
     + (Started, Crashed, Paused, Resumed, LinksCut, Healed, Invoked, Returned)
 )  # fmt: skip
+WATCHED = Invoked, WatchAsked, Notified, Started, Crashed, LinksCut, Healed
+# class -> its place in StoreConfig, the check of its promises, the records that tell of it
+STORE_PARTS = {WatchHub: ("hub", watches, WATCHED)}
 
 
 def compare(
     scene: str | Callable,
-    mutant: type[Raft],
-    reference: type[Raft] = Raft,
+    mutant: type,
+    reference: type | None = None,
     size: int = 5,
     seed: int = 1,
+    **store: Any,
 ) -> Comparison:
     """Play `scene` with both classes: a transcript, told whole, or a function of a cluster, of
     which the decisions are told.
 
+    `mutant` is a kind of Raft (the default reference) or of WatchHub; then `store` are other fields
+    of StoreConfig, and what the watchers are told is told.
+
     Raises: what the scene raises, but for a broken promise, which is what is to be seen.
     """
-    one, other = (_tell(scene, raft, size, seed) for raft in (reference, mutant))
+    part = next((part for part in STORE_PARTS if issubclass(mutant, part)), None)
+    reference = reference or part or Raft
+    if part is not None:
+        one, other = (_tell_store(scene, c, part, size, seed, store) for c in (reference, mutant))
+    else:
+        one, other = (_tell(scene, raft, size, seed) for raft in (reference, mutant))
     return Comparison(one, other, reference.__name__, mutant.__name__)
 
 
@@ -76,6 +94,18 @@ def _tell(scene: str | Callable, raft: type[Raft], size: int, seed: int) -> list
             pass
         broken = invariants(cluster.trace).broken
         lines = [line_of(record) for record in cluster.trace.of(*DECISIONS) if _is_news(record)]
+    told = [f"✗ {verdict.promise} is broken: {verdict.why}" for verdict in broken[:1]]
+    return lines + (told or ["✓ every promise is kept"])
+
+
+def _tell_store(
+    scene: Callable, cls: type, part: type, size: int, seed: int, store: dict[str, Any]
+) -> list[str]:
+    place, judge, words = STORE_PARTS[part]
+    cluster = BoundedCluster(size, seed=seed, store=StoreConfig(**{**store, place: cls}))
+    scene(cluster)
+    lines = [line_of(record) for record in cluster.trace.of(*words) if _is_news(record)]
+    broken = judge(cluster.trace).broken
     told = [f"✗ {verdict.promise} is broken: {verdict.why}" for verdict in broken[:1]]
     return lines + (told or ["✓ every promise is kept"])
 

@@ -30,6 +30,7 @@ from typing import Any
 
 from kvlearn.course.page import BLOCK, COLOURS, MONO, Card, Code, Fold, Words
 from kvlearn.errors import Blank
+from kvlearn.mvcc.watch import WatchHub
 from kvlearn.raft import admission
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.rules import Rules
@@ -53,6 +54,20 @@ GUARDS = {  # rule -> the promise that breaks without it
     "may_reconfigure": "Election Safety",
     "wants_snapshot": "State Machine Safety",
 }
+HUB_GUARDS = {  # the same for watches
+    "starts_at": "Resumable",
+    "is_synced": "Reliable",
+    "is_due": "Start and Filters",
+    "next_after": "Unique",
+    "stands_at": "Reliable",
+    "has_lost": "Reliable",
+    "history": "Ordered",
+    "wants": "Start and Filters",
+    "before": "Start and Filters",
+    "parts": "Atomic",
+    "may_tell_progress": "Bookmarkable",
+}
+KINDS = {Raft: GUARDS, WatchHub: HUB_GUARDS}  # classes that have rules
 
 
 def show(thing: Any, reference: bool = True) -> Any:
@@ -70,14 +85,20 @@ def show(thing: Any, reference: bool = True) -> Any:
     raise TypeError(f"show takes a rule, a class, a function or a cluster, not {thing!r}")
 
 
-def blank(base: type[Raft], *rules: str) -> type[Raft]:
+def kind_of(cls: type) -> type | None:
+    """Of which class with rules it is a kind: Raft, WatchHub, or none."""
+    return next((kind for kind in KINDS if issubclass(cls, kind)), None)
+
+
+def blank(base: type, *rules: str) -> type:
     """`base` without these rules: each raises `Blank` until a class derived from it fills it in.
 
     Raises: ValueError for a name that is no rule.
     """
+    guards = KINDS[kind_of(base) or Raft]
     for rule in rules:
-        if rule not in GUARDS:
-            raise ValueError(f"{rule!r} is no rule; the rules are {', '.join(GUARDS)}")
+        if rule not in guards:
+            raise ValueError(f"{rule!r} is no rule; the rules are {', '.join(guards)}")
     methods = {rule: _empty(rule, getattr(base, rule)) for rule in rules}
     return type(f"Blank{base.__name__}", (base,), {**methods, "__doc__": base.__doc__})
 
@@ -174,9 +195,10 @@ def _place(thing: Any) -> str:
 
 
 def _owner(function: Callable) -> type | None:
-    """The class in whose body the function was written, if it is Raft or derived from it."""
+    """The class in whose body the function was written, if it is one with rules or derived from
+    one."""
     name = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
-    kinds = [Raft]
+    kinds = list(KINDS)
     if vars(Rules).get(function.__name__) is function:
         return Raft
     for kind in kinds:  # grows while it is walked
@@ -194,8 +216,9 @@ def _function_card(function: Callable) -> Card:
     facts = []
     if section := section_of(function):
         facts.append(f"Source: {section}.")
-    if owner is not None and name in GUARDS:
-        facts.append(f"Guards: {GUARDS[name]}.")
+    guards = KINDS[kind_of(owner)] if owner is not None else {}
+    if name in guards:
+        facts.append(f"Guards: {guards[name]}.")
     if owner is not None and (asking := asked_by(owner, name)):
         facts.append("Asked by: " + ", ".join(f"`{method}`" for method in asking) + ".")
     parts = [Words(" ".join(facts))] if facts else []
@@ -211,8 +234,10 @@ def _function_card(function: Callable) -> Card:
 def _class_card(cls: type, beside: bool) -> Card:
     base = cls.__mro__[1]
     said = (inspect.getdoc(cls) or "").split("\n\n")[0].replace("\n", " ")
-    changed = [name for name in vars(cls) if name in GUARDS and hasattr(base, name)]
-    if not issubclass(cls, Raft) or not changed:
+    kind = kind_of(cls)
+    guards = KINDS.get(kind, {})
+    changed = [name for name in vars(cls) if name in guards and hasattr(base, name)]
+    if not changed:
         source = source_of(cls) or "# its source is not known here"
         folded = Fold("its source", Code(source).html(), Code(source).text())
         return Card("plain", cls.__name__, [Words(said), folded])
@@ -223,7 +248,7 @@ def _class_card(cls: type, beside: bool) -> Card:
             _bare(source_of(getattr(reference, name))),
             _bare(source_of(vars(cls)[name])),
         )
-        facts = f"`{name}` guards: {GUARDS[name]} ({section_of(getattr(Raft, name))})."
+        facts = f"`{name}` guards: {guards[name]} ({section_of(getattr(kind, name))})."
         changes = Changes(before, after, reference.__name__, cls.__name__)
         parts += [Words(facts), changes if beside else Code(after)]
     return Card(
@@ -238,7 +263,7 @@ def _reference(cls: type, name: str) -> type:
             break  # the reference is Raft, wherever its rules are written
         if name in vars(base) and source_of(vars(base)[name]) and "Blank" not in base.__name__:
             return base
-    return Raft
+    return kind_of(cls) or Raft
 
 
 class Changes:
