@@ -130,7 +130,8 @@ class StartsTooLate(WatchHub):
 
 
 class PromisesTooMuch(WatchHub):
-    """Tells the store's revision as progress, although a watcher still lacks what led there."""
+    """Tells the store's revision as progress, although a watcher still lacks what led there. So
+    does etcd 3.4.23."""
 
     rule = "may_tell_progress"
     promise = BOOKMARKABLE

@@ -36,7 +36,9 @@ watch 0 at revision 4: put a=3
 Source: etcd server/storage/mvcc/watchable_store.go, watcher_group.go; api/v3rpc/watch.go; the
 promises: etcd.io/docs/v3.5/learning/api_guarantees. Differs: etcd syncs every 100 ms on a thread of
 its own, here the node says when; it keeps the answers that found no room (victims), here they are
-read again from the grey tree.
+read again from the grey tree. A request for progress waits until all is sent; etcd 3.4.23 answers
+it at once, and breaks the last promise by that. As in etcd 3.4 and 3.5.1, one thing is lost without
+a word: a deletion at exactly the compacted revision, for whoever has not heard of it.
 """
 
 from __future__ import annotations
