@@ -15,6 +15,10 @@ DOORS = {
     "lanes": ("kvlearn.viz.lanes", "lanes"),  # (verdict on a history) -> Svg
     "invariants": ("kvlearn.check.invariants", "Invariants"),  # () -> a reader of the trace
     "service": ("kvlearn.check.service", "service"),  # (trace) -> what clients rely on
+    "watches": ("kvlearn.check.watches", "watches"),  # (trace) -> what watchers rely on
+    "leases": ("kvlearn.check.leases", "leases"),  # (trace) -> what holders of leases rely on
+    "watch_mutants": ("kvlearn.course.watch_mutants", "WATCH_MUTANTS"),  # name -> a WatchHub
+    "lease_mutants": ("kvlearn.course.lease_mutants", "LEASE_MUTANTS"),  # name -> a Lessor
     "mutants": ("kvlearn.course.mutants", "MUTANTS"),  # name -> a Raft with one broken rule
 }
 

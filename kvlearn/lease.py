@@ -92,13 +92,13 @@ class Lessor:
         lease = self._lease(id)
         del self.leases[id]
         for key in lease.keys:
-            del self._lease_of[key]
-        return sorted(lease.keys)
+            self._lease_of.pop(key, None)
+        return self.goes_with(lease)
 
     def attach(self, id: LeaseId, key: bytes) -> None:
         """The key belongs to this lease now, and to no other; 0 is no lease at all."""
         old = self._lease_of.pop(key, None)
-        if old is not None:
+        if old is not None and self.lets_go(self.leases[old], id):
             self.leases[old].keys.discard(key)
         if id:
             self._lease(id).keys.add(key)
@@ -159,9 +159,9 @@ class Lessor:
         Raises: LeaseNotFound, also for one that has run out and is not yet revoked.
         """
         lease = self._lease(id)
-        if lease.expiry_s <= now:
+        if not self.may_renew(lease, now):
             raise LeaseNotFound(hint=f"lease {id:x} has run out")
-        lease.expiry_s = now + lease.ttl_s if self.counts else inf
+        lease.expiry_s = self.renewed_until(lease, now) if self.counts else inf
         return lease.ttl_s
 
     def expired(self, now: float) -> list[LeaseId]:
@@ -203,6 +203,22 @@ class Lessor:
         """A lease ends only when its whole time has passed on the leader's clock (Gray 1989, 2)."""
         return lease.expiry_s <= now
 
+    def may_renew(self, lease: Lease, now: float) -> bool:
+        """What has run out is not renewed: its end may be on its way (etcd lessor.go, Renew)."""
+        return not self.is_expired(lease, now)
+
+    def renewed_until(self, lease: Lease, now: float) -> float:
+        """A keep-alive gives the whole time from now on, and no more (etcd lessor.go, refresh)."""
+        return now + lease.ttl_s
+
     def time_of(self, lease: Lease) -> int:
         """A new leader counts from what was checkpointed, else from the start (etcd lessor.go)."""
         return lease.remaining_s or lease.ttl_s
+
+    def lets_go(self, old: Lease, id: LeaseId) -> bool:
+        """A key that is put again hangs on its new lease alone, or on none (etcd mvcc: put)."""
+        return True
+
+    def goes_with(self, lease: Lease) -> list[bytes]:
+        """All keys of a lease go with it, in byte order (etcd lessor.go, Revoke)."""
+        return sorted(lease.keys)

@@ -41,7 +41,8 @@ from kvlearn.kv.chores import Chores
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.kinds import check_size, in_log, needs_room, serializable
 from kvlearn.kv.leases import (
-    LEADER_ONLY, AskLeader, Compact, LeaderAnswer, LeaseGrant, LeaseKeepAlive, LeaseRevoke
+    LEADER_ONLY, AskLeader, Compact, LeaderAnswer, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive,
+    LeaseRevoke,
 )  # fmt: skip
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.members import (
@@ -183,7 +184,7 @@ class Node:
             try:
                 self.raft.propose(Command(self.name, 0, request))
             except ProposalDropped:
-                pass  # the next round asks again
+                chores.dropped(request, self.now)
         self._after_sweep()
         self.due_tick = self._due_tick()
 
@@ -353,9 +354,11 @@ class Node:
 
     def advance(self, ready: Ready, now: float) -> None:
         """The host has saved and sent `ready`: apply what is committed, answer who waited."""
+        self.now = now  # saving took time, and leases begin when they are applied
         if ready.snapshot is not None:
             self._load(ready.snapshot)
             self.hub.reset(self.machine.store)
+            self._after_sweep()
             self._plan()
             last, self._snapshot_index = ready.snapshot.last, ready.snapshot.last.index
             self.emit(StateLoaded(last.index, last.term, self.machine.revision))
@@ -471,8 +474,27 @@ class Node:
             if index > applied:
                 waiting.append((index, op_id))
             elif op_id in self._reads:  # a duplicated answer serves nobody twice
-                self._answer_read(op_id, self._reads.pop(op_id))
+                if self._takes_note_back(op_id):
+                    waiting.append((self.raft.log.last_index, op_id))
+                elif op_id in self._reads:
+                    self._answer_read(op_id, self._reads.pop(op_id))
         self._served_from = waiting
+
+    def _takes_note_back(self, op_id: Any) -> bool:
+        """Before a lease is renewed whose remaining time was noted, the note has to go, on every
+        node: a later leader would count from it and end the lease too early (etcd: Renew)."""
+        request, lessor = self._reads[op_id], self.machine.lessor
+        if not (isinstance(request, LeaseKeepAlive) and self._leads):
+            return False
+        if not lessor.lives(request.id, self.now) or not lessor.leases[request.id].remaining_s:
+            return False
+        try:
+            self.raft.propose(Command(self.name, 0, LeaseCheckpoint(((request.id, 0),))))
+        except ProposalDropped as drop:
+            del self._reads[op_id]
+            self._refuse(op_id, _refusal(drop.reason, str(drop)))
+            return False
+        return True
 
     def _answer_read(self, op_id: Any, request: Any) -> None:
         try:

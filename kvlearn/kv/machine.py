@@ -297,7 +297,9 @@ class KVMachine:
         lessor = self.lessor
         match request:
             case LeaseKeepAlive(id):
-                return LeaseResult(id, lessor.renew(id, now) if lessor.lives(id, now) else 0)
+                lease = lessor.leases.get(id)
+                lives = lease is not None and lessor.may_renew(lease, now)
+                return LeaseResult(id, lessor.renew(id, now) if lives else 0)
             case LeaseTimeToLive(id, keys) if lessor.lives(id, now):
                 lease = lessor.leases[id]
                 held = tuple(sorted(lease.keys)) if keys else ()

@@ -118,7 +118,8 @@ class Put:
     def __str__(self) -> str:
         if self.ignore_value:
             return f"put {short(self.key)}, value kept"
-        return f"put {short(self.key)}={short(self.value)}"
+        lease = f" with lease {self.lease:x}" if self.lease else ""
+        return f"put {short(self.key)}={short(self.value)}{lease}"
 
 
 @value

@@ -42,7 +42,10 @@ from kvlearn.events import (
     Crashed,
     Dropped,
     Healed,
+    LeaseExpired,
+    LeaseRenewed,
     LinksCut,
+    Notified,
     Paused,
     Received,
     Resumed,
@@ -51,6 +54,8 @@ from kvlearn.events import (
     Wiped,
     facts,
 )
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
 from kvlearn.node import Node
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import Message
@@ -59,6 +64,7 @@ from kvlearn.raft.types import ConfState, Entry, HardState, Index, NodeId, Ready
 from kvlearn.sim.clock import VirtualClock
 from kvlearn.sim.desk import Desk
 from kvlearn.sim.disk import Disk
+from kvlearn.sim.streams import HandStreams
 from kvlearn.sim.views import known_names
 from kvlearn.trace import Trace
 
@@ -155,6 +161,7 @@ class HandHost:
             disk.base,
             disk.snapshot,
             self.joins,
+            self._bench.store,
         )
         self._forget()
 
@@ -171,6 +178,7 @@ class HandHost:
         seq = self._bench.note(self.name, Crashed(self.disk.last.index, self.disk.hard_state))
         for op_id in sorted(self.asked):
             self._bench.desk.broken(op_id, seq)
+        self._bench.streams.lost(self.name)
         self._forget()
 
     def _forget(self) -> None:
@@ -227,6 +235,17 @@ class HandHost:
         self._cause = cause
         self.node.request(op_id, request)
         self._noted()
+
+    def watch(self, stream: str, request: WatchCreate | WatchCancel | WatchProgress) -> None:
+        """A client's stream asks something."""
+        self._cause = None
+        self.node.watch(stream, request)
+        self._noted()
+
+    def read(self) -> None:
+        """Hand out what a stream had left lying."""
+        self._cause = None
+        self._hand_out()
 
     @property
     def _now(self) -> float:
@@ -299,6 +318,8 @@ class HandHost:
                 self.asked.discard(answer.op_id)
                 self._bench.desk.answered(answer, self._cause)
         self.node.responses.clear()
+        if self.node.hub.waiting:
+            self._bench.streams.read(self)
 
 
 class Bench:
@@ -316,6 +337,7 @@ class Bench:
         config: RaftConfig | None = None,
         disks: Mapping[str, Memory] | None = None,
         seed: int = 0,
+        store: StoreConfig | None = None,
     ):
         if not 1 <= size <= 9:
             raise ValueError(f"a cluster has 1 to 9 nodes, not {size}")
@@ -324,9 +346,12 @@ class Bench:
         disks = disks or {}
         self.seed = seed
         self.config = config or RaftConfig()
-        self.trace = Trace(seed, {"nodes": list(names), "config": asdict(self.config)})
+        self.store = store or StoreConfig()
+        about = {"nodes": list(names), "config": asdict(self.config), "by_hand": True}
+        self.trace = Trace(seed, about)
         self.clock = VirtualClock()
         self.desk = Desk(self.clock, self.trace)
+        self.streams = HandStreams()
         self.pool: list[Parcel] = []  # oldest first
         self.cuts: set[tuple[str, str]] = set()
         self._packets = 0
@@ -353,7 +378,12 @@ class Bench:
 
     def check(self):
         """A verdict on each promise, as far as the story has been told."""
-        return self._reader.verdicts() + door("service")(self.trace)
+        verdicts = self._reader.verdicts() + door("service")(self.trace)
+        events = {type(record.event) for record in self.trace}
+        for name, kinds in (("watches", {Notified}), ("leases", {LeaseExpired, LeaseRenewed})):
+            if events & kinds:
+                verdicts += door(name)(self.trace)
+        return verdicts
 
     def picture(self):
         """The cluster as it stands, as a static picture."""
@@ -478,6 +508,39 @@ class Bench:
         else:
             host.request(operation.op_id, request, operation.seq)
         return operation.op_id
+
+    # Watches ----------------------------------------------------------------------------------
+
+    def watch(
+        self, name: str, stream: str, request: WatchCreate | WatchCancel | WatchProgress
+    ) -> None:
+        """A stream (`w1`) asks the node that serves it. Raises: RequestError if it is refused."""
+        host, opened = self._running(name), self.streams.open(stream, name)
+        self._move()
+        opened.asks(request)
+        host.watch(opened.name, request)
+
+    def release(self, stream: str) -> None:
+        """A stream that was held back is read again."""
+        opened = self.streams.known(stream)
+        opened.held = False
+        if opened.node is not None:
+            host = self._running(opened.node)
+            self._move()
+            host.read()
+
+    def resume_stream(self, stream: str, name: str) -> None:
+        """The client asks another node to go on behind what it has heard."""
+        opened, host = self.streams.known(stream), self._running(name)
+        if opened.node == name:
+            raise ValueError(f"{name} serves {stream} already")
+        self._move()
+        if opened.node is not None:
+            self._running(opened.node).node.close_stream(opened.name)
+        opened.node = name
+        for request in opened.again():
+            opened.asks(request)
+            host.watch(opened.name, request)
 
     # Messages ---------------------------------------------------------------------------------
 

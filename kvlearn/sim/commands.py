@@ -7,22 +7,21 @@ Whoever types something else is told what is wrong, in a ValueError.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from kvlearn import events
 from kvlearn.doors import door
 from kvlearn.events import Event, Progressed
 from kvlearn.kv.members import MemberChange, MoveLeader
-from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.raft.confchange import AUTO, EXPLICIT, IMPLICIT
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.bench import Bench, Memory, Parcel, memory
+from kvlearn.sim.command_words import MANY, Command, names_of, number_of, options_of
+from kvlearn.sim.store_commands import STORE_COMMANDS, STORE_SETTINGS, setting_of, store_config
 from kvlearn.sim.telling import guess, log_line, progress_line, status_line, tell
-
-MANY = 99  # words
 
 
 class Player:
@@ -92,42 +91,12 @@ def _rule_hint(text: str) -> str:
     return "; is the line ---- missing above it?" if re.match(r"n\d\b", text) else ""
 
 
-def _number(word: str, what: str) -> int:
-    if not word.isdecimal():
-        raise ValueError(f"{what} is a number, not {word!r}")
-    return int(word)
-
-
-def _options(words: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """`name=value` words, with known names."""
-    known = list(known)
-    options = {}
-    for word in words:
-        name, sign, text = word.partition("=")
-        if not sign:
-            raise ValueError(f"an option reads name=value, not {word!r}")
-        if name not in known:
-            raise ValueError(f"there is no option {name!r}{guess(name, known)}")
-        options[name] = text
-    return options
-
-
-def _names(player: Player, words: list[str]) -> list[str]:
-    """Node names, all known."""
-    for word in words:
-        if word not in player.bench.hosts:
-            nodes = ", ".join(player.bench.hosts)
-            hint = guess(word, player.bench.hosts)
-            raise ValueError(f"there is no node {word!r}: the nodes are {nodes}{hint}")
-    return words
-
-
 def _ends(player: Player, word: str, any_node: bool = False) -> tuple[str, str]:
     """The two nodes of `n1→n2`, which may be typed `n1->n2`; with `any_node` also `n1→*`."""
     source, arrow, target = ends = word.replace("->", "→").partition("→")
     if not arrow:
         raise ValueError(f"a link reads n1→n2 or n1->n2, not {word!r}")
-    _names(player, [end for end in ends[::2] if not (any_node and end == "*")])
+    names_of(player, [end for end in ends[::2] if not (any_node and end == "*")])
     return source, target
 
 
@@ -141,7 +110,7 @@ def _parcels(player: Player, words: list[str]) -> list[Parcel]:
         source, target = (None if end == "*" else end for end in ends)
         chosen = pool.select(source, target, " ".join(words[1:]))
     else:
-        chosen = [p for name in _names(player, words) for p in pool.select(target=name)]
+        chosen = [p for name in names_of(player, words) for p in pool.select(target=name)]
     if words and not chosen:
         waiting = "; ".join(map(str, pool.pool)) or "none"
         raise ValueError(f"no such message is on its way; the messages are: {waiting}")
@@ -175,23 +144,25 @@ def _raft(player: Player, name: str) -> type[Raft]:
 
 
 def _cluster(player: Player, words: list[str]) -> None:
-    size = _number(words[0], "the size of a cluster")
+    size = number_of(words[0], "the size of a cluster")
     if not 1 <= size <= 9:
         raise ValueError(f"a cluster has 1 to 9 nodes, not {size}")
     player.catch_up()
     names = [f"n{k}" for k in range(1, size + 1)]
-    settings = {field.name for field in fields(RaftConfig)} - {"tick_s", "max_drift"}
-    options = _options(words[1:], [*names, "raft", "seed", *sorted(settings)])
+    settings = {field.name for field in fields(RaftConfig)} - {"max_drift"}
+    options = options_of(words[1:], [*names, "raft", "seed", *sorted(settings), *STORE_SETTINGS])
+    store = store_config({name: options.pop(name) for name in STORE_SETTINGS if name in options})
     whole = options.pop("raft", None)
     common = _raft(player, whole) if whole else player.raft
-    seed = _number(options.pop("seed", "0"), "a seed")
+    seed = number_of(options.pop("seed", "0"), "a seed")
     rafts = {name: _raft(player, options.pop(name)) for name in names if name in options}
-    config = RaftConfig(**{name: _number(text, name) for name, text in options.items()})
+    numbers = {name: setting_of(text, name) for name, text in options.items()}
     player.bench = None
     player.plan = {
         "size": size,
         "raft": {**dict.fromkeys(names, common), **rafts} if rafts else common,
-        "config": config,
+        "config": RaftConfig(**numbers),
+        "store": store,
         "disks": {},
         "seed": seed,
     }
@@ -200,7 +171,7 @@ def _cluster(player: Player, words: list[str]) -> None:
 def _log(player: Player, words: list[str]) -> None:
     if all(re.fullmatch(r"n\d+", word) for word in words):
         bench = player.build()
-        names = _names(player, words) or list(bench.hosts)
+        names = names_of(player, words) or list(bench.hosts)
         player.say(*(log_line(bench.hosts[name]) for name in names))
         return
     if player.bench is not None:
@@ -212,10 +183,10 @@ def _log(player: Player, words: list[str]) -> None:
 
 
 def _memory(words: list[str]) -> Memory:
-    terms = [_number(word, "a term") for word in words if "=" not in word]
-    options = _options([word for word in words if "=" in word], ["term", "vote", "commit"])
-    term = _number(options["term"], "a term") if "term" in options else None
-    commit = _number(options.get("commit", "0"), "a commit index")
+    terms = [number_of(word, "a term") for word in words if "=" not in word]
+    options = options_of([word for word in words if "=" in word], ["term", "vote", "commit"])
+    term = number_of(options["term"], "a term") if "term" in options else None
+    commit = number_of(options.get("commit", "0"), "a commit index")
     return memory(terms, term, options.get("vote"), commit)
 
 
@@ -242,7 +213,7 @@ def _tick(player: Player, words: list[str]) -> None:
     numbers = [word for word in words if word.isdecimal()]
     if len(numbers) > 1:
         raise ValueError("it reads `tick [node ...] [ticks]`: one number at most")
-    names = _names(player, [word for word in words if not word.isdecimal()])
+    names = names_of(player, [word for word in words if not word.isdecimal()])
     bench = player.bench
     standing = [name for name, host in bench.hosts.items() if host.node and not host.paused]
     for _ in range(int(numbers[0]) if numbers else 1):
@@ -254,16 +225,26 @@ def _each(move: Callable[[Bench, str], Any]) -> Callable[[Player, list[str]], No
     """A command that does `move` at each node that it names."""
 
     def run(player: Player, words: list[str]) -> None:
-        for name in _names(player, words):
+        for name in names_of(player, words):
             move(player.bench, name)
 
     return run
 
 
+def _resume(player: Player, words: list[str]) -> None:
+    if re.fullmatch(r"w\d+", words[0]):
+        stream, names = words[0], names_of(player, words[1:])
+        if len(names) != 1:
+            raise ValueError(f"it reads: resume {stream} node")
+        player.bench.resume_stream(stream, *names)
+        return
+    _each(Bench.resume)(player, words)
+
+
 def _crash(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
-    kept = _options(words[1:], ["kept"]).get("kept", "0")
-    player.bench.crash(name, _number(kept, "kept"))
+    (name,) = names_of(player, words[:1])
+    kept = options_of(words[1:], ["kept"]).get("kept", "0")
+    player.bench.crash(name, number_of(kept, "kept"))
 
 
 def _deliver(player: Player, words: list[str]) -> None:
@@ -277,6 +258,10 @@ def _drop(player: Player, words: list[str]) -> None:
 
 
 def _hold(player: Player, words: list[str]) -> None:
+    if re.fullmatch(r"w\d+", words[0]):
+        for word in words:
+            player.bench.streams.known(word).held = True
+        return
     for parcel in _parcels(player, words):
         player.bench.hold(parcel)
         player.say(str(parcel))
@@ -288,11 +273,11 @@ def _duplicate(player: Player, words: list[str]) -> None:
 
 
 def _stabilize(player: Player, words: list[str]) -> None:
-    player.bench.stabilize(_names(player, words))
+    player.bench.stabilize(names_of(player, words))
 
 
 def _partition(player: Player, words: list[str]) -> None:
-    groups = [_names(player, group.split()) for group in " ".join(words).split("|")]
+    groups = [names_of(player, group.split()) for group in " ".join(words).split("|")]
     player.bench.partition(*groups)
 
 
@@ -304,30 +289,9 @@ def _heal(player: Player, words: list[str]) -> None:
     player.bench.heal()
 
 
-def _put(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
-    key, sign, text = words[1].partition("=")
-    if not sign:
-        raise ValueError(f"it reads `put {name} key=value`")
-    player.bench.ask(name, Put(key.encode(), text.encode()))
-
-
-def _get(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
-    if words[2:] not in ([], ["serializable"]):
-        raise ValueError(f"after the key comes nothing, or `serializable`, but not {words[2]!r}")
-    request = Range(words[1].encode(), serializable=bool(words[2:]))
-    player.bench.ask(name, request)
-
-
-def _delete(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
-    player.bench.ask(name, DeleteRange(words[1].encode()))
-
-
 def _conf(player: Player, words: list[str]) -> None:
     """`conf n1 +n4 ~n5 -n2 [explicit]`, or `conf n1 leave`."""
-    (name,), words = _names(player, words[:1]), words[1:]
+    (name,), words = names_of(player, words[:1]), words[1:]
     kind = words.pop() if words[-1] in (AUTO, IMPLICIT, EXPLICIT) else AUTO
     changes: dict[str, list[str]] = {"+": [], "~": [], "-": []}
     for word in words if words != ["leave"] else ():
@@ -338,7 +302,7 @@ def _conf(player: Player, words: list[str]) -> None:
 
 
 def _transfer(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
+    (name,) = names_of(player, words[:1])
     player.bench.ask(name, MoveLeader(words[1]))
 
 
@@ -352,9 +316,12 @@ def _join(player: Player, words: list[str]) -> None:
 
 
 def _compact(player: Player, words: list[str]) -> None:
-    (name,) = _names(player, words[:1])
-    kept = _options(words[1:], ["kept"]).get("kept", "0")
-    player.bench.compact(name, _number(kept, "kept"))
+    (name,) = names_of(player, words[:1])
+    if words[1:] and words[1].isdecimal():
+        hint = f"to give up the store's history, `compactkv {name} {words[1]}`"
+        raise ValueError(f"a log is compacted but for kept=n entries; {hint}")
+    kept = options_of(words[1:], ["kept"]).get("kept", "0")
+    player.bench.compact(name, number_of(kept, "kept"))
 
 
 def _report(player: Player, words: list[str]) -> None:
@@ -369,12 +336,12 @@ def _report(player: Player, words: list[str]) -> None:
 
 def _status(player: Player, words: list[str]) -> None:
     hosts = player.bench.hosts
-    player.say(*(status_line(hosts[name]) for name in _names(player, words) or hosts))
+    player.say(*(status_line(hosts[name]) for name in names_of(player, words) or hosts))
 
 
 def _progress(player: Player, words: list[str]) -> None:
     hosts = player.bench.hosts
-    named = [hosts[name] for name in _names(player, words) or hosts]
+    named = [hosts[name] for name in names_of(player, words) or hosts]
     leaders = [host for host in named if host.node and host.node.raft.progress]
     for host in leaders:
         player.say(*(progress_line(host, peer) for peer in sorted(host.node.raft.progress)))
@@ -388,17 +355,9 @@ def _messages(player: Player, words: list[str]) -> None:
 
 def _members(player: Player, words: list[str]) -> None:
     hosts = player.bench.hosts
-    for name in _names(player, words) or hosts:
+    for name in names_of(player, words) or hosts:
         node = hosts[name].node
         player.say(f"{name} counts by {node.raft.conf}" if node else f"{name} is down")
-
-
-def _index(player: Player, words: list[str]) -> None:
-    hosts = player.bench.hosts
-    for name in _names(player, words) or hosts:
-        node = hosts[name].node
-        keys = node.machine.store.index.values() if node else ()
-        player.say(*([f"{name} {key}" for key in keys] or [f"{name} has no keys"]))
 
 
 def _check(player: Player, words: list[str]) -> None:
@@ -414,16 +373,6 @@ def _check(player: Player, words: list[str]) -> None:
 # The table of commands --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """`words`: how few and how many may follow its name."""
-
-    run: Callable[[Player, list[str]], None]
-    words: tuple[int, int]
-    usage: str
-    help: str
-
-
 COMMANDS: dict[str, Command] = {
     "cluster": Command(_cluster, (1, MANY), "size [raft=X] [n1=X] [setting=n]", "a new cluster"),
     "log": Command(_log, (0, MANY), "[node [term ...] [term=t] [vote=n] [commit=i]]",
@@ -436,32 +385,31 @@ COMMANDS: dict[str, Command] = {
     "deliver": Command(_deliver, (0, MANY), "[node ... | n1→n2 [text]]",
                        "let messages arrive; * is any node"),
     "drop": Command(_drop, (0, MANY), "[node ... | n1→n2 [text]]", "lose messages"),
-    "hold": Command(_hold, (1, MANY), "n1→n2 [text]", "let all others overtake them"),
+    "hold": Command(_hold, (1, MANY), "n1→n2 [text] | w1 ...",
+                    "let others overtake; or read not w1"),
     "duplicate": Command(_duplicate, (1, MANY), "n1→n2 [text]", "double them and hold the copies"),
     "stabilize": Command(_stabilize, (0, MANY), "[node ...]", "ready and deliver, until all rest"),
-    "put": Command(_put, (2, 2), "node key=value", "a client writes"),
-    "get": Command(_get, (2, 3), "node key [serializable]", "a client reads"),
-    "delete": Command(_delete, (2, 2), "node key", "a client deletes"),
     "conf": Command(_conf, (2, MANY), "node +n4 ~n5 -n2 [explicit] | leave",
                     "a client changes members"),
     "transfer": Command(_transfer, (2, 2), "node node", "a client moves leadership to the second"),
     "join": Command(_join, (1, 2), "node [learner]", "a fresh node starts, no member yet"),
-    "compact": Command(_compact, (1, 2), "node [kept=n]", "take a snapshot, compact the log"),
+    "compact": Command(_compact, (1, 2), "node [kept=n]", "take a snapshot, compact Raft's log"),
     "report": Command(_report, (2, 2), "n1→n2 arrived | failed", "what became of a snapshot"),
     "forget": Command(_each(Bench.forget_leader), (1, MANY), "node ...", "forget the leader"),
     "wipe": Command(_each(Bench.wipe), (1, MANY), "node ...", "it ends and loses its disk"),
     "crash": Command(_crash, (1, 2), "node [kept=n]", "it ends; n unforced records survive"),
     "start": Command(_each(Bench.start), (1, MANY), "node ...", "after a crash, from its disk"),
     "pause": Command(_each(Bench.pause), (1, MANY), "node ...", "it neither hears nor speaks"),
-    "resume": Command(_each(Bench.resume), (1, MANY), "node ...", "after a pause"),
+    "resume": Command(_resume, (1, MANY), "node ... | w1 node",
+                      "after a pause; or w1 goes on there"),
     "partition": Command(_partition, (1, MANY), "node ... | node ...", "cut the links between"),
     "cut": Command(_cut, (1, 1), "n1→n2", "cut a link in one direction"),
     "heal": Command(_heal, (0, 0), "", "all links work"),
     "status": Command(_status, (0, MANY), "[node ...]", "look: a line a node"),
     "progress": Command(_progress, (0, MANY), "[node ...]", "look: what leaders know"),
     "members": Command(_members, (0, MANY), "[node ...]", "look: who counts whom"),
-    "index": Command(_index, (0, MANY), "[node ...]", "look: the revisions of each key"),
     "messages": Command(_messages, (0, 0), "", "look: what is on its way"),
+    **STORE_COMMANDS,
     "check": Command(_check, (0, 0), "", "look: are the promises kept?"),
     "quiet": Command(_quiet, (0, MANY), "[event ...]", "tell nothing, or not these"),
     "loud": Command(_loud, (0, MANY), "[event ...]", "tell again, or also these events"),
