@@ -60,6 +60,16 @@ def test_a_defragmentation_commits_the_open_batch():
     assert (backend.get(b"1"), backend.get_meta("applied")) == (KeyValue(b"k", b"v"), 1)
 
 
+def test_a_defragmentation_packs_the_pages():
+    backend = MemoryBackend(order=4)
+    for main in range(40):
+        backend.put(put_key(main, 0), KeyValue(b"k", b"v"))
+    before, content = len(backend.tree.pages()[-1]), list(backend.range())
+    backend.defragment()
+    assert (before, len(backend.tree.pages()[-1])) == (13, 10)
+    assert list(backend.range()) == content
+
+
 class File:
     """The model: all records, and the most bytes that they ever took."""
 
