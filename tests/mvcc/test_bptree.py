@@ -170,6 +170,16 @@ def test_pages_that_merge_put_their_holes_together_and_a_page_that_is_split_divi
     assert holes(tree) == [[1, 6, 4, 2]], "no more holes than a page has cells"
 
 
+def test_a_hole_goes_with_the_half_that_it_lies_in():
+    tree = BPlusTree(order=4)
+    for key in (0, 10, 20, 30, 40, 25):
+        tree.put(key, key)
+    assert str(tree).splitlines()[-1] == "0 10 20 25 | 30 40"
+    tree.delete(40)  # the two become one page of five, which is divided anew
+    assert str(tree).splitlines()[-1] == "0 10 20 | 25 30"
+    assert holes(tree) == [[], [40]]
+
+
 # Packing -----------------------------------------------------------------------------------------
 
 
