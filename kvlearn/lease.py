@@ -89,7 +89,7 @@ class Lessor:
 
     def revoke(self, id: LeaseId) -> list[bytes]:
         """End a lease; the keys that have to go with it, in byte order. Raises: LeaseNotFound."""
-        lease = self._lease(id)
+        lease = self.known(id)
         del self.leases[id]
         for key in lease.keys:
             self._lease_of.pop(key, None)
@@ -101,7 +101,7 @@ class Lessor:
         if old is not None and self.lets_go(self.leases[old], id):
             self.leases[old].keys.discard(key)
         if id:
-            self._lease(id).keys.add(key)
+            self.known(id).keys.add(key)
             self._lease_of[key] = id
 
     def checkpoint(self, id: LeaseId, remaining_s: int) -> None:
@@ -111,7 +111,9 @@ class Lessor:
 
     def known(self, id: LeaseId) -> Lease:
         """The lease. Raises: LeaseNotFound."""
-        return self._lease(id)
+        if id not in self.leases:
+            raise LeaseNotFound(hint=f"lease {id:x}")
+        return self.leases[id]
 
     def lives(self, id: LeaseId, now: float) -> bool:
         """Whether there is such a lease and its time is not over."""
@@ -158,7 +160,7 @@ class Lessor:
 
         Raises: LeaseNotFound, also for one that has run out and is not yet revoked.
         """
-        lease = self._lease(id)
+        lease = self.known(id)
         if not self.may_renew(lease, now):
             raise LeaseNotFound(hint=f"lease {id:x} has run out")
         lease.expiry_s = self.renewed_until(lease, now) if self.counts else inf
@@ -171,7 +173,7 @@ class Lessor:
 
     def remaining(self, id: LeaseId, now: float) -> float:
         """Seconds until the lease runs out, as far as this node can tell. Raises: LeaseNotFound."""
-        lease = self._lease(id)
+        lease = self.known(id)
         return max(lease.expiry_s - now, 0.0) if self.counts else float(self.time_of(lease))
 
     def due_checkpoints(self, now: float, every_s: float) -> list[tuple[LeaseId, int]]:
@@ -186,16 +188,6 @@ class Lessor:
             elif 0 < left <= self.time_of(lease) - every_s:
                 due.append((id, ceil(left)))
         return due
-
-    @property
-    def next_expiry_s(self) -> float:
-        """When the next lease runs out, on this node's clock; infinite if none does."""
-        return min((lease.expiry_s for lease in self.leases.values()), default=inf)
-
-    def _lease(self, id: LeaseId) -> Lease:
-        if id not in self.leases:
-            raise LeaseNotFound(hint=f"lease {id:x}")
-        return self.leases[id]
 
     # Rules ------------------------------------------------------------------------------------
 

@@ -484,9 +484,9 @@ class Node:
         """Before a lease is renewed whose remaining time was noted, the note has to go, on every
         node: a later leader would count from it and end the lease too early (etcd: Renew)."""
         request, lessor = self._reads[op_id], self.machine.lessor
-        if not (isinstance(request, LeaseKeepAlive) and self._leads):
-            return False
-        if not lessor.lives(request.id, self.now) or not lessor.leases[request.id].remaining_s:
+        renews = isinstance(request, LeaseKeepAlive) and self._leads
+        lives = renews and lessor.lives(request.id, self.now)
+        if not (lives and lessor.known(request.id).remaining_s):
             return False
         try:
             self.raft.propose(Command(self.name, 0, LeaseCheckpoint(((request.id, 0),))))
