@@ -134,16 +134,17 @@ class Place:
 
         What got no answer is looked up before it is asked again, until it is time to give up.
         """
-        while self.state not in (WAITING, HELD):
+        while True:
             try:
-                return self._enter(value)
+                if self.revision and self.lost and self._own() is None:
+                    self.lose()
+                return None if self.revision else self._enter(value)
             except LeaseNotFound:
                 self.session.renew()  # nothing was done: another lease, another key
             except (Unavailable, TimedOut):
                 if self.client.channel.now() >= give_up:
                     raise
                 self.client.channel.wait(PAUSE_S)
-        return None
 
     def _enter(self, value: str | bytes) -> KeyValue | None:
         session = self.session
@@ -244,10 +245,14 @@ class Place:
         """Whether it holds, as the cluster knows it just now. Raises: TimedOut, Unavailable."""
         if self.state != HELD:
             return False
-        kv = self.client.get(self.key).kv
-        if kv is None or kv.create_revision != self.revision:
+        if self._own() is None:
             self.lose()
         return self.state == HELD
+
+    def _own(self) -> KeyValue | None:
+        """Its key, in the life that it was taken in."""
+        kv = self.client.get(self.key).kv
+        return kv if kv is not None and kv.create_revision == self.revision else None
 
     def lose(self) -> None:
         """Its key is known to be gone."""
