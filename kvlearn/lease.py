@@ -189,6 +189,11 @@ class Lessor:
                 due.append((id, ceil(left)))
         return due
 
+    @property
+    def next_expiry_s(self) -> float:
+        """When the next lease runs out, on this node's clock; infinite if none does."""
+        return min((lease.expiry_s for lease in self.leases.values()), default=inf)
+
     # Rules ------------------------------------------------------------------------------------
 
     def is_expired(self, lease: Lease, now: float) -> bool:
