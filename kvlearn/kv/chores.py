@@ -39,12 +39,12 @@ class Chores:
         retry_s: float,
         emit: Callable[[Event], Any],
     ):
-        """`retry_s`: when a proposal that had no effect is made again (an election timeout)."""
+        """`retry_s`: when a proposal that was dropped is made again (an election timeout)."""
         self.machine, self.hub, self.config, self.retry_s = machine, hub, config, retry_s
         self.emit = emit
         self.due_s = inf
         self.leads_term = 0  # the term whose leader counts here; 0: this node does not lead
-        self._revoking: dict[int, float] = {}  # lease -> when to ask for its end again
+        self._revoking: dict[int, float] = {}  # lease -> when its end is proposed again, if ever
         self._checkpoint_s = self._sync_s = self._progress_s = self._sweep_s = inf
         self._samples: list[tuple[float, int]] = []  # (when, revision), oldest first
         self._sample_s = self._compact_s = inf
@@ -131,8 +131,16 @@ class Chores:
         for id in ended:
             if id not in self._revoking:
                 self.emit(LeaseExpired(id, lessor.leases[id].ttl_s))
-            self._revoking[id] = now + self.retry_s
+            # Once it is in the log it stays there. A second one could come behind the grant of
+            # another lease of the same name, and end that.
+            self._revoking[id] = inf
         return [LeaseRevoke(id) for id in ended]
+
+    def dropped(self, request: Any, now: float) -> None:
+        """A request of `work` did not get into the log: the next round asks again."""
+        if isinstance(request, LeaseRevoke):
+            self._revoking[request.id] = now + self.retry_s
+            self.plan(now)
 
     def revoked(self, id: int) -> None:
         """The lease's end was applied."""
