@@ -31,7 +31,7 @@ from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
 from tests.etcd.sides import GrantAny, GrantShort, Inside, On, Ours
 
 KEYS = (b"a", b"a\0", b"a\xff", b"ab", b"b", b"c/1", b"c/2", b"d", b"\0", b"\xff", b"\xff\xff")
-VALUES = (b"", b"1", b"2", b"10", b"\0", b"\xff", b"x" * 300)
+VALUES = (b"", b"1", b"2", b"10", b"\0", b"\xff", b"x" * 30)
 LEASES = (1, 2, 3, -1, -(2**63), 2**63 - 1)
 ANY_LEASE = 1 << 61  # names of leases whose id the server chooses count from here
 MAX_TTL_S = 9_000_000_000
@@ -109,6 +109,8 @@ class Writer:
 
     def put(self, key: bytes | None = None) -> Put:
         rng = self.rng
+        if self.maybe(0.01):  # wrong in two ways
+            return Put(self.key() if key is None else key, lease=99, ignore_value=True)
         keeps_value, keeps_lease = self.maybe(0.1), self.maybe(0.1)
         value = rng.choice(VALUES)
         if keeps_value and self.maybe(0.9):
@@ -246,7 +248,7 @@ class Writer:
         rng, store = self.rng, self.ours.machine.store
         key, range_end = self.interval()
         now, compacted = store.revision, store.compacted
-        near = (now + 1, now + 3, now, compacted, compacted + 1, compacted - 1)
+        near = (now + 1, now + 3, now, compacted, compacted, compacted + 1, compacted - 1)
         start = rng.choice((0, 0, rng.choice(near), rng.choice(near), rng.randint(1, now)))
         filters = rng.choice(((),) * 5 + (("put",), ("delete",), ("put", "delete")))
         create = WatchCreate(

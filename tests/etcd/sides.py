@@ -125,7 +125,7 @@ class Ours:
                 return granted
             case Range():
                 try:
-                    return Outcome(self.revision, self.machine.read(op))
+                    return Outcome(self.revision, self.machine.look(op))
                 except RequestError as error:
                     return refusal(error)
             case _ if isinstance(op, LEADER_ONLY):

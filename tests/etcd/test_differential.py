@@ -16,7 +16,10 @@ from kvlearn.kv.txn import Compare, Txn
 from kvlearn.kv.watches import WatchCancel, WatchCreate
 from kvlearn.mvcc.watch import WatchHub
 from tests.etcd import differential, programs
+from tests.etcd.gateway import Connection, Refused
+from tests.etcd.server import Etcd, find_etcd
 from tests.etcd.sides import GrantAny, Inside, On, Ours
+from tests.etcd.wire import PATHS, Wire
 
 SIZE = 80  # operations in a program
 
@@ -139,3 +142,36 @@ def test_overlaps_that_etcd_misses(theirs, ops, missed):
     mine, real = Ours().run(txn), theirs.run(txn)
     assert mine.error[0] == "DuplicateKey"
     assert (real.error is None) == missed, "etcd carries it out"
+
+
+# The listed differences are there ---------------------------------------------------------------
+
+
+def test_a_fresh_etcd_compacts_at_0_once():
+    program = find_etcd()
+    if program is None:
+        pytest.skip("no etcd found")
+    server = Etcd(program)
+    try:
+        connection = Connection(server.port)
+        compact, read = {"revision": "0"}, Txn(success=(Range(b"a", revision=-1),))
+        connection.post(PATHS[Txn], Wire().encode(read))
+        connection.post(PATHS[Compact], compact)
+        for path, body in ((PATHS[Compact], compact), (PATHS[Txn], Wire().encode(read))):
+            with pytest.raises(Refused, match="has been compacted"):
+                connection.post(path, body)
+        connection.close()
+    finally:
+        server.stop()
+    for request in (Compact(0), read):
+        assert Ours().run(request).error[0] == "Compacted"
+
+
+def test_a_watch_from_a_negative_revision(theirs):
+    ours, program = Ours(), [Put(b"a"), Compact(2), On("s", WatchCreate(b"a", start_revision=-1))]
+    for op in program:
+        mine, real = ours.run(op), theirs.run(op)
+    assert mine == real and mine.result[0].created
+    theirs.wait({("s", 0): [None, None]})
+    assert theirs.heard["s", 0][1].compact_revision == 2, "etcd: the distant past"
+    assert len(ours.heard["s", 0]) == 1, "kvlearn: now"
