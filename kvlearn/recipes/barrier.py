@@ -150,7 +150,7 @@ class DoubleBarrier:
 
         Raises: TimedOut, after which this one is outside again; SessionExpired.
         """
-        if self._leaving:  # waiting for the others is given up
+        if self._leaving or self._place.lost:  # waiting for the others is given up
             self._end()
             self._leaving = 0
         give_up = self._client.channel.now() + timeout_s * wait
@@ -164,7 +164,7 @@ class DoubleBarrier:
             self._end()
             self._place.leave()
             raise
-        return self.poll()
+        return wait or self.poll()
 
     def leave(self, timeout_s: float = TIMEOUT_S, wait: bool = True) -> bool:
         """Go, and wait until all are gone; with `wait=False` go, and `poll()`.
@@ -179,7 +179,7 @@ class DoubleBarrier:
             self._place.leave()
         if wait:
             self._wait(timeout_s, f"all have left {self.name}")
-        return self.poll()
+        return wait or self.poll()
 
     def poll(self) -> bool:
         """Whether that is so which was waited for last. Raises: SessionExpired."""
