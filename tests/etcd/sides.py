@@ -83,14 +83,39 @@ def parts(response: WatchResponse) -> Iterator[KVEvent | WatchResponse]:
     yield from response.events
 
 
-class Ours:
+class Listener:
+    """What the watchers of one side have heard."""
+
+    def __init__(self):
+        self.heard: Heard = defaultdict(list)
+        self.answers: list[WatchResponse] = []  # all of them, as they came
+        self._goes_on: dict[tuple[str, int], bool] = {}  # the last answer was a fragment
+
+    def hear(self, stream: str, response: WatchResponse) -> bool:
+        """Note it; whether that was news for a watcher and not an answer to a question.
+
+        Events of one revision come in one answer, and its header is not older than they are.
+        """
+        who = stream, response.watch_id
+        log, goes_on = self.heard[who], self._goes_on.get(who)
+        revisions = [event.kv.mod_revision for event in response.events]
+        assert not revisions or response.revision >= max(revisions), f"an old header: {response}"
+        if revisions and log and isinstance(log[-1], KVEvent) and not goes_on:
+            assert log[-1].kv.mod_revision < revisions[0], f"a revision cut in two: {response}"
+        self._goes_on[who] = response.fragment
+        self.answers.append(response)
+        log += parts(response)
+        return bool(response.compact_revision or response.events)
+
+
+class Ours(Listener):
     """kvlearn: the machine applies, the hub is told."""
 
     def __init__(self, machine: type[KVMachine] = KVMachine, hub: type[WatchHub] = WatchHub):
+        super().__init__()
         self.machine = machine(MemoryBackend())
         self.machine.lessor.promote(0.0)  # its clock stands: leases are sorted by their time
         self.hub = hub(self.machine.store)
-        self.heard: Heard = defaultdict(list)
         self.catching_up = False  # etcd may still bring a watcher forward
         self.watching = False
 
@@ -161,14 +186,9 @@ class Ours:
                 hub.cancel(stream, id)
             case WatchProgress():
                 hub.request_progress(stream)
-        control = [one for one in hub.take(stream) if not self._hear(stream, one)]
+        control = [one for one in hub.take(stream) if not self.hear(stream, one)]
         self._listen()
         return Outcome(result=tuple(control))
-
-    def _hear(self, stream: str, response: WatchResponse) -> bool:
-        """Whether it was meant for a watcher, and not an answer to what was asked."""
-        self.heard[stream, response.watch_id] += parts(response)
-        return bool(response.compact_revision or response.events)
 
     def _listen(self) -> None:
         while True:
@@ -176,7 +196,7 @@ class Ours:
             self.hub.sync()
             for stream in list(self.hub.streams):
                 for response in self.hub.take(stream):
-                    assert self._hear(stream, response), f"nobody asked for {response}"
+                    assert self.hear(stream, response), f"nobody asked for {response}"
             if not behind:
                 return
 
@@ -195,7 +215,7 @@ class Ours:
         self.hub = type(self.hub)(self.machine.store)
 
 
-class Theirs:
+class Theirs(Listener):
     """etcd, cleaned for each program: no keys, no leases, and revision 1 is where it stands."""
 
     def __init__(self, port: int):
@@ -210,7 +230,7 @@ class Theirs:
     def reset(self) -> None:
         """Forget the program before."""
         self.close_streams()
-        self.heard: Heard = defaultdict(list)
+        Listener.__init__(self)
         self.wire = wire = Wire()
         for id in self._ask(LeaseLeases()).result.ids:
             self._ask(LeaseRevoke(id))
@@ -271,22 +291,13 @@ class Theirs:
         while not control or (fenced and control[-1].watch_id != NO_ID):
             answer = self._receive(stream, PATIENCE_S)
             assert answer is not None, f"no answer to {request}"
-            if not self._hear(stream, answer):
+            if not self.hear(stream, answer):
                 control.append(answer)
         return Outcome(result=tuple(control[:-1] if fenced else control))
 
     def _receive(self, stream: str, timeout_s: float) -> WatchResponse | None:
         message = self.sockets[stream].receive(timeout_s)
         return None if message is None else self.wire.watched(message)
-
-    def _hear(self, stream: str, response: WatchResponse) -> bool:
-        revisions = [event.kv.mod_revision for event in response.events]
-        assert not revisions or response.revision >= max(revisions), response
-        log = self.heard[stream, response.watch_id]
-        cut = revisions and log and isinstance(log[-1], KVEvent)
-        assert not cut or log[-1].kv.mod_revision < revisions[0], f"two answers for {response}"
-        log += parts(response)
-        return bool(response.compact_revision or response.events)
 
     def wait(self, expected: Heard) -> None:
         """Until every watcher has heard so much, or what comes last, or patience has ended."""
@@ -298,7 +309,7 @@ class Theirs:
                 answer = self._receive(stream, left) if left > 0 else None
                 if answer is None:
                     return
-                self._hear(stream, answer)
+                self.hear(stream, answer)
 
     def _await_barrier(self, revision: int) -> None:
         """Watchers that lack something are brought forward together: when one that was made last

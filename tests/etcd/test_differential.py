@@ -67,6 +67,16 @@ class Hasty(KVMachine):
         return type(result)(not result.succeeded, result.responses) if last else result
 
 
+class Fragile(KVMachine):
+    """Stops over a request that others carry out."""
+
+    def _delete(self, delete, txn):
+        result = super()._delete(delete, txn)
+        if result.deleted > 1:
+            raise KeyError("gone")
+        return result
+
+
 class Deaf(WatchHub):
     """Does not tell what was before."""
 
@@ -86,6 +96,7 @@ WRONG = {
     "a lease that sticks": ({"machine": Forgetful}, 5),
     "compaction without end": ({"machine": Lenient}, 3),
     "a txn that turns its word": ({"machine": Hasty}, 3),
+    "a node that stops": ({"machine": Fragile}, 3),
     "no previous pairs": ({"hub": Deaf}, 4),
     "filters without effect": ({"hub": Leaky}, 4),
 }
@@ -116,6 +127,28 @@ def test_a_wrong_store_is_found_and_the_program_is_short(theirs, name):
     })  # fmt: skip
     assert differential.run(again, Ours(**sides), theirs), "the short program shows it"
     assert differential.run(again, Ours(), theirs) is None, "and it is not the short one's fault"
+
+
+# Large answers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(700, 700), (200, 200, 200, 200), (1, 400, 400, 1, 500, 1)])
+def test_large_answers_are_cut_at_the_same_places(theirs, sizes):
+    """With the previous pairs an answer is twice as large as the request was."""
+    ours = Ours()
+    keys = [b"k%d" % n for n in range(len(sizes))]
+    watch = On("s", WatchCreate(b"k", b"l", prev_kv=True, fragment=True))
+    puts = [Put(key, b"-" * (size << 10)) for key, size in zip(keys, sizes)]
+    for op in (*puts, watch, Txn(success=tuple(puts))):
+        assert ours.run(op) == theirs.run(op)
+    theirs.wait(ours.heard)
+    assert ours.heard == theirs.heard
+    mine, real = [
+        [(len(answer.events), answer.fragment) for answer in side.answers if answer.events]
+        for side in (ours, theirs)
+    ]
+    assert mine == real
+    assert (len(mine) > 1) == (sum(sizes) > 1024), "2 MiB"
 
 
 # What is not sent -------------------------------------------------------------------------------
