@@ -8,7 +8,7 @@ from kvlearn.errors import RequestTooLarge
 from kvlearn.kv.leases import LEADER_ONLY, Compact, LeaseCheckpoint, LeaseGrant, LeaseRevoke
 from kvlearn.kv.members import MEMBERSHIP, MemberList
 from kvlearn.kv.requests import DeleteRange, Put, Range
-from kvlearn.kv.txn import Txn
+from kvlearn.kv.txn import Compare, Txn
 from kvlearn.kv.upkeep import LOCAL, Alarm, Defragment
 
 LOGGED = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke, Compact, Alarm)
@@ -54,9 +54,14 @@ def size_of(request: Any) -> int:
         case Range(key, range_end) | DeleteRange(key, range_end):
             return FRAME_BYTES + len(key) + len(range_end)
         case Txn():
-            compares = sum(FRAME_BYTES + len(compare.key) for compare in request.compare)
+            compares = sum(map(_size_of_compare, request.compare))
             return compares + sum(map(size_of, (*request.success, *request.failure)))
     return FRAME_BYTES
+
+
+def _size_of_compare(compare: Compare) -> int:
+    operand = len(compare.operand) if isinstance(compare.operand, bytes) else 0
+    return FRAME_BYTES + len(compare.key) + len(compare.range_end) + operand
 
 
 def check_size(request: Any, limit: int) -> None:
