@@ -177,7 +177,6 @@ def test_nobody_was_let_in_before_all_were_there(seed):
             assert sum(revision <= upto for revision in at_best) >= 3, f"seed {seed}"
             assert not any(r <= opened[-1] for r in there.values()), f"seed {seed}: still inside"
             opened.append(upto)
-            ever = {}
         elif event.type == "put":
             there[event.kv.key] = event.kv.create_revision
             at_best = [*there.values()]
