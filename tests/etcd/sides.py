@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from kvlearn.errors import RequestError
@@ -265,6 +266,8 @@ class Theirs(Listener):
                 if granted.error is None:
                     self._ask(LeaseRevoke(id))
                 return granted
+        if isinstance(op, Compact):  # else a deletion at its revision may still be there, or not
+            op = replace(op, physical=True)
         outcome = self._ask(op)
         if op == Put(BARRIER) and self.sockets:
             self._await_barrier(outcome.revision)
