@@ -109,7 +109,7 @@ def _key(said: Any) -> Any:
 
 @dataclass(frozen=True)
 class Fill:
-    """Write a rule into a blank, or mend a broken one: `rule` of a class derived from Raft."""
+    """Write a rule into a blank, or mend a broken one: `rule` of a class derived from `base`."""
 
     name: str
     rule: str
@@ -117,11 +117,14 @@ class Fill:
     solution: str  # Python source: the class's body
     trials: tuple[Trial, ...] = ALL
     hint: Callable[[Difference], str] = lambda first: ""  # for the first wrong decision
+    base: type = Raft
+    scenes: str = "candidates at once, packets twice, logs behind, crashes, cuts, loss"
 
     def judge(self, cls: Any) -> Judgement:
         """Let the class prove itself in every trial."""
-        if not (isinstance(cls, type) and issubclass(cls, Raft)):
-            what = f"This exercise takes a class derived from Raft, not {type(cls).__name__}"
+        base = self.base.__name__
+        if not (isinstance(cls, type) and issubclass(cls, self.base)):
+            what = f"This exercise takes a class derived from {base}, not {type(cls).__name__}"
             return Judgement(self.name, False, what, ["Write `check(Mine, exercise=...)`."])
         outcomes = []
         for trial in self.trials:
@@ -136,9 +139,8 @@ class Fill:
                     return judgement
         asked, runs = sum(outcome.asked for outcome in outcomes), len(outcomes)
         proof = (
-            f"`{self.rule}` was asked {asked} times in {runs} runs (candidates at once, packets "
-            "twice, logs behind, crashes, cuts, loss), and decided as Raft does each time. "
-            "Every promise was kept."
+            f"`{self.rule}` was asked {asked} times in {runs} runs ({self.scenes}), and decided as "
+            f"{base} does each time. Every promise was kept."
         )
         return Judgement(
             self.name, True, f"{cls.__name__} keeps its promises", [self.because, proof]
@@ -149,7 +151,8 @@ class Fill:
         if isinstance(error, Blank):
             why = [
                 f"{error}",
-                f"Write it in the class above; `show(Raft.{self.rule})` is for later.",
+                f"Write it in the class above; `show({self.base.__name__}.{self.rule})` "
+                "is for later.",
             ]
             return Judgement(self.name, None, f"{self.rule} is still blank", why, rule=self.rule)
         where = blame(error)
@@ -185,7 +188,8 @@ class Fill:
         if outcome.stuck:
             why.append(f"What came of it: {outcome.stuck}.")
         else:
-            why.append("No promise broke in this run. But the rule is another one than Raft's.")
+            base = self.base.__name__
+            why.append(f"No promise broke in this run. But the rule is another one than {base}'s.")
         title = f"{cls.__name__}.{self.rule} decides otherwise than the rule"
         parts = window(outcome.trace, first.seq)
         return Judgement(self.name, False, title, why, "", self.rule, record, parts)
@@ -208,7 +212,7 @@ class Fill:
 
 @dataclass(frozen=True)
 class Witness:
-    """Write a scene in which `mutant` breaks a promise and Raft does not.
+    """Write a scene in which `mutant` breaks a promise and `reference` does not.
 
     The answer is a function of a cluster, or the text of a transcript that makes its own.
     """
@@ -220,36 +224,37 @@ class Witness:
     size: int = 5
     seed: int = 1
     hint: str = ""
+    reference: type = Raft
 
     def judge(self, scene: Any) -> Judgement:
-        """Play the scene twice: with the mutant, and with Raft."""
+        """Play the scene twice: with the mutant, and with the reference."""
         if scene is None or _is_empty(scene):
-            ask = (
-                f"Write moves that make {self.mutant.__name__} break a promise; Raft must keep it."
-            )
+            one, other = self.mutant.__name__, self.reference.__name__
+            ask = f"Write moves that make {one} break a promise; {other} must keep it."
             return Judgement(self.name, None, "There is no scene yet", [ask])
         if not isinstance(scene, str) and not callable(scene):
             what = f"This exercise takes a function or a transcript, not {type(scene).__name__}"
             return Judgement(self.name, False, what, ["Write `check(my_scene, exercise=...)`."])
         convicted = self._play(scene, self.mutant)
-        acquitted = self._play(scene, Raft) if convicted.error is None else convicted
+        acquitted = self._play(scene, self.reference) if convicted.error is None else convicted
         return self._judge(convicted, acquitted)
 
     def _judge(self, convicted: Outcome, acquitted: Outcome) -> Judgement:
         mutant, rule = self.mutant.__name__, self.mutant.rule
+        whole = self.reference.__name__
         if convicted.error is not None:
             return self._raised(convicted)
         if acquitted.broken is not None:
             verdict = acquitted.broken
             why = [
-                f"Raft itself does not survive it: {verdict.promise} broke at {place(verdict)}: "
+                f"{whole} itself does not survive it: {verdict.promise} broke at {place(verdict)}: "
                 f"{verdict.why}.",
                 "A witness breaks the mutant by faults that Raft promises to survive: crashes, "
                 "pauses, "
                 "cuts, lost and late messages. A wiped disk is not among them.",
             ]
             parts = window(acquitted.trace, verdict.record.seq) if verdict.record else []
-            title = "The scene convicts Raft too, so it does not show what is wrong with the mutant"
+            title = f"The scene convicts {whole} too, so it shows nothing about {mutant}"
             return Judgement(
                 self.name, False, title, why, verdict.promise, "", verdict.record, parts
             )
@@ -257,9 +262,9 @@ class Witness:
             return self._not_convicted(convicted)
         verdict = convicted.broken
         why = [f"{verdict.promise} broke at {place(verdict)}: {verdict.why}.", self.because]
-        why.append(f"Raft, in the same scene, keeps every promise: its `{rule}` refuses.")
+        why.append(f"{whole}, in the same scene, keeps every promise: its `{rule}` refuses.")
         parts = window(convicted.trace, verdict.record.seq) if verdict.record else []
-        title = f"{mutant} is convicted, and Raft acquitted"
+        title = f"{mutant} is convicted, and {whole} acquitted"
         return Judgement(self.name, True, title, why, verdict.promise, rule, verdict.record, parts)
 
     def _not_convicted(self, outcome: Outcome) -> Judgement:
@@ -268,8 +273,8 @@ class Witness:
         if outcome.first is None:
             why = [
                 f"`{rule}` was asked {outcome.asked} times, and {mutant} answered each time as "
-                "Raft "
-                "does. The scene must bring a node to the point where the two decide differently.",
+                f"{self.reference.__name__} does. The scene must bring a node to the point where "
+                "the two decide differently.",
             ]
             record, parts = outcome.trace[-1] if len(outcome.trace) else None, []
         else:

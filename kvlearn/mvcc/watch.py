@@ -98,26 +98,18 @@ class Watcher:
     is synced, so were all up to the store's revision."""
 
     __slots__ = (
-        *("stream", "id", "key", "range_end", "next", "prev_kv", "filters", "progress", "fragment"),
+        *("stream", "id", "key", "range_end", "next", "prev_kv", "filters", "fragment"),
         *("style", "synced", "canceled", "quiet"),
     )
 
-    def __init__(self, stream: Stream, id: int, key: bytes, range_end: bytes, next: int):
-        self.stream = stream
-        self.id = id
-        self.key = key
-        self.range_end = range_end
-        self.next = next
-        self.ask(prev_kv=False, filters=(), progress=False, fragment=False)
-        self.synced = False
-        self.canceled = False
+    def __init__(self, stream: Stream, id: int, keys: tuple, next: int, style: tuple, cut: bool):
+        """`keys`: key and range_end; `style`: prev_kv and filters. Two of one style get the same
+        events of the same keys. `cut`: whether it takes fragments."""
+        self.stream, self.id, self.next, self.style, self.fragment = stream, id, next, style, cut
+        self.key, self.range_end = keys
+        self.prev_kv, self.filters = style
+        self.synced = self.canceled = False
         self.quiet = True  # no events since the last progress interval
-
-    def ask(self, prev_kv: bool, filters: tuple, progress: bool, fragment: bool) -> None:
-        """What it wants to be told. Two of one `style` and of the same keys get the same events."""
-        self.prev_kv, self.filters, self.progress = prev_kv, filters, progress
-        self.fragment = fragment
-        self.style = (prev_kv, filters)
 
 
 class Stream:
@@ -199,20 +191,17 @@ class WatchHub:
         elif watch_id and watch_id in stream.watchers:
             reason = "mvcc: duplicate watch ID provided on the WatchStream"
         if reason:
-            refused = WatchResponse(NO_ID, now, created=True, canceled=True, cancel_reason=reason)
-            self._tell(stream, refused)
+            self._tell(stream, WatchResponse(NO_ID, now, True, True, cancel_reason=reason))
             return
         id = watch_id or stream.new_id()
-        watcher = Watcher(stream, id, key, range_end, self.starts_at(start_revision))
-        watcher.ask(prev_kv, tuple(filters), progress_notify, fragment)
+        start, style = self.starts_at(start_revision), (prev_kv, tuple(filters))
+        watcher = Watcher(stream, id, (key, range_end), start, style, fragment)
         stream.watchers[id] = watcher
         if progress_notify:
             self._reporters[watcher] = None
         self._tell(stream, WatchResponse(id, now, created=True))
-        if self.is_synced(watcher):
-            self._join(watcher)
-        else:
-            self._behind[watcher] = None
+        self._behind[watcher] = None
+        self._join_if_synced(watcher)
 
     def cancel(self, stream: Any, watch_id: int) -> None:
         """End a watcher; an unknown id is ignored."""
@@ -271,9 +260,7 @@ class WatchHub:
                     self._send(watcher, revision, events)
                 watcher.next = self.next_after(revision)
         for watcher in slow:
-            self._leave(watcher)
-            watcher.next = self.stands_at(watcher, revision)
-            self._behind[watcher] = None
+            self._fall_behind(watcher, revision)
 
     def sync(self) -> None:
         """Bring the watchers that lack something forward, as far as their streams have room."""
@@ -296,10 +283,8 @@ class WatchHub:
         for stream in self.streams.values():
             for watcher in stream.watchers.values():
                 if watcher.synced:
-                    watcher.next = self.stands_at(watcher, before + 1)
-                    if not self.is_synced(watcher):
-                        self._leave(watcher)
-                        self._behind[watcher] = None
+                    self._fall_behind(watcher, before + 1)
+                    self._join_if_synced(watcher)
 
     @property
     def unsynced(self) -> int:
@@ -318,10 +303,12 @@ class WatchHub:
 
     # Within -----------------------------------------------------------------------------------
 
-    def _join(self, watcher: Watcher) -> None:
-        watcher.synced = True
-        groups, watched = self._place(watcher)
-        groups.setdefault(watched, {})[watcher] = None
+    def _join_if_synced(self, watcher: Watcher) -> None:
+        if self.is_synced(watcher):
+            del self._behind[watcher]
+            watcher.synced = True
+            groups, watched = self._place(watcher)
+            groups.setdefault(watched, {})[watcher] = None
 
     def _leave(self, watcher: Watcher) -> None:
         watcher.synced = False
@@ -329,6 +316,11 @@ class WatchHub:
         del groups[watched][watcher]
         if not groups[watched]:
             del groups[watched]
+
+    def _fall_behind(self, watcher: Watcher, revision: int) -> None:
+        self._leave(watcher)
+        watcher.next = self.stands_at(watcher, revision)
+        self._behind[watcher] = None
 
     def _place(self, watcher: Watcher) -> tuple[dict, Any]:
         if watcher.range_end:
@@ -377,9 +369,7 @@ class WatchHub:
             if events:
                 self._send(watcher, now, events)
             watcher.next = self.next_after(last)
-        if self.is_synced(watcher):
-            del self._behind[watcher]
-            self._join(watcher)
+        self._join_if_synced(watcher)
 
     def _events(self, watcher: Watcher, changes: Iterable[KeyValue]) -> tuple[KVEvent, ...]:
         return tuple(
@@ -452,8 +442,8 @@ class WatchHub:
         return watcher.next < self.store.compacted
 
     def history(self, watcher: Watcher, last: int) -> list[KeyValue]:
-        """The past is told by revision, as it was made (etcd guarantees: ordered): the changes of
-        the watcher's keys from `next` to `last`."""
+        """The past is told by revision, as it was made: the changes of the watcher's keys from
+        `next` to `last` (etcd guarantees: ordered)."""
         store, end = self.store, after(last)
         if not watcher.range_end:
             index = store.index.get(watcher.key)

@@ -1,0 +1,162 @@
+"""Exercises about the store: rules and witnesses of watches, and small programs on a client.
+
+A hub of watches proves itself as a Raft does (`kinds.py`): in scenes of a cluster, in which the
+promises to watchers are checked, and each decision of the student's rule is held against the rule.
+A program is a function that works on a client, and is judged by what it did to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kvlearn.check.watches import watches
+from kvlearn.course.kinds import Witness, _is_empty
+from kvlearn.course.limits import HALTS, BoundedCluster, Spent, blame, bounded
+from kvlearn.course.trials import Difference, Outcome, Watch
+from kvlearn.course.verdicts import Judgement, window
+from kvlearn.errors import KVLearnError, RequestError, TimedOut
+from kvlearn.kv.config import StoreConfig
+from kvlearn.mvcc.watch import Watcher, WatchHub
+from kvlearn.raft.types import ZERO
+from kvlearn.trace import Trace
+
+
+class HubWatch(Watch):
+    """Sits between a cluster and the rules of its watch hubs."""
+
+    def _note(self, hub: WatchHub, rule: str, arguments: tuple, said: Any, wanted: Any) -> None:
+        shown = ", ".join(_shown(argument) for argument in arguments)
+        state = f"with the store at revision {hub.store.revision}"
+        if hub.store.compacted:
+            state += f", compacted at {hub.store.compacted}"
+        self.differences.append(
+            Difference(
+                len(self.cluster.trace) - 1, "the hub", rule, shown, str(said), str(wanted), state,
+                arguments, ZERO,
+            )
+        )  # fmt: skip
+
+
+def _shown(argument: Any) -> str:
+    if isinstance(argument, Watcher):
+        return f"a watcher of {argument.key.decode()} that waits for {argument.next}"
+    return str(argument)
+
+
+@dataclass(frozen=True)
+class HubTrial:
+    """A scene of three nodes whose watch hubs are of the student's class; `store` are settings."""
+
+    name: str
+    play: Callable[[BoundedCluster], Any]
+    seed: int = 1
+    store: dict[str, Any] = field(default_factory=dict)
+
+    def run(
+        self, cls: type[WatchHub], rules: tuple[str, ...], reference: type[WatchHub] = WatchHub
+    ) -> Outcome:
+        """Play the scene, and look whether the promises to watchers were kept."""
+        watch = HubWatch(cls, rules, reference)
+        config = StoreConfig(hub=watch.watched, **self.store)
+        cluster = watch.cluster = BoundedCluster(3, seed=self.seed, store=config)
+        outcome = Outcome(self.name, self.seed, cluster.trace)
+        try:
+            bounded(self.play, cluster)
+            cluster.run(2.0)  # let who is behind catch up
+        except (TimedOut, RequestError) as error:
+            if not watch.differences:
+                outcome.stuck = str(error)
+        except (*HALTS, Exception) as error:
+            outcome.error = error
+        outcome.error = watch.error or outcome.error
+        broken = watches(cluster.trace).broken
+        outcome.broken = broken[0] if broken else None
+        outcome.asked, outcome.differences = watch.asked, watch.differences
+        return outcome
+
+
+@dataclass(frozen=True)
+class HubWitness(Witness):
+    """Write a scene in which a broken hub breaks a promise to a watcher, and WatchHub does not."""
+
+    reference: type = WatchHub
+    store: dict[str, Any] = field(default_factory=dict)
+
+    def judge(self, scene: Any) -> Judgement:
+        """Play the scene twice: with the mutant, and with the reference."""
+        if isinstance(scene, str) and scene.strip():
+            what = "This exercise takes a function of a cluster, not a transcript"
+            return Judgement(self.name, False, what, ["Write `check(my_scene, exercise=...)`."])
+        return super().judge(scene)
+
+    def _play(self, scene: Any, cls: type[WatchHub]) -> Outcome:
+        trial = HubTrial("yours", scene, self.seed, self.store)
+        return trial.run(cls, (self.mutant.rule,))
+
+
+# Programs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is wrong with what a program did. `seq`: the record that shows it."""
+
+    title: str
+    why: str
+    trace: Trace
+    seq: int = -1
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene for a program: `play(program)` runs it and says what is wrong, or None."""
+
+    name: str
+    play: Callable[[Callable], Found | None]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Write a function that works on a client; every scene judges it."""
+
+    name: str
+    ask: str
+    because: str
+    solution: str  # Python source: the function's body
+    scenes: tuple[Scene, ...]
+
+    def judge(self, program: Any) -> Judgement:
+        """Let the program run in every scene, up to the first in which it does wrong."""
+        if program is None or _is_empty(program):
+            return Judgement(self.name, None, "Nothing is written yet", [self.ask])
+        if not callable(program):
+            what = f"This exercise takes a function, not {type(program).__name__}"
+            return Judgement(self.name, False, what, [self.ask])
+        for scene in self.scenes:
+            try:
+                found = bounded(scene.play, program)
+            except (*HALTS, Exception) as error:
+                return self._raised(scene, error)
+            if found is not None:
+                return self._found(scene, found)
+        told = ", ".join(scene.name for scene in self.scenes)
+        proof = f"It was tried in {len(self.scenes)} scenes: {told}."
+        return Judgement(self.name, True, "It does what it should", [self.because, proof])
+
+    def _found(self, scene: Scene, found: Found) -> Judgement:
+        record = found.trace[found.seq] if len(found.trace) else None
+        parts = window(found.trace, record.seq) if record is not None else []
+        why = [f"In the scene “{scene.name}”: {found.why}", found.hint]
+        why = [text for text in why if text]
+        return Judgement(self.name, False, found.title, why, record=record, parts=parts)
+
+    def _raised(self, scene: Scene, error: BaseException) -> Judgement:
+        plain = isinstance(error, (Spent, KVLearnError))
+        what = str(error) if plain else f"{type(error).__name__}: {error}"
+        where = blame(error)
+        why = [f"It came up {where}." if where else "", f"The scene was “{scene.name}”."]
+        title = f"The program does not come to its end: {what}"
+        return Judgement(self.name, False, title, [text for text in why if text])
