@@ -378,6 +378,12 @@ def _foot(store: StoreMoment, axis: Axis, bottom: float) -> list[Markup]:
         ("→ served from here by", el("path", d="M0,-6 L0,6", stroke=tone("dim"),
                                      stroke_dasharray="2 2")),
     ]  # fmt: skip
+    if any(life.missed for life in store.watches):
+        sign = cross(0, 0, 5.5, stroke=tone("fault"), stroke_width=2.2)
+        items.insert(3, ("passed over", group([empty, sign])))
+    if any(one.wrong for life in store.watches for one in life.told):
+        ring = el("circle", r=7.5, fill="none", stroke=tone("fault"), stroke_width=2)
+        items.insert(3, ("wrong", group([sample("modify"), ring])))
     parts = [group(legend(items, bottom + 38), class_="kv-legend")]
     if notes := _notes(store, axis):
         line = wrap(notes, WIDE - 28, SMALL, 1)[0]
