@@ -116,7 +116,8 @@ class Ours(Listener):
         super().__init__()
         self.machine = machine(MemoryBackend())
         self.machine.lessor.promote(0.0)  # its clock stands: leases are sorted by their time
-        self.hub = hub(self.machine.store)
+        # Streams that are full at once, and short steps: nobody must be able to tell.
+        self.hub = hub(self.machine.store, capacity=1, batch=3)
         self.catching_up = False  # etcd may still bring a watcher forward
         self.watching = False
 
@@ -213,7 +214,7 @@ class Ours(Listener):
         if what == "copy":
             self.machine.load(old.save())
         self.machine.lessor.promote(0.0)
-        self.hub = type(self.hub)(self.machine.store)
+        self.hub = type(self.hub)(self.machine.store, capacity=1, batch=3)
 
 
 class Theirs(Listener):
