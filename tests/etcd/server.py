@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.etcd.gateway import Connection, Unreachable
+from tests.etcd.gateway import Connection, Refused, Unreachable
 
 START_S = 30.0  # an election among one takes at most a second; a busy machine takes longer
 POLLS_S = 0.02
@@ -71,21 +71,23 @@ class Etcd:
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
+        why = f"was not ready within {START_S} s"
         for _ in range(int(START_S / POLLS_S)):
             try:
                 status = Connection(self.port).post("/v3/maintenance/status", {})
-            except Unreachable:
+            except (Unreachable, Refused):
                 status = {}
             if int(status.get("leader", 0)):
                 self.version = status["version"]
                 return
             try:
-                ended = self.process.wait(POLLS_S)
+                why = f"ended with {self.process.wait(POLLS_S)}"
+                break
             except subprocess.TimeoutExpired:
                 continue
-            raise RuntimeError(f"etcd ended with {ended}:\n{self.log()}")
+        log = self.log()
         self.stop()
-        raise RuntimeError(f"etcd was not ready within {START_S} s:\n{self.log()}")
+        raise RuntimeError(f"{self.program} {why}:\n{log}")
 
     def log(self) -> str:
         """The end of what it has logged."""
