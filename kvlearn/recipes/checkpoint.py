@@ -18,6 +18,7 @@ import json
 from typing import Any
 
 from kvlearn.errors import Fenced, TimedOut
+from kvlearn.kv.txn import Compare
 from kvlearn.recipes.line import HELD, LOST, Place
 from kvlearn.recipes.lock import TIMEOUT_S
 from kvlearn.recipes.session import session_of
@@ -135,6 +136,16 @@ class Checkpoint:
     def token(self) -> int | None:
         """The fencing token of the claim; None: not held."""
         return self._place.revision if self._place.state == HELD else None
+
+    @property
+    def guard(self) -> Compare:
+        """For `txn().if_(job.guard)`: the work's own effect, as long as the claim is there.
+
+        Raises: Fenced if the job is not ours.
+        """
+        if self._place.state != HELD:
+            raise Fenced(hint=f"{self.name}: claim it first")
+        return self._place.guard
 
     def __enter__(self) -> Checkpoint:
         self.claim()
