@@ -78,8 +78,8 @@ class MemoryBackend:
     Invariant: after `rollback` content and sizes are those of the last `commit`.
     """
 
-    def __init__(self, order: int = 256):
-        """`order`: how many records a page of the tree holds."""
+    def __init__(self, order: int = 512):
+        """`order`: how many records a page of the tree holds; small pages would take more room."""
         self.tree = BPlusTree(order)
         self._meta: dict[str, Any] = {}
         self._changed: list[bytes] = []  # keys that the open batch put or deleted, in order,

@@ -38,7 +38,7 @@ changes it, links no leaves, and merges a page only when it is less than a quart
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 
@@ -58,7 +58,7 @@ class Page:
         self.values = values
         self.children = children
         self.next: Page | None = None
-        self.gone: list = []
+        self.gone: Sequence = ()
 
     @property
     def is_leaf(self) -> bool:
@@ -92,9 +92,7 @@ class BPlusTree:
 
     def get(self, key: Any) -> Any:
         """The value of `key`, or None."""
-        page = self.root
-        while page.children is not None:
-            page = page.children[bisect_right(page.keys, key)]
+        page = self._leaf(key)
         place = bisect_left(page.keys, key)
         if place < len(page.keys) and page.keys[place] == key:
             return page.values[place]
@@ -137,11 +135,11 @@ class BPlusTree:
             keys.append(key)
             last.values.append(value)
             if last.gone:
-                last.gone = []
+                last.gone = ()
             self._size += 1
             return None
         path, page = self._path(key)
-        page.gone = []
+        page.gone = ()
         place = bisect_left(page.keys, key)
         if place < len(page.keys) and page.keys[place] == key:
             old, page.values[place] = page.values[place], value
@@ -154,16 +152,25 @@ class BPlusTree:
 
     def delete(self, key: Any) -> Any:
         """Take `key` out; returns its value, or None if it was not there."""
-        path, page = self._path(key)
+        page = self._leaf(key)
         place = bisect_left(page.keys, key)
         if place == len(page.keys) or page.keys[place] != key:
             return None
+        page.gone = page.gone or []
         page.gone.append(page.keys.pop(place))
         del page.gone[: -self.order]
         value = page.values.pop(place)
         self._size -= 1
-        self._mend_up(path, page)
+        if len(page.keys) < self.order // 2:
+            self._mend_up(*self._path(key))
         return value
+
+    def _leaf(self, key: Any) -> Page:
+        """The leaf for `key`."""
+        page = self.root
+        while page.children is not None:
+            page = page.children[bisect_right(page.keys, key)]
+        return page
 
     def _path(self, key: Any) -> tuple[list[tuple[Page, int]], Page]:
         """The leaf for `key`, and the way to it: (branch, which child) from the root down."""
@@ -224,7 +231,7 @@ class BPlusTree:
             left.keys += right.keys
             left.values += right.values
             left.next = right.next
-            left.gone = (left.gone + right.gone)[-self.order :]
+            left.gone = [*left.gone, *right.gone][-self.order :]
             if self._last is right:
                 self._last = left
         else:
