@@ -102,10 +102,10 @@ class Writer:
         return rng.choice([rng.choice(near), rng.randint(1, now), rng.randint(1, now)])
 
     def lease(self) -> int:
-        """Mostly one that there is."""
+        """Mostly one that there is, and often the same: so that it has many keys."""
         rng, leases = self.rng, sorted(self.ours.machine.lessor.leases)
         if leases and self.maybe(0.85):
-            return rng.choice(leases)
+            return leases[0] if self.maybe(0.5) else rng.choice(leases)
         return rng.choice((*LEASES, 99))
 
     # Requests ---------------------------------------------------------------------------------
