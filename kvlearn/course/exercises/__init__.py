@@ -8,6 +8,7 @@ from kvlearn.course.exercises import (
     quorum,
     reads,
     replication,
+    revisions,
     safety,
     snapshots,
     start,
@@ -24,5 +25,6 @@ ROOMS = (
     membership,
     reads,
     liveness,
+    revisions,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
