@@ -26,7 +26,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from kvlearn import events as ev
 from kvlearn.kv.leases import Compact, LeaseRevoke
@@ -194,7 +194,10 @@ class StoreFold:
     )
 
     def __init__(self, trace: Trace, node: str | None = None):
-        self.trace, self.wanted = trace, node
+        self._trace, self.wanted = (
+            ref(trace),
+            node,
+        )  # weak: the table of kept folds must not hold it
         self.era, self.seq = trace.era, -1
         self.node: str | None = None
         self.revisions: dict[str, int] = {}
@@ -211,6 +214,11 @@ class StoreFold:
         self.forks: list[Fork] = []
         self.missing: list[tuple[int, int]] = []
         self.astray = 0
+
+    @property
+    def trace(self) -> Trace:
+        """What it reads; whoever asks for a fold holds it."""
+        return self._trace()
 
     def upto(self, end: int) -> StoreFold:
         """Go on to record `end`, included."""

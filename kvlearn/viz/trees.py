@@ -34,7 +34,7 @@ TOP = 64.0
 ROW = 17.0
 PAD, BETWEEN = 4.0, 9.0
 KEYS = 16  # so many keys are drawn
-MANY_LEAVES = 24  # from here on folded siblings share a row
+MANY_LEAVES = 24  # from here on parts of the tree are folded up
 OPEN_LEAVES = 6  # the last ones, and those of the key; the others are one row
 UNFOLDED = 14  # so many of the key's revisions, the last ones, have a row
 SMALL, MONO = SIZES["small"], 10.5
@@ -62,7 +62,7 @@ def trees(
         return nothing("trees", store)
     lit = _lit(store, key)
     tree = grey_tree(store, order)
-    cells, leaves, leaf_foot = _leaves(tree, lit)
+    cells, leaves, leaf_foot = _leaves(store, tree, lit)
     rows, index, index_foot = _index(store, lit)
     branches, right = _branches(tree, cells)
     bottom = max(leaf_foot, index_foot)
@@ -125,15 +125,23 @@ class Cells(NamedTuple):
     pages: dict[int, tuple[float, float]]  # page number -> right edge and middle
 
 
-def _leaves(tree: BPlusTree, lit: bytes) -> tuple[Cells, list[Markup], float]:
+class Strip(NamedTuple):
+    """What is drawn as one box among the leaves: a leaf, or a part of the tree folded up."""
+
+    leaves: list[Page]
+    whole: bool  # with all of its cells
+    stands_for: list[int]  # the numbers of the pages whose place it takes
+
+
+def _leaves(store: StoreMoment, tree: BPlusTree, lit: bytes) -> tuple[Cells, list[Markup], float]:
     """The leaves from top to bottom, in the order of their revisions."""
     cells, parts, y = Cells({}, {}), [], TOP
-    for pages, whole in _shown(tree, lit):
-        rows = _page_rows(pages[0]) if whole else []
+    for strip in _strips(tree, _wanted(store, lit)):
+        rows = _page_rows(strip.leaves[0]) if strip.whole else []
         high = ROW * max(1, len(rows)) + 2 * PAD
-        drawn = [_page_box(LEAF, y, CELL, high, pages[0], len(pages))]
-        if not whole:
-            drawn += _folded(pages, y + PAD)
+        drawn = [_page_box(LEAF, y, CELL, high, strip.leaves[0], len(strip.leaves))]
+        if not strip.whole:
+            drawn += _folded(strip.leaves, y + PAD)
         elif not rows:
             drawn.append(label(LEAF + 8, y + PAD + 12, "empty", size=SMALL, tone="dim", halo=False))
         for place, (at, change) in enumerate(rows):
@@ -141,29 +149,51 @@ def _leaves(tree: BPlusTree, lit: bytes) -> tuple[Cells, list[Markup], float]:
             drawn += _cell(at, change, top, lit)
             if change is not None:
                 cells.at[at] = (LEAF + PAD, top + ROW / 2)
-        for page in pages:
-            cells.pages[page.number] = (LEAF + CELL, y + high / 2)
-        numbers = " ".join(str(page.number) for page in pages)
+        for number in strip.stands_for:
+            cells.pages[number] = (LEAF + CELL, y + high / 2)
+        numbers = " ".join(str(page.number) for page in strip.leaves)
         parts.append(group(drawn, class_="kv-page", data_kv_page=numbers))
         y += high + BETWEEN
     return cells, parts, y
 
 
-def _shown(tree: BPlusTree, lit: bytes) -> list[tuple[list[Page], bool]]:
-    """The leaves, those that are drawn whole alone; of very many, folded siblings together."""
-    pages = tree.pages()[-1]
-    above = tree.pages()[-2] if len(pages) > 1 else []
-    eldest = {parent.children[0].number for parent in above}
-    shown: list[tuple[list[Page], bool]] = []
-    for number, page in enumerate(pages):
-        of_key = any(change.kv.key == lit for change in page.values)
-        whole = len(pages) - number <= OPEN_LEAVES or of_key
-        joins = page.number not in eldest and shown and not shown[-1][1]
-        if not whole and len(pages) > MANY_LEAVES and joins:
-            shown[-1][0].append(page)
-        else:
-            shown.append(([page], whole))
-    return shown
+def _wanted(store: StoreMoment, lit: bytes) -> set[Revision]:
+    """The revisions of the lit key that have a row in the index, and so lead to a leaf."""
+    lives = store.index.get(lit, ())
+    return set([at for life in lives for at in life.revisions][-UNFOLDED:])
+
+
+def _strips(tree: BPlusTree, wanted: set[Revision]) -> list[Strip]:
+    """The leaves; of very many, whole parts of the tree that nothing leads to are folded up."""
+    leaves = tree.pages()[-1]
+    many, latest = len(leaves) > MANY_LEAVES, {page.number for page in leaves[-OPEN_LEAVES:]}
+
+    def below(page: Page) -> list[Page]:
+        return [page] if page.is_leaf else [leaf for one in page.children for leaf in below(one)]
+
+    def numbers(page: Page) -> list[int]:
+        return [n for one in page.children or () for n in numbers(one)] + [page.number]
+
+    def is_whole(page: Page) -> bool:
+        return page.number in latest or not wanted.isdisjoint(page.keys)
+
+    def visit(siblings: list[Page]) -> list[Strip]:
+        strips: list[Strip] = []
+        folded = None
+        for page in siblings:
+            under = below(page)
+            opens = any(map(is_whole, under))
+            if not page.is_leaf and (opens or not many):
+                strips += visit(page.children)
+            elif many and not opens and strips and strips[-1].stands_for[-1] == folded:
+                strips[-1].leaves.extend(under)
+                strips[-1].stands_for.extend(numbers(page))
+            else:
+                strips.append(Strip(under, opens, numbers(page)))
+            folded = page.number if many and not opens else None  # the next one may join it
+        return strips
+
+    return visit([tree.root])
 
 
 def _page_rows(page: Page) -> list[tuple[Revision, Change | None]]:
@@ -234,19 +264,21 @@ def _record(change: Change, limit: int) -> str:
 
 def _branches(tree: BPlusTree, cells: Cells) -> tuple[list[Markup], float]:
     """The levels above the leaves, each a column; the right edge of the last one."""
+    lines: list[Markup] = []
     parts: list[Markup] = []
     left = LEAF + CELL + STEP - BRANCH
     for level in tree.pages()[-2::-1]:
         bottom = TOP - 4
         for page in level:
+            if page.number in cells.pages:
+                continue  # it is folded up
             ends = [cells.pages[child.number] for child in page.children]
             middle = (ends[0][1] + ends[-1][1]) / 2
             high = ROW * len(page.keys) + 2 * PAD
             top = max(middle - high / 2, bottom + 4)
             middle, bottom = top + high / 2, top + high
             for place, (x, y) in enumerate(ends):
-                start = (left, top + PAD + ROW * place)
-                parts.append(_signpost((x, y), start))
+                lines.append(_signpost((x, y), (left, top + PAD + ROW * place)))
             parts.append(_page_box(left, top, BRANCH, high, page))
             for place, key in enumerate(page.keys):
                 style = {"size": MONO, "mono": True, "halo": False, "anchor": "middle"}
@@ -254,7 +286,7 @@ def _branches(tree: BPlusTree, cells: Cells) -> tuple[list[Markup], float]:
                 parts.append(label(left + BRANCH / 2, y, str(key), **style))
             cells.pages[page.number] = (left + BRANCH, middle)
         left += STEP
-    return parts, left - STEP + BRANCH if len(tree.pages()) > 1 else LEAF + CELL
+    return [*lines, *parts], left - STEP + BRANCH if len(tree.pages()) > 1 else LEAF + CELL
 
 
 def _curve(a: tuple[float, float], b: tuple[float, float]) -> str:
@@ -264,7 +296,10 @@ def _curve(a: tuple[float, float], b: tuple[float, float]) -> str:
 
 
 def _signpost(child: tuple[float, float], branch: tuple[float, float]) -> Markup:
-    return el("path", d=_curve(child, branch), fill="none", stroke=tone("dim"), stroke_width=1)
+    """From a child to its branch: level up to the last column's edge, where it may stand lower."""
+    edge = (max(child[0], branch[0] - (STEP - BRANCH)), child[1])
+    way = f"M{num(child[0])},{num(child[1])} " + _curve(edge, branch).replace("M", "L", 1)
+    return el("path", d=way, fill="none", stroke=tone("dim"), stroke_width=1)
 
 
 # The blue tree ------------------------------------------------------------------------------
@@ -420,6 +455,8 @@ def _heads(store: StoreMoment, branched: bool, wide: float) -> Markup:
 
 def _notes(store: StoreMoment, tree: BPlusTree, order: int) -> list[str]:
     told = [f"Pages of at most {order} records, so that several are seen; the store's hold 64."]
+    if len(tree.pages()[-1]) > MANY_LEAVES:
+        told.append("Parts that the key does not lead to are folded up.")
     outlined = {at for page in tree.pages()[-1] for at in page.gone}
     holes = [change for change in store.holes if change.at in outlined]
     if holes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import re
+import weakref
 from random import Random
 from xml.etree import ElementTree
 
@@ -169,6 +171,15 @@ def test_a_fold_that_goes_on_is_a_fold_from_the_start(seed):
     for seq in range(0, len(trace), 17):
         went_on, fresh = fold.upto(seq).moment(), StoreFold(trace).upto(seq).moment()
         assert went_on == fresh, f"program({seed}) at record {seq}"
+
+
+def test_a_fold_does_not_keep_its_trace():
+    trace = scenes.few().trace
+    look_store(trace)
+    gone = weakref.ref(trace)
+    del trace
+    gc.collect()
+    assert gone() is None
 
 
 def test_every_node_has_its_own_moment():
