@@ -247,26 +247,23 @@ class BPlusTree:
         The last page of a level may be too small for the tree's rules: it shares evenly with the
         one before it.
         """
-        twin = BPlusTree(self.order)
-        pairs = list(self.range())
-        if not pairs:
+        twin, pairs = BPlusTree(self.order), list(self.range())
+        leaves = [twin._new_page(*map(list, zip(*part))) for part in _parts(pairs, self.order)]
+        if not leaves:
             return twin
-        level, separators = [], []
-        for part in _parts(pairs, self.order):
-            keys, values = map(list, zip(*part))
-            level.append(twin._new_page(keys, values=values))
-            separators.append(keys[0])  # the least key below a page
-        for page, following in zip(level, level[1:]):
+        for page, following in zip(leaves, leaves[1:]):
             page.next = following
-        twin._last, twin._size = level[-1], len(pairs)
+        twin._last, twin._size = leaves[-1], len(pairs)
+        level = [(page.keys[0], page) for page in leaves]  # the least key below each page
         while len(level) > 1:
-            above = _parts(list(zip(separators, level)), self.order + 1)
-            separators = [part[0][0] for part in above]
             level = [
-                twin._new_page([key for key, _ in part[1:]], children=[page for _, page in part])
-                for part in above
+                (
+                    part[0][0],
+                    twin._new_page([k for k, _ in part[1:]], children=[p for _, p in part]),
+                )
+                for part in _parts(level, self.order + 1)
             ]
-        twin.root = level[0]
+        twin.root = level[0][1]
         return twin
 
     def _new_page(

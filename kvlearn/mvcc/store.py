@@ -31,6 +31,7 @@ from __future__ import annotations
 import copy
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
@@ -162,12 +163,10 @@ class Store:
                 gone[at] = record
         # Plain maps: a tuple or a list a record would set off Python's collector, which then looks
         # at all records of the store at once.
-        count: dict[bytes, int] = {}
-        last: dict[bytes, KeyValue] = {}
-        for place, record in gone.items():
+        for place in gone:
             self.backend.delete(place)
-            count[record.key] = count.get(record.key, 0) + 1
-            last[record.key] = record
+        count = Counter(record.key for record in gone.values())
+        last = {record.key: record for record in gone.values()}
         # What goes of a key are always its oldest revisions, so that one cut takes them.
         for key, record in last.items():
             self.index.forget(key, count[key], record)
