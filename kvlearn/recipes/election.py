@@ -56,6 +56,7 @@ class Election:
         Raises: TimedOut, after which it stands no longer; SessionExpired.
         """
         place, value = self._place, as_bytes(value)
+        place.look_after()
         if not place.revision:
             self._stand(value, self._client.channel.now() + timeout_s * wait)
         else:

@@ -94,6 +94,7 @@ class Place:
         self.key = ""
         self.revision = 0
         self.lease: Any = None  # that the key hangs on
+        self.unsure = 0  # attempts to take it under this lease that had no answer
         self.held_from = 0  # the store's revision at which it was seen to hold
         self._bell: Bell | None = None
 
@@ -136,8 +137,7 @@ class Place:
         """
         while True:
             try:
-                if self.revision and self.lost and self._own() is None:
-                    self.lose()
+                self.look_after()
                 return None if self.revision else self._enter(value)
             except LeaseNotFound:
                 self.session.renew()  # nothing was done: another lease, another key
@@ -147,8 +147,9 @@ class Place:
                 self.client.channel.wait(PAUSE_S)
 
     def _enter(self, value: str | bytes) -> KeyValue | None:
-        session = self.session
-        lease = self.lease = session.lease
+        lease = self.session.lease
+        if lease is not self.lease:
+            self.lease, self.unsure = lease, 0
         self.key = f"{self.prefix}{lease.id:x}"
         mine, first = get(self.key), self._first
         txn = self.client.txn().if_(create_revision(self.key) == 0)
@@ -156,13 +157,13 @@ class Place:
         try:
             reply = txn.commit()
         except TimedOut:
-            session.unsure += 1
+            self.unsure += 1
             reply = self.client.txn().then(mine, first).commit()
             if not reply.responses[0].kvs:
                 raise
         found = reply.responses[0].kv if hasattr(reply.responses[0].result, "kvs") else None
-        if found is not None and session.unsure == 1:
-            session.unsure = 0  # the one without an answer was carried out
+        if found is not None and self.unsure == 1:
+            self.unsure = 0  # the one without an answer was carried out
         self.revision = found.create_revision if found else reply.header.revision
         self.state = WAITING
         holders = reply.responses[1].kvs
@@ -182,9 +183,9 @@ class Place:
         """Give the place back. Returns whether it is known to be free; else it becomes so when the
         lease runs out, which nobody keeps alive any more."""
         self._silence()
-        key, revision, self.key, self.revision = self.key, self.revision, "", 0
-        self.state = IDLE
-        if self.session.unsure:
+        key, revision = self.key, self.revision
+        self.state, self.key, self.revision = IDLE, "", 0
+        if self.unsure:  # it may come late: without the lease it will be refused
             return self.session.close()
         if not revision:
             return True
@@ -253,6 +254,11 @@ class Place:
         """Its key, in the life that it was taken in."""
         kv = self.client.get(self.key).kv
         return kv if kv is not None and kv.create_revision == self.revision else None
+
+    def look_after(self) -> None:
+        """If nobody keeps the lease alive any more, see whether the key is still there."""
+        if self.revision and self.lost and self._own() is None:
+            self.lose()
 
     def lose(self) -> None:
         """Its key is known to be gone."""

@@ -46,6 +46,8 @@ class Semaphore:
 
     `client` may be a `Session`, to share a lease. Giving up a request without an answer ends the
     lease, so that it cannot be carried out late: then all that share it lose what they hold.
+
+    Who waits for one of several watches the whole line, but asks only when it may be its turn.
     """
 
     def __init__(self, client: Any, name: str, n: int, ttl_s: int = 10):

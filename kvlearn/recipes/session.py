@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.errors import LeaseNotFound, RequestError, TimedOut
+from kvlearn.errors import LeaseNotFound, RequestError
 from kvlearn.handles import Lease
 
 
@@ -17,22 +17,19 @@ class Session:
 
     Several recipes may share one: then they live and die together.
 
-    `unsure` counts the writes under this lease without an answer. Such a write may be carried out
-    late, when nobody expects it any more; once the lease is gone it is refused. So whoever gives up
-    after one gives the lease up, too.
+    A write under a lease that had no answer may be carried out late, when nobody expects it any
+    more; once the lease is gone it is refused. So whoever gives up after one, ends the session.
     """
 
     def __init__(self, client: Any, ttl_s: int = 10):
         self.client = client
         self.ttl_s = ttl_s
-        self.unsure = 0
         self._lease: Lease | None = None
 
     @property
     def lease(self) -> Lease:
         """The lease, granted if there is none or the last one was lost."""
         if not self.is_kept:
-            self._lease, self.unsure = None, 0
             self._lease = self.client.lease(self.ttl_s).keep_alive()
         return self._lease
 
@@ -50,7 +47,7 @@ class Session:
         """The lease is known to be gone: the next one who needs it gets another."""
         if self._lease is not None:
             self._lease.stop_keep_alive()
-        self._lease, self.unsure = None, 0
+        self._lease = None
 
     def close(self) -> bool:
         """End the lease, with all that hangs on it.
@@ -83,9 +80,3 @@ class Session:
 def session_of(client: Any, ttl_s: int) -> Session:
     """The session that a recipe works with, given one or the client to make it for."""
     return client if isinstance(client, Session) else Session(client, ttl_s)
-
-
-def in_time(client: Any, give_up: float, what: str) -> None:
-    """Raise TimedOut when it is time to give up."""
-    if client.channel.now() >= give_up:
-        raise TimedOut(f"{what} in time")

@@ -28,7 +28,7 @@ from typing import Any
 from kvlearn.errors import Compacted, LeaseNotFound, TimedOut, TooManyConflicts
 from kvlearn.kv.requests import KeyValue, as_bytes
 from kvlearn.kv.txn import Compare
-from kvlearn.recipes.session import session_of
+from kvlearn.recipes.session import Session
 from kvlearn.words import delete, get, mod_revision, put
 
 SERIALIZABLE_SNAPSHOT = "serializable snapshot"
@@ -133,8 +133,8 @@ class Stm:
         self.name = name
         self.attempts = 0  # of the last call
         self.revision = 0  # at which the last call was carried out, or its reads confirmed
-        self._session = session_of(client, ttl_s)
-        self._client = self._session.client
+        self._session = Session(client, ttl_s)  # of its own: the mark is named by it
+        self._client = client
         self._mark = b""  # the key of our mark
         self._marked = 0  # its mod_revision, as far as is known here
         self._count = 0  # of all attempts

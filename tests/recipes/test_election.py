@@ -105,6 +105,18 @@ def test_a_proclamation_that_comes_late_does_not_undo_a_later_one():
     assert not client.call(old[0]).succeeded and one.leader().text == "second"
 
 
+def test_a_candidate_that_lost_its_lease_stands_anew():
+    cluster, (one, _) = candidates(2, ttl_s=3)
+    one.campaign("ann")
+    token = one.token
+    cluster.pause("c1")
+    cluster.run(10)
+    cluster.resume("c1")
+    cluster.run(1)
+    assert one.lost and one.campaign("ann is back") and one.token > token
+    assert one.leader().text == "ann is back" and not one.lost
+
+
 # Looking on ---------------------------------------------------------------------------------
 
 

@@ -262,7 +262,7 @@ def test_an_acquisition_without_an_answer_is_looked_up_and_not_repeated():
     cluster, [lock] = locks(1)
     silence(cluster, lock._place.client, 1)
     assert lock.acquire() and lock.is_held()
-    assert lock.session.unsure == 0
+    assert lock._place.unsure == 0
     writes = [event for event in past(cluster, "job/")]
     assert len(writes) == 1
 
