@@ -24,6 +24,7 @@ from kvlearn.kv.leases import (
 )  # fmt: skip
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import FROM_KEY, Command, DeleteRange, Put, Range
+from kvlearn.kv.txn import Txn
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.watch import NO_ID, KVEvent, WatchHub, WatchResponse
@@ -150,8 +151,9 @@ class Ours(Listener):
                 if granted.error is None:
                     self._apply(LeaseRevoke(id))
                 return granted
-            case Range():
+            case Range() | Txn(writes=False):
                 try:
+                    self.machine.check(op)
                     return Outcome(self.revision, self.machine.look(op))
                 except RequestError as error:
                     return refusal(error)
