@@ -87,6 +87,15 @@ def test_equal_traces_give_equal_bytes_wherever_the_cursor_was_before(draw):
         assert (first.svg(), first.text) == (second.svg(), second.text)
 
 
+@pytest.mark.parametrize("scene", SCENES)
+def test_a_saved_trace_is_drawn_as_the_run_was(scene, tmp_path):
+    trace = scene().trace
+    trace.save(tmp_path / "run.jsonl")
+    loaded = Trace.load(tmp_path / "run.jsonl")
+    for draw in DRAWINGS:
+        assert draw(loaded).svg() == draw(trace).svg()
+
+
 @pytest.mark.parametrize("draw", DRAWINGS)
 def test_an_empty_trace_says_so_and_what_has_none_cannot_be_drawn(draw):
     assert "no node has started" in draw(Trace()).text
