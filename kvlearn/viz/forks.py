@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.kv.requests import Put, prefix_end
+from kvlearn.kv.requests import prefix_end
 from kvlearn.kv.txn import SIGNS, Compare, Txn
 from kvlearn.mvcc.revision import short
 from kvlearn.trace import Trace
@@ -269,7 +269,7 @@ def _operations(
     lines: list[tuple[int, bool | None, str, bool]] = []
     for op in ops:
         if not isinstance(op, Fork):
-            lines.append((depth, None, _operation(op), dead))
+            lines.append((depth, None, one_line(str(op)), dead))
             continue
         for seen in op.seen:
             told = f"if {seen.compare} (saw {seen.saw})"
@@ -284,13 +284,6 @@ def _operations(
                 lines.append((depth, None, f"{name}:", dead or not taken))
                 lines += _operations(branch, depth + 1, dead or not taken)
     return lines
-
-
-def _operation(op: Any) -> str:
-    told = one_line(str(op))
-    if isinstance(op, Put) and op.lease:
-        told += f" (lease {op.lease:x})"
-    return told
 
 
 # What came of it ----------------------------------------------------------------------------

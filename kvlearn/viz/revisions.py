@@ -251,6 +251,8 @@ def _values(
             )  # put before the stretch that is shown
             if _place(room, x, y, told, "start"):
                 parts.append(label(x, y, told, size=SMALL))
+            if change.kv.lease:
+                parts.append(clock(x + 6, rows[key] + 13, 4.2, change))
     return parts
 
 
