@@ -92,7 +92,7 @@ def names(answer: Any, size: int = 5) -> tuple[str, ...]:
 
 def _said(answer: Any) -> str:
     if isinstance(answer, tuple):
-        return " ".join(answer) or "nobody"
+        return " ".join(map(str, answer)) or "nobody"
     return str(answer)
 
 

@@ -8,6 +8,7 @@ A program is a function that works on a client, and is judged by what it did to 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from kvlearn.course.verdicts import Judgement, window
 from kvlearn.errors import KVLearnError, RequestError, TimedOut
 from kvlearn.kv.config import StoreConfig
 from kvlearn.mvcc.watch import Watcher, WatchHub
+from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.types import ZERO
 from kvlearn.trace import Trace
 
@@ -27,6 +29,7 @@ class HubWatch(Watch):
     """Sits between a cluster and the rules of its watch hubs."""
 
     def _note(self, hub: WatchHub, rule: str, arguments: tuple, said: Any, wanted: Any) -> None:
+        arguments = tuple(copy(a) if isinstance(a, Watcher) else a for a in arguments)  # as it is
         shown = ", ".join(_shown(argument) for argument in arguments)
         state = f"with the store at revision {hub.store.revision}"
         if hub.store.compacted:
@@ -53,6 +56,7 @@ class HubTrial:
     play: Callable[[BoundedCluster], Any]
     seed: int = 1
     store: dict[str, Any] = field(default_factory=dict)
+    config: RaftConfig = RaftConfig()
 
     def run(
         self, cls: type[WatchHub], rules: tuple[str, ...], reference: type[WatchHub] = WatchHub
@@ -60,7 +64,9 @@ class HubTrial:
         """Play the scene, and look whether the promises to watchers were kept."""
         watch = HubWatch(cls, rules, reference)
         config = StoreConfig(hub=watch.watched, **self.store)
-        cluster = watch.cluster = BoundedCluster(3, seed=self.seed, store=config)
+        cluster = watch.cluster = BoundedCluster(
+            3, seed=self.seed, config=self.config, store=config
+        )
         outcome = Outcome(self.name, self.seed, cluster.trace)
         try:
             bounded(self.play, cluster)

@@ -12,6 +12,7 @@ from kvlearn.course.exercises import (
     safety,
     snapshots,
     start,
+    watch,
 )
 
 ROOMS = (
@@ -26,5 +27,6 @@ ROOMS = (
     reads,
     liveness,
     revisions,
+    watch,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
