@@ -16,6 +16,7 @@ from html import escape
 from typing import Any
 
 from kvlearn.check.invariants import invariants
+from kvlearn.check.leases import leases
 from kvlearn.check.watches import watches
 from kvlearn.course.limits import BoundedCluster
 from kvlearn.course.page import COLOURS, MONO
@@ -29,6 +30,9 @@ from kvlearn.events import (
     Crashed,
     Healed,
     Invoked,
+    LeaseExpired,
+    LeaseRenewed,
+    LeasesCounted,
     LinksCut,
     Notified,
     Paused,
@@ -41,6 +45,7 @@ from kvlearn.events import (
     WatchAsked,
 )
 from kvlearn.kv.config import StoreConfig
+from kvlearn.lease import Lessor
 from kvlearn.mvcc.watch import WatchHub
 from kvlearn.raft.raft import Raft
 from kvlearn.sim.script import play
@@ -53,7 +58,11 @@ DECISIONS = (
 )  # fmt: skip
 WATCHED = Invoked, WatchAsked, Notified, Started, Crashed, LinksCut, Healed
 # class -> its place in StoreConfig, the check of its promises, the records that tell of it
-STORE_PARTS = {WatchHub: ("hub", watches, WATCHED)}
+COUNTED = Invoked, Returned, LeasesCounted, LeaseRenewed, LeaseExpired, Started, Crashed, LinksCut
+STORE_PARTS = {
+    WatchHub: ("hub", watches, WATCHED),
+    Lessor: ("lessor", leases, (*COUNTED, Healed, BecameLeader)),
+}
 
 
 def compare(
@@ -67,8 +76,8 @@ def compare(
     """Play `scene` with both classes: a transcript, told whole, or a function of a cluster, of
     which the decisions are told.
 
-    `mutant` is a kind of Raft (the default reference) or of WatchHub; then `store` are other fields
-    of StoreConfig, and what the watchers are told is told.
+    `mutant` is a kind of Raft (the default reference), of WatchHub or of Lessor; then `store` are
+    other fields of StoreConfig, and what the watchers are told is told, or how leases are counted.
 
     Raises: what the scene raises, but for a broken promise, which is what is to be seen.
     """

@@ -30,6 +30,7 @@ from typing import Any
 
 from kvlearn.course.page import BLOCK, COLOURS, MONO, Card, Code, Fold, Words
 from kvlearn.errors import Blank
+from kvlearn.lease import Lessor
 from kvlearn.mvcc.watch import WatchHub
 from kvlearn.raft import admission
 from kvlearn.raft.raft import Raft
@@ -67,7 +68,16 @@ HUB_GUARDS = {  # the same for watches
     "parts": "Atomic",
     "may_tell_progress": "Bookmarkable",
 }
-KINDS = {Raft: GUARDS, WatchHub: HUB_GUARDS}  # classes that have rules
+LESSOR_GUARDS = {  # and for leases
+    "is_expired": "Lease Safety",
+    "may_renew": "Lease Safety",
+    "renewed_until": "Lease Expiry",
+    "time_of": "Lease Safety and Lease Expiry",
+    "lets_go": "One Revision",
+    "goes_with": "One Revision",
+}
+# Classes that have rules.
+KINDS = {Raft: GUARDS, WatchHub: HUB_GUARDS, Lessor: LESSOR_GUARDS}
 
 
 def show(thing: Any, reference: bool = True) -> Any:
@@ -86,7 +96,7 @@ def show(thing: Any, reference: bool = True) -> Any:
 
 
 def kind_of(cls: type) -> type | None:
-    """Of which class with rules it is a kind: Raft, WatchHub, or none."""
+    """Of which class with rules it is a kind: Raft, WatchHub, Lessor, or none."""
     return next((kind for kind in KINDS if issubclass(cls, kind)), None)
 
 
