@@ -305,12 +305,12 @@ class TxnBuilder:
 
     def then(self, *ops: Any) -> TxnBuilder:
         """What is done if they do."""
-        self._success += map(_operation, ops)
+        self._success += [_operation(op) for op in ops]
         return self
 
     def else_(self, *ops: Any) -> TxnBuilder:
         """What is done if one of them does not."""
-        self._failure += map(_operation, ops)
+        self._failure += [_operation(op) for op in ops]
         return self
 
     @property

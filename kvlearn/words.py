@@ -36,7 +36,7 @@ class Field:
             operand = as_bytes(operand)
         else:
             operand = lease_id(operand) if self.target == "lease" else operand
-            if not isinstance(operand, int):
+            if not isinstance(operand, int) or isinstance(operand, bool):
                 raise TypeError(f"{self.target} is compared with a whole number, not {operand!r}")
         return Compare(self.key, self.target, result, operand, self.range_end)
 
