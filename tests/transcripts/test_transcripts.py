@@ -23,10 +23,10 @@ def rewrite(request) -> bool:
 
 
 def mutants(text: str) -> list[str]:
-    """The broken Rafts that a transcript names."""
+    """The broken classes that a transcript names."""
     blocks = [part for part in parse(text) if isinstance(part, Block)]
     lines = [line for block in blocks for _, line in block.commands if line.startswith("cluster ")]
-    return [name for line in lines for name in re.findall(r"\b(?:raft|n\d)=(\w+)", line)]
+    return [name for line in lines for name in re.findall(r"\b(?:raft|n\d|hub|lessor)=(\w+)", line)]
 
 
 def test_there_are_transcripts():
