@@ -86,11 +86,10 @@ class Registration:
         """Register if it is not, or was lost; whether that was needed. A server calls it now and
         then: its lease may have run out while it slept. Raises: TimedOut, Unavailable."""
         place = self._place
-        if place.revision and not place.lost:
-            return False
-        if place.lost:
-            place.lose()
         try:
+            place.look_after()
+            if place.revision:
+                return False
             place.join(self.address, place.client.channel.now() + place.client.timeout_s)
         except RequestError:
             place.leave()

@@ -156,6 +156,23 @@ def test_looking_on_goes_on_when_the_node_crashes_or_history_is_gone():
     assert [kv.text for kv in leaders] == [], "and nothing twice"
 
 
+def test_the_same_leader_is_not_told_twice_when_one_has_to_look_again():
+    cluster, (one, other) = candidates(2)
+    leaders = other.observe()
+    one.campaign("ann")
+    assert [kv.text for kv in leaders.poll()] == ["ann"]
+    watcher = leaders._watcher
+    watcher.hold()
+    cluster.crash(cluster._clients.streams[watcher.stream].node)
+    client = cluster.client()
+    for _ in range(3):
+        revision = client.put("x", "").header.revision
+    client.compact(revision)
+    watcher.release()
+    cluster.run(2)
+    assert leaders.poll() == [] and leaders._watcher is not watcher, "it looked again"
+
+
 # In trouble ---------------------------------------------------------------------------------
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kvlearn import Cluster, delete, put
+from kvlearn import Cluster, put
 from kvlearn.errors import LockReleased, SessionExpired, TimedOut
-from kvlearn.events import Invoked
+from kvlearn.events import Invoked, Notified
+from kvlearn.kv.leases import LeaseKeepAlive
 from kvlearn.kv.txn import Txn
 from kvlearn.recipes import Lock, Semaphore, Session
 from tests.recipes.stage import calm, line_at, lines, past, play
@@ -69,17 +70,21 @@ def test_waiters_are_served_in_the_order_in_which_they_came():
 
 
 def test_who_is_not_next_asks_nothing_when_the_lock_is_given_back():
-    """No thundering herd: one release makes one waiter ask."""
+    """No thundering herd: one release is told to one waiter, and makes one ask."""
     cluster, crowd = locks(5)
     for lock in crowd:
         lock.acquire(wait=False)
     cluster.run(1)
+    before = len(cluster.trace)
     crowd[0].release()
     cluster.run(0.5)
+    told = [r.event for r in cluster.trace.of(Notified, start=before) if r.event.response.events]
+    assert {event.stream for event in told} == {"c2/w1"}
     before = len(cluster.trace)
     assert [lock.poll() for lock in crowd[1:]] == [True, False, False, False]
-    asked = [record for record in cluster.trace.of(Invoked, start=before)]
-    assert {record.node for record in asked if isinstance(record.event.request, Txn)} == {"c2"}
+    asked = cluster.trace.of(Invoked, start=before)
+    polls = [r.node for r in asked if not isinstance(r.event.request, LeaseKeepAlive)]
+    assert set(polls) == {"c2"}
 
 
 def test_who_gives_up_leaves_the_line():
@@ -202,14 +207,13 @@ def test_a_block_whose_lock_was_lost_says_so():
             _ = 1 / 0
 
 
-def test_a_late_release_does_not_take_what_was_acquired_anew():
+def test_a_release_does_not_take_what_was_acquired_anew():
+    """Two that share a lease have the same key, but not the same life of it."""
     cluster, [lock] = locks(1)
-    lock.acquire()
-    release = lock._place.client.txn().if_(lock.guard)
-    cluster.client().delete(lock.key)
-    assert not lock.is_held()
-    lock.acquire()
-    assert not release.then(delete(lock.key)).commit().succeeded and lock.is_held()
+    twin = Lock(lock.session, "job")
+    assert lock.acquire() and twin.acquire() and lock.token == twin.token
+    assert twin.release() and twin.acquire() and lock.key == twin.key
+    assert lock.token < twin.token and lock.release() and twin.is_held()
 
 
 def test_the_watch_of_a_waiter_goes_on_when_its_node_crashes():
