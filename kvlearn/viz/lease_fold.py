@@ -121,8 +121,8 @@ class LeaseFold:
             case ev.Returned(result=LeaseResult(id=id, ttl_s=ttl_s)):
                 self._granted_in_truth(id, ttl_s)
             case ev.LeaseRenewed(lease=id, ttl_s=ttl_s):
+                # What the log has noted stays noted until the log takes it back.
                 if life := self._alive(id):
-                    life.checkpoint = 0
                     self._go_on(life, time, float(ttl_s), record.node, "keep-alive")
             case ev.LeaseExpired(lease=id):
                 if (life := self._alive(id)) and life.ran_out is None:
@@ -193,7 +193,8 @@ class LeaseFold:
         self.leader = record.node
         for id, left_s in left:
             if life := self._alive(id):
-                why = "checkpoint" if life.checkpoint else "counted"
+                noted = life.checkpoint and left_s < life.ttl_s
+                why = "checkpoint" if noted else "counted"
                 self._go_on(life, record.time, float(left_s), record.node, why)
 
     def _lost(self, time: float) -> None:

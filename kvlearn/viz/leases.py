@@ -63,13 +63,13 @@ def leases(subject: Any, at: float | None = None, seq: int | None = None) -> Svg
         group(_reigns(store, clock, y), class_="kv-terms"),
         group(clock.draw(y), class_="kv-axis"),
         *rows,
-        *_foot(len(store.leases) - len(shown), y),
+        *_foot(store, len(store.leases) - len(shown), y),
     ]
     text = _text(store)
     told = [life for life in store.leases if not life.end]
     title = f"{len(told)} of {len(store.leases)} leases are alive at {store.time:.3f} s"
     desc = text.replace("\n", "; ")
-    more = 15 if len(store.leases) > len(shown) else 0
+    more = 15 if len(store.leases) > len(shown) or store.caveat else 0
     return Svg("leases", "".join(body), WIDE, y + 52 + more, title, desc, text, hooks_of(store))
 
 
@@ -313,6 +313,8 @@ def _end(life: LeaseLife, clock: Clock, base: float) -> list[Markup]:
     sign = cross(x, base, 4.5, stroke=tone(named), stroke_width=2)
     parts = [group([told, sign], data_kv_ended=life.end)]
     words = life.end + (f", {_count(len(life.keys), 'key')} deleted" if life.keys else "")
+    if early := _early(life):
+        words = f"{life.end} {early:.1f} s too early"
     anchor = "start" if x + 10 + width(words, TINY) < RIGHT else "end"
     at = x + 9 if anchor == "start" else x - 9
     y = base - STRIP_H + 9 if anchor == "end" and life.end == "expired" else base - 4
@@ -320,6 +322,19 @@ def _end(life: LeaseLife, clock: Clock, base: float) -> list[Markup]:
 
 
 # Words --------------------------------------------------------------------------------------
+
+
+def _early(life: LeaseLife) -> float:
+    """How much time an expired lease had left when the leader found that it had run out: a broken
+    promise, beyond what a clock's tick explains."""
+    if life.end != "expired" or life.ran_out is None:
+        return 0.0
+    for stretch in life.stretches:
+        if stretch.node is not None and stretch.start <= life.ran_out <= stretch.end:
+            part = (life.ran_out - stretch.start) / max(stretch.end - stretch.start, 1e-9)
+            left = stretch.left + (stretch.after - stretch.left) * part
+            return left if left > 0.2 else 0.0
+    return 0.0
 
 
 def _count(number: int, one: str) -> str:
@@ -345,7 +360,8 @@ def _words(life: LeaseLife, keys: tuple[bytes, ...]) -> str:
     names = [short(key, 40) for key in keys[:TOLD]]
     names += [f"… {len(keys) - TOLD} more"] * (len(keys) > TOLD)
     if life.end:
-        told += [_left(life), _fate(life, [short(key, 40) for key in keys])]
+        told += [f"{_left(life)}, {_early(life):.1f} s too early" if _early(life) else _left(life)]
+        told += [_fate(life, [short(key, 40) for key in keys])]
     else:
         told += [_left(life) + (" left" if life.left else "")]
         told.append(f"keys {', '.join(names)}" if names else "no keys")
@@ -364,7 +380,7 @@ def _text(store: StoreMoment) -> str:
     return "\n".join([*lines, *([store.caveat] if store.caveat else [])])
 
 
-def _foot(hidden: int, bottom: float) -> list[Markup]:
+def _foot(store: StoreMoment, hidden: int, bottom: float) -> list[Markup]:
     slope = el("path", d="M-6,-4 L6,4", stroke=tone("lease"), stroke_width=1.7)
     arrow = path((0, 5), (0, -5)) + path((-3, -1), (0, -5), (3, -1))
     refill = el("path", d=arrow, fill="none", stroke=tone("good"), stroke_width=1.6)
@@ -378,7 +394,8 @@ def _foot(hidden: int, bottom: float) -> list[Markup]:
         ("ended", cross(0, 0, 4.5, stroke=tone("fault"), stroke_width=2)),
     ]
     parts = [group(legend(items, bottom + 36), class_="kv-legend")]
-    if hidden:
-        told = f"… {hidden} more leases are not drawn."
-        parts.append(label(14, bottom + 52, told, size=SMALL, tone="dim", halo=False))
+    told = [f"… {hidden} more leases are not drawn."] * bool(hidden)
+    if told := " ".join([*told, *([store.caveat] if store.caveat else [])]):
+        line = wrap(told, WIDE - 28, SMALL, 1)[0]
+        parts.append(label(14, bottom + 52, line, size=SMALL, tone="dim", halo=False))
     return parts

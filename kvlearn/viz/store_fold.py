@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary, ref
 
 from kvlearn import events as ev
+from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.leases import Compact, LeaseRevoke
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import Command
@@ -161,23 +162,30 @@ def look_store(
         end, time = subject.seq, subject.time
     elif seq is None and isinstance(now := getattr(subject, "now", None), (int, float)):
         time = now  # a cluster's time goes on after its last record
-    return _folded(trace, end, node).moment(time)
+    return _folded(trace, end, node, _config(subject)).moment(time)
 
 
 def machine_at(subject: Any, seq: int, node: str | None = None) -> KVMachine:
     """A machine of its own, brought to where the trace was after record `seq`."""
-    return StoreFold(trace_of(subject), node).upto(seq).machine
+    return StoreFold(trace_of(subject), node, _config(subject)).upto(seq).machine
+
+
+def _config(subject: Any) -> StoreConfig:
+    """What the stores of the run are made of, as far as the subject tells: a broken lessor of a
+    cluster is replayed by that lessor."""
+    told = getattr(subject, "store", None)
+    return told if isinstance(told, StoreConfig) else StoreConfig()
 
 
 # One fold a trace is kept where the cursor was last: a cursor mostly moves forward.
-_kept: WeakKeyDictionary[Trace, dict[str | None, StoreFold]] = WeakKeyDictionary()
+_kept: WeakKeyDictionary[Trace, dict[tuple, StoreFold]] = WeakKeyDictionary()
 
 
-def _folded(trace: Trace, end: int, node: str | None) -> StoreFold:
+def _folded(trace: Trace, end: int, node: str | None, config: StoreConfig) -> StoreFold:
     folds = _kept.setdefault(trace, {})
-    fold = folds.get(node)
+    fold = folds.get((node, config))
     if fold is None or fold.era != trace.era or fold.seq > end:
-        fold = folds[node] = StoreFold(trace, node)
+        fold = folds[node, config] = StoreFold(trace, node, config)
     return fold.upto(end)
 
 
@@ -193,7 +201,8 @@ class StoreFold:
         *WatchFold.KINDS,
     )
 
-    def __init__(self, trace: Trace, node: str | None = None):
+    def __init__(self, trace: Trace, node: str | None = None, config: StoreConfig = StoreConfig()):
+        self._config = config
         self._trace, self.wanted = (
             ref(trace),
             node,
@@ -206,7 +215,7 @@ class StoreFold:
         self._begin()
 
     def _begin(self) -> None:
-        self.machine = KVMachine(MemoryBackend())
+        self.machine = KVMachine(MemoryBackend(), self._config)
         self.changes: list[Change] = []
         self._places: dict[bytes, int] = {}  # backend key -> place in `changes`
         self.made: list[Made] = []
@@ -341,13 +350,12 @@ class StoreFold:
         before = machine.revision
         if isinstance(request, Txn):
             self.forks.append(judge(request, machine.store, event, record))
-        if isinstance(request, LeaseRevoke) and request.id in machine.lessor.leases:
-            keys = tuple(sorted(machine.lessor.leases[request.id].keys))
-            self.leases.ended(record, command, keys)
         # What was refused did nothing, whatever this machine would have thought of it.
         machine.apply(event.index, event.term, None if event.error else command)
         for sub, kv in enumerate(machine.changes):
             self._note(record, Revision(kv.mod_revision, sub), kv)
+        if isinstance(request, LeaseRevoke):
+            self.leases.ended(record, command, tuple(kv.key for kv in machine.changes))
         if machine.revision != event.revision:
             if not self.missing:
                 self.astray = self.astray or event.index

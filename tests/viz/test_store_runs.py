@@ -7,8 +7,10 @@ from random import Random
 import pytest
 
 from kvlearn import Cluster, RaftConfig, StoreConfig, put, version
+from kvlearn.course.lease_mutants import LEASE_MUTANTS, WITNESSES
 from kvlearn.errors import RequestError
 from kvlearn.events import StateLoaded
+from kvlearn.lease import Lessor
 from kvlearn.viz import fork, leases, look_store, revisions, streams, trees
 
 SEEDS = range(8)
@@ -118,3 +120,34 @@ def test_every_picture_of_every_run_can_be_drawn_and_some_loaded_a_snapshot():
         for draw in (revisions, trees, streams, leases, fork):
             assert draw(cluster).svg()
     assert loaded
+
+
+def test_a_lease_that_ends_too_early_is_seen():
+    witness = WITNESSES[LEASE_MUTANTS["ExpiresEarly"].witness]
+    assert "too early" in leases(witness(LEASE_MUTANTS["ExpiresEarly"])).text
+    for name in sorted(WITNESSES):
+        assert "too early" not in leases(WITNESSES[name](Lessor)).text, name
+
+
+class LeavesOne(Lessor):
+    """The first key of a lease outlives it."""
+
+    def goes_with(self, lease):
+        return super().goes_with(lease)[1:]
+
+
+@pytest.mark.parametrize("lessor", [Lessor, LeavesOne])
+def test_a_cluster_s_own_lessor_carries_its_entries_out(lessor):
+    cluster = Cluster(3, seed=1, store=StoreConfig(lessor=lessor, min_ttl_s=4))
+    cluster.wait_for_leader()
+    client = cluster.client()
+    lease = client.lease(2)
+    for key in "a", "b":
+        client.put(key, "x", lease=lease)
+    (life,) = look_store(cluster).leases
+    assert life.ttl_s == 4
+    lease.revoke()
+    store = look_store(cluster)
+    (life,) = store.leases
+    assert not store.caveat and (life.end, life.revision) == ("revoked", 4)
+    assert life.keys == ((b"a", b"b") if lessor is Lessor else (b"b",))
