@@ -33,12 +33,13 @@ class Watcher:
         self._at = 0  # how many of them were looked at
         self._events: deque[KVEvent] = deque()  # to be read
         self._read = 0  # so many were read before
+        self._newest = 0  # the newest revision that an answer spoke of
 
     @property
     def revision(self) -> int:
         """All changes up to this revision were heard of."""
         self._look()
-        return self._follow.next - 1
+        return max(min(self._follow.next - 1, self._newest), 0)
 
     @property
     def canceled(self) -> str:
@@ -149,12 +150,14 @@ class Watcher:
             self._go_back()
         for response in received[self._at :]:
             self._events += self._follow.take(response)
+            self._newest = max(self._newest, response.revision)
         self._at = len(received)
 
     def _go_back(self) -> None:
         """The cluster went back in time: what was told later has not been told."""
         self._follow = Follow(self.request)
         told = [event for one in self._seen[: self._at] for event in self._follow.take(one)]
+        self._newest = max((one.revision for one in self._seen[: self._at]), default=0)
         self._read = min(self._read, len(told))
         self._events = deque(told[self._read :])
 

@@ -456,6 +456,10 @@ def test_progress_on_request():
     cluster.run(1)
     assert watcher.progress() == 4 == watcher.revision
     assert watcher.events() == []
+    future = client.watch("a", start_revision=100)
+    assert future.revision == 4 == future.progress(), "nobody has heard of what is to come"
+    past = client.watch("b", start_revision=3)
+    assert past.revision == 2 and past.progress() == 4
 
 
 def test_progress_of_a_node_that_lags_is_what_it_has_told():
