@@ -100,6 +100,22 @@ def test_it_can_be_used_again_and_rounds_do_not_mix():
     assert [guest.poll() for guest in second] == [True, True] and not first[0].poll()
 
 
+def test_who_came_just_after_the_last_one_is_not_let_in():
+    cluster, guests = party(2, 3)
+    for guest in guests:
+        guest._place.join(b"", give_up=0)  # all are there before anybody looks
+    assert [guest.poll() for guest in guests] == [True, True, False]
+
+
+def test_who_opens_too_late_changes_nothing():
+    """Two may see at once that all are there; the slower one may be slower by a whole round."""
+    cluster, (one, two) = party(2, 2)
+    one.enter(wait=False), two.enter()
+    ready = cluster.client().get("party/ready").kv
+    one._open(None, 1_000)
+    assert cluster.client().get("party/ready").kv == ready
+
+
 def test_who_gives_up_is_not_counted():
     cluster, (one, two, three) = party(2, 3)
     with pytest.raises(TimedOut):
