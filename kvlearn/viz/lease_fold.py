@@ -29,6 +29,14 @@ class Stretch(NamedTuple):
     after: float
     node: str | None
     why: str
+    rate: float = 1.0  # of the counting clock: its seconds in a second of the trace
+
+    @property
+    def empty(self) -> float | None:
+        """When nothing was left any more, if that came before the end; only who counts knows."""
+        if self.node is None or self.after > 0:
+            return None
+        return min(self.end, self.start + self.left / self.rate)
 
 
 class LeaseLife(NamedTuple):
@@ -78,7 +86,7 @@ class _Life:
     def close(self, time: float, rate: float) -> None:
         if time > self.start or self.node is not None:
             after = self.after(time, rate)
-            self.done.append(Stretch(self.start, time, self.left, after, self.node, self.why))
+            self.done.append(Stretch(self.start, time, self.left, after, self.node, self.why, rate))
 
     def begin(self, time: float, left: float, node: str | None, why: str) -> None:
         self.start, self.left, self.node, self.why = time, left, node, why
@@ -146,8 +154,9 @@ class LeaseFold:
         for life in (*self._past, *self._lives.values()):
             stretches = tuple(life.done)
             if not life.end:
-                after = life.after(time, self._rate(life.node))
-                last = Stretch(life.start, time, life.left, after, life.node, life.why)
+                rate = self._rate(life.node)
+                after = life.after(time, rate)
+                last = Stretch(life.start, time, life.left, after, life.node, life.why, rate)
                 stretches += (last,)
             end = (life.end, life.ended, life.keys, life.revision, life.ran_out)
             told.append(LeaseLife(life.id, life.ttl_s, life.granted, stretches, *end))

@@ -176,7 +176,8 @@ def _left(life: LeaseLife) -> str:
     if life.left is None:
         return f"of {life.ttl_s} s: nobody counts"
     if life.left <= 0:
-        return f"0 of {life.ttl_s} s: has run out"
+        last = life.stretches[-1]
+        return f"ran out {(last.end - last.empty) * last.rate:.1f} s ago"
     return f"{life.left:.1f} of {life.ttl_s} s"
 
 
@@ -280,11 +281,12 @@ def _stretch(stretch: Stretch, spot: Any, base: float) -> list[Markup]:
         look = {"stroke": tone("dim"), "stroke_width": 1.2, "stroke_dasharray": "3 3"}
         told = "nobody counts"
         return [el("path", el("title", told), d=path(a, b), **look, data_kv_stretch="nobody")]
-    area = path(a, b, (b[0], base), (a[0], base)) + " Z"
+    points = [a, b] if stretch.empty is None else [a, spot(stretch.empty, 0.0), b]
+    area = path(*points, (b[0], base), (a[0], base)) + " Z"
     told = f"{stretch.node} counts from {stretch.left:g} s down to {stretch.after:.3f} s"
     return [
         el("path", el("title", told), d=area, fill=tone("lease"), fill_opacity=0.22),
-        el("path", d=path(a, b), stroke=tone("lease"), stroke_width=1.7,
+        el("path", d=path(*points), fill="none", stroke=tone("lease"), stroke_width=1.7,
            data_kv_stretch=stretch.why),
     ]  # fmt: skip
 
@@ -331,8 +333,7 @@ def _early(life: LeaseLife) -> float:
         return 0.0
     for stretch in life.stretches:
         if stretch.node is not None and stretch.start <= life.ran_out <= stretch.end:
-            part = (life.ran_out - stretch.start) / max(stretch.end - stretch.start, 1e-9)
-            left = stretch.left + (stretch.after - stretch.left) * part
+            left = stretch.left - (life.ran_out - stretch.start) * stretch.rate
             return left if left > 0.2 else 0.0
     return 0.0
 

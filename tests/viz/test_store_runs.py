@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from random import Random
 
 import pytest
@@ -151,3 +152,11 @@ def test_a_cluster_s_own_lessor_carries_its_entries_out(lessor):
     (life,) = store.leases
     assert not store.caveat and (life.end, life.revision) == ("revoked", 4)
     assert life.keys == ((b"a", b"b") if lessor is Lessor else (b"b",))
+
+
+def test_what_has_run_out_and_goes_on_is_seen():
+    adds_up = LEASE_MUTANTS["AddsUp"]
+    drawn = leases(WITNESSES[adds_up.witness](adds_up))
+    (life,) = look_store(WITNESSES[adds_up.witness](adds_up)).leases
+    assert life.left == 0 and life.stretches[-1].empty == pytest.approx(life.granted + 5, abs=0.5)
+    assert re.search(r"ran out [67].\d s ago", drawn.text)
