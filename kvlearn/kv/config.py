@@ -23,7 +23,7 @@ class StoreConfig:
     checkpoint_s: float = 0.0  # note the remaining time of leases so often; 0: never (etcd: 300)
     compact_every_s: float = 0.0  # keep the history of about so much time; 0: all of it
     compact_behind: int = 0  # keep so many revisions (looked at every 5 minutes); 0: all of them
-    sweep_records: int = 2000  # that a step of a compaction looks at
+    sweep_records: int = 1000  # that a step of a compaction looks at
     quota_bytes: int = 2 << 30  # of the backend; beyond it writes are refused (NOSPACE)
     max_request_bytes: int = 3 << 19  # 1.5 MiB
     sync_s: float = 0.1  # between two steps of watchers that catch up

@@ -47,7 +47,7 @@ from kvlearn.kv.upkeep import (
 )  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
-from kvlearn.mvcc.store import COMPACTED, Store, WriteTxn
+from kvlearn.mvcc.store import COMPACTED, FROM_KEY, Store, WriteTxn
 
 _NUMBERS = "limit", "revision", "min_mod_revision", "max_mod_revision"
 _NUMBERS += "min_create_revision", "max_create_revision"
@@ -85,9 +85,9 @@ class KVMachine:
         self.changes: list[KeyValue] = []
         self.alarms: tuple[tuple[int, str], ...] = self.backend.get_meta(ALARMS, ())
         self.lessor.load(self.backend.get_meta(LEASES, ()))
-        for index in self.store.index.values():
-            if index.record is not None and index.record.lease:
-                self.lessor.attach(index.record.lease, index.key)
+        for kv in self.store.range(b"\0", FROM_KEY)[0] if self.lessor.leases else ():
+            if kv.lease:
+                self.lessor.attach(kv.lease, kv.key)
 
     @property
     def revision(self) -> int:

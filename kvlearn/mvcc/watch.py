@@ -66,6 +66,9 @@ class KVEvent:
     def __str__(self) -> str:
         return f"put {self.kv}" if self.type == PUT else f"delete {self.kv.key_text}"
 
+    def __repr__(self) -> str:
+        return f"<{self} at revision {self.kv.mod_revision}>"
+
 
 @value
 class WatchResponse:
@@ -183,7 +186,7 @@ class WatchHub:
         An id in use and an empty interval are answered in band; `filters` names what is not sent.
         """
         key = key or b"\0"  # the smallest key there is; unlike a read's, it may be left out
-        stream = self.streams.setdefault(stream, Stream(stream, self.capacity))
+        stream = self._opened(stream)
         now = self.store.revision
         reason = ""
         if range_end and range_end != FROM_KEY and range_end <= key:
@@ -213,9 +216,12 @@ class WatchHub:
 
     def request_progress(self, stream: Any) -> None:
         """Answer once with the store's revision, when all that came before it was sent."""
-        if stream in self.streams:
-            self.streams[stream].progress_asked = True
-            self._answer_progress(self.streams[stream])
+        opened = self._opened(stream)
+        opened.progress_asked = True
+        self._answer_progress(opened)
+
+    def _opened(self, stream: Any) -> Stream:
+        return self.streams.setdefault(stream, Stream(stream, self.capacity))
 
     def close(self, stream: Any) -> None:
         """The client is gone, and its watchers with it."""
