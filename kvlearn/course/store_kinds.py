@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kvlearn.check.watches import watches
+from kvlearn.client import Client
 from kvlearn.course.kinds import Witness, _is_empty
 from kvlearn.course.limits import HALTS, BoundedCluster, Spent, blame, bounded
 from kvlearn.course.trials import Difference, Outcome, Watch
@@ -22,6 +23,7 @@ from kvlearn.kv.config import StoreConfig
 from kvlearn.mvcc.watch import Watcher, WatchHub
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.types import ZERO
+from kvlearn.sim import Cluster
 from kvlearn.trace import Trace
 
 
@@ -148,8 +150,8 @@ class Program:
                 return self._raised(scene, error)
             if found is not None:
                 return self._found(scene, found)
-        told = ", ".join(scene.name for scene in self.scenes)
-        proof = f"It was tried in {len(self.scenes)} scenes: {told}."
+        told = "; ".join(scene.name for scene in self.scenes)
+        proof = f"It was tried in {len(self.scenes)} scene{'s' * (len(self.scenes) > 1)}: {told}."
         return Judgement(self.name, True, "It does what it should", [self.because, proof])
 
     def _found(self, scene: Scene, found: Found) -> Judgement:
@@ -166,3 +168,33 @@ class Program:
         why = [f"It came up {where}." if where else "", f"The scene was “{scene.name}”."]
         title = f"The program does not come to its end: {what}"
         return Judgement(self.name, False, title, [text for text in why if text])
+
+
+class Meddled:
+    """A client in whose way somebody comes: before each of its calls, and after, others write."""
+
+    def __init__(self, cluster: Cluster, moves: list[Callable[[Client], Any]]):
+        self._client, self._other = cluster.client(), cluster.client()
+        self._moves = moves
+        self.read = 0  # the revision of the last answer
+
+    def _between(self) -> None:
+        if self._moves:
+            self._moves.pop(0)(self._other)
+
+    def get(self, *arguments: Any, **options: Any) -> Any:
+        """Read, and somebody else writes at once."""
+        answer = self._client.get(*arguments, **options)
+        self.read = answer.header.revision
+        self._between()
+        return answer
+
+    def watch(self, *arguments: Any, **options: Any) -> Any:
+        """Watch, and somebody else writes at once."""
+        watcher = self._client.watch(*arguments, **options)
+        self._client.channel.wait(0.1)
+        self._between()
+        return watcher
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)

@@ -12,6 +12,7 @@ from kvlearn.course.exercises import (
     safety,
     snapshots,
     start,
+    transactions,
     watch,
 )
 
@@ -28,5 +29,6 @@ ROOMS = (
     liveness,
     revisions,
     watch,
+    transactions,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}

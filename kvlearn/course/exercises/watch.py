@@ -14,7 +14,7 @@ from kvlearn.check.watches import watches
 from kvlearn.client import Client
 from kvlearn.course.kinds import Fact, Fill, Predict
 from kvlearn.course.limits import BoundedCluster
-from kvlearn.course.store_kinds import Found, HubTrial, HubWitness, Program, Scene
+from kvlearn.course.store_kinds import Found, HubTrial, HubWitness, Meddled, Program, Scene
 from kvlearn.course.trials import Difference
 from kvlearn.course.watch_mutants import (
     ForgetsTheSlow,
@@ -314,36 +314,6 @@ def _lost_hint(first: Difference) -> str:
 
 
 # A copy that loses nothing --------------------------------------------------------------------
-
-
-class Meddled:
-    """A client in whose way somebody comes: before each of its calls, and after, others write."""
-
-    def __init__(self, cluster: Cluster, moves: list[Callable[[Client], Any]]):
-        self._client, self._other = cluster.client(), cluster.client()
-        self._moves = moves
-        self.read = 0  # the revision of the last answer
-
-    def _between(self) -> None:
-        if self._moves:
-            self._moves.pop(0)(self._other)
-
-    def get(self, *arguments: Any, **options: Any) -> Any:
-        """Read, and somebody else writes at once."""
-        answer = self._client.get(*arguments, **options)
-        self.read = answer.header.revision
-        self._between()
-        return answer
-
-    def watch(self, *arguments: Any, **options: Any) -> Any:
-        """Watch, and somebody else writes at once."""
-        watcher = self._client.watch(*arguments, **options)
-        self._client.channel.wait(0.1)
-        self._between()
-        return watcher
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._client, name)
 
 
 def _copied(moves: Callable[[], list], crash: bool = False) -> Callable[[Callable], Found | None]:
