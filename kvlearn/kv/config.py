@@ -50,3 +50,8 @@ class StoreConfig:
             given = getattr(self, name)
             if not (isinstance(given, type) and issubclass(given, kind)):
                 raise ValueError(f"{name} is a kind of {kind.__name__}, not {given!r}")
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The limits, as plain data: what a saved run tells of its store."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.type in ("int", "float")}

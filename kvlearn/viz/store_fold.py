@@ -174,7 +174,9 @@ def _config(subject: Any) -> StoreConfig:
     """What the stores of the run are made of, as far as the subject tells: a broken lessor of a
     cluster is replayed by that lessor."""
     told = getattr(subject, "store", None)
-    return told if isinstance(told, StoreConfig) else StoreConfig()
+    if isinstance(told, StoreConfig):
+        return told
+    return StoreConfig(**trace_of(subject).about.get("store", {}))
 
 
 # One fold a trace is kept where the cursor was last: a cursor mostly moves forward.
