@@ -94,6 +94,7 @@ class Cluster:
         self._made_with = (size, seed, self.config, raft, copy.copy(links), fsync_s, invariants)
         self._made_with += (self.store,)
         about = {"nodes": list(names), "config": asdict(self.config)}
+        about["store"] = self.store.numbers
         self._build(Trace(seed, about), names, special, links, fsync_s, invariants)
 
     def _build(self, trace, names, rafts, links, fsync_s, invariants) -> None:
@@ -498,6 +499,8 @@ class Cluster:
         host = self._hosts[name] = self._new_host(name, conf, kind, life, joins)
         if known:
             host.boot = known.boot  # what was on its way to the old process is not for this one
+            if known.own_clock.rate != 1.0:  # the new machine's clock is right
+                self.trace.add(self.now, name, LinksChanged("clock rate", 1.0), None)
         host.start(None)
 
     def _rewire(self, verb: str, arguments: tuple) -> None:
