@@ -3,6 +3,7 @@
 from kvlearn.course.exercises import (
     crashes,
     election,
+    leases,
     liveness,
     membership,
     quorum,
@@ -30,5 +31,6 @@ ROOMS = (
     revisions,
     watch,
     transactions,
+    leases,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
