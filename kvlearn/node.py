@@ -518,6 +518,8 @@ class Node:
                 result = self.machine.ask_lessor(request, self.now)
                 if isinstance(request, LeaseKeepAlive) and result.ttl_s:
                     self.emit(LeaseRenewed(result.id, result.ttl_s))
+                    self.chores.look_at(result.id)  # a new leader had given it more than that
+                    self.due_tick = self._due_tick()
                 return result
         return self.machine.look(request)
 

@@ -6,6 +6,8 @@
   CheckQuorum a leader that keeps its term while it is heard, and gives it up while it is not.
 * `check.watches(trace)`: what watchers rely on: every change since a revision, in order, none twice
   and none missing.
+* `check.leases(trace)`: what holders of leases rely on: no lease ends too early, each ends, and all
+  its keys go with it.
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
@@ -31,11 +33,13 @@ from kvlearn.check.histories import (
 )
 from kvlearn.check.invariants import Invariants, invariants
 from kvlearn.check.kv_model import KV
+from kvlearn.check.leases import leases
 from kvlearn.check.linearizable import Linearizability, linearizable
 from kvlearn.check.models import AppendList, AppendText, CasRegister, Model, Register
 from kvlearn.check.nemesis import NEMESES, Nemesis
 from kvlearn.check.service import service
 from kvlearn.check.shrink import shrink
+from kvlearn.check.store_workload import StoreChaos
 from kvlearn.check.sweep import Case, Run, replay, sweep
 from kvlearn.check.verdict import Verdict, Verdicts
 from kvlearn.check.watches import watches
@@ -60,6 +64,7 @@ __all__ = [
     "Read",
     "Register",
     "Run",
+    "StoreChaos",
     "SplitVotes",
     "UNKNOWN",
     "Verdict",
@@ -70,6 +75,7 @@ __all__ = [
     "figure_16",
     "history_of",
     "invariants",
+    "leases",
     "linearizable",
     "load_jepsen",
     "replay",

@@ -28,6 +28,7 @@ from dataclasses import fields
 from typing import Any
 
 from kvlearn.check.bearable import objection
+from kvlearn.sim.channel import SimulatedChannel
 from kvlearn.sim.cluster import Cluster
 from kvlearn.sim.network import Links
 from kvlearn.values import value
@@ -38,7 +39,8 @@ class Act:
     """What a hand did at a virtual time: a verb and what it was said with, all plain data.
 
     Verbs are those of the cluster, and `links` (setting, new), `clock` (node, rate), `disk` (node,
-    fsync_s), `ask` (number, client, node, request), `give_up` (number of the ask).
+    fsync_s), `ask` (number, client, node, request), `give_up` (number of the ask), `watch` (client,
+    node, request), `hold_watch` (stream, held), `close_watch` (stream).
     """
 
     at_s: float
@@ -63,6 +65,10 @@ class Act:
                 return f"disk of {node}: fsync_s {fsync_s}"
             case "partition", *groups:
                 return "partition " + " ".join(f"({' '.join(group)})" for group in groups)
+            case "watch", client, node, request:
+                return f"{client} asks {node}: {request}"
+            case "hold_watch", stream, held:
+                return f"{stream} is {'not read' if held else 'read again'}"
             case "cut", source, target, one_way:
                 return f"cut {source}{'→' if one_way else '↔'}{target}"
         return " ".join((self.verb, *map(str, self.arguments)))
@@ -80,6 +86,13 @@ class Act:
                 return f"cluster.clock({node!r}).rate = {rate!r}"
             case "disk", node, fsync_s:
                 return f"cluster.disk({node!r}).fsync_s = {fsync_s!r}"
+            case "watch", client, node, request:
+                channel = f"SimulatedChannel(cluster, None, {client!r})"
+                return f"{channel}.open_stream({node!r}, {call_of(request)})"
+            case "hold_watch", stream, held:
+                return f"SimulatedChannel(cluster, None, '').hold_stream({stream!r}, {held})"
+            case "close_watch", stream:
+                return f"SimulatedChannel(cluster, None, '').close_stream({stream!r})"
         return f"cluster.{self.verb}({', '.join(map(repr, self.arguments))})"
 
 
@@ -117,6 +130,7 @@ class Hand:
         self.from_the_start = cluster.now == 0.0
         self._asked: dict[int, int] = {}  # number of an ask -> the cluster's op_id
         self._last = 0  # the highest such number
+        self._streams: list[str] = []
         self._verbs = {
             "crash": cluster.crash,
             "restart": cluster.restart,
@@ -169,6 +183,10 @@ class Hand:
         operation = self.cluster.operation
         return [number for number, op_id in self._asked.items() if not operation(op_id).done]
 
+    def streams(self) -> list[str]:
+        """The watch streams that are open."""
+        return list(self._streams)
+
     def repeat(self, acts: Iterable[Act], until_s: float = float("inf")) -> None:
         """Do all that again up to `until_s`, each at its time; what makes no sense is left out."""
         for act in acts:
@@ -194,6 +212,14 @@ class Hand:
                 cluster.clock(node).rate = rate
             case "disk", node, fsync_s:
                 cluster.disk(node).fsync_s = fsync_s
+            case "watch", client, node, request:
+                channel = SimulatedChannel(cluster, None, client)
+                self._streams.append(channel.open_stream(node, request))
+            case "hold_watch", stream, held:
+                SimulatedChannel(cluster, None, "").hold_stream(stream, held)
+            case "close_watch", stream:
+                self._streams.remove(stream)
+                SimulatedChannel(cluster, None, "").close_stream(stream)
             case _ if verb in self._verbs:
                 self._verbs[verb](*arguments)
                 self._keep_account(verb, *arguments[:1])

@@ -122,6 +122,8 @@ class _Lease:
     ttl_s: int = 0  # as granted; 0: nobody was told
     noted_s: int = 0  # as checkpointed
     was_noted: bool = False
+    born_s: float = 0.0  # when its grant was applied first,
+    op_id: int = 0  # and whose answer tells of that
     sent_s: float | None = None  # when the holder sent what it got its last yes for
     held: set[bytes] = field(default_factory=set)  # the keys that ever hung on it
 
@@ -222,7 +224,7 @@ class _Judge:
             return
         match request:
             case LeaseGrant(id=id):
-                self._leases[id] = _Lease()
+                self._leases[id] = _Lease(born_s=record.time, op_id=event.command.op_id)
             case LeaseCheckpoint(left):
                 for id, left_s in left:
                     if lease := self._leases.get(id):
@@ -281,7 +283,9 @@ class _Judge:
             self._reads.append((record, request))
             return
         lease = self._leases.get(event.result.id)
-        if lease is not None and event.result.ttl_s:
+        # There may have been another lease of that number before.
+        mine = lease and (asked.time >= lease.born_s or event.op_id == lease.op_id)
+        if mine and event.result.ttl_s:
             lease.ttl_s = event.result.ttl_s
             lease.sent_s = max(asked.time, lease.sent_s or 0.0)
 
@@ -331,8 +335,8 @@ class _Judge:
         """Of the changes that a watcher heard of: did a key go with a lease that was not its?"""
         for change in record.event.response.events:
             kv = change.kv
-            for end in self._ends:
-                went = change.type == "delete" and end.revision == kv.mod_revision
+            for end in self._ends if change.type == "delete" else ():
+                went = end.keys and end.revision == kv.mod_revision
                 if went and kv.key in end.held - end.keys:
                     what = f"{kv.key_text} goes with lease {end.id:x}, and does not hang on it"
                     self._break(ONE_REVISION, what, record)

@@ -39,6 +39,8 @@ from kvlearn.events import (
     Started,
     VoteGranted,
 )
+from kvlearn.kv.kinds import serializable
+from kvlearn.kv.leases import LEADER_ONLY
 from kvlearn.kv.members import MEMBERSHIP
 from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, RequestVote
 from kvlearn.raft.quorum import committed_index
@@ -74,8 +76,9 @@ def no_stale_read(trace: Trace) -> Verdict:
     for record in trace.of(Invoked, Returned):
         event = record.event
         if isinstance(event, Invoked):
-            stale = getattr(event.request, "serializable", False)
-            if not (stale or isinstance(event.request, MEMBERSHIP)):
+            # What the leader's clock knows comes through a follower with the follower's header.
+            local = serializable(event.request) or isinstance(event.request, LEADER_ONLY)
+            if not (local or isinstance(event.request, MEMBERSHIP)):
                 floor[event.op_id] = newest
         elif not event.error and event.op_id in floor:
             count += 1

@@ -22,7 +22,7 @@ import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from time import perf_counter
 from typing import Any
 
@@ -32,7 +32,10 @@ from kvlearn.check.verdict import Verdict, Verdicts
 from kvlearn.check.workloads import Chaos, Driver, Workload, workload_named
 from kvlearn.errors import Violation
 from kvlearn.events import Invoked, Returned
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.txn import Txn
 from kvlearn.raft.raft import Raft
+from kvlearn.sim.channel import SimulatedChannel
 from kvlearn.sim.cluster import Cluster
 
 OK, VIOLATED, UNKNOWN = "ok", "violated", "unknown"
@@ -361,15 +364,20 @@ def script_of(run: Run) -> str:
     named = ", ".join(f"{name!r}: {kind.__name__}" for name, kind in rafts.items())
     raft = f"{{{named}}}" if isinstance(case.raft, dict) else case.raft.__name__
     fsync_s = next(iter(hand.fair_disks.values()))
+    kind = type(case.workload)
+    stored = store_lines(cluster.store)
     lines = [
         "from kvlearn import Cluster, Links, RaftConfig",
-        "from kvlearn.check.workloads import promises",
+        f"from {kind.__module__} import {kind.__name__}",
         *imports_of(hand),
+        *stored[:-1],
         *(f"from {module} import {name}" for module, name in classes if module != "__main__"),
         "",
         f"config = {cluster.config!r}",
         f"links = Links({', '.join(f'{name}={fair!r}' for name, fair in hand.fair_links.items())})",
-        f"cluster = Cluster({case.nodes}, {cluster.seed}, config, {raft}, links, {fsync_s})",
+        *stored[-1:],
+        f"cluster = Cluster({case.nodes}, {cluster.seed}, config, {raft}, links, {fsync_s}"
+        f"{', store=store' * bool(stored)})",
         "op = {}",
     ]
     now = 0.0
@@ -379,13 +387,38 @@ def script_of(run: Run) -> str:
             lines.append(f"cluster.run_to({now!r})")
         lines.append(act.code())
     lines.append(f"cluster.run_to({cluster.now!r})")
-    lines.append("print(*promises(cluster), sep='\\n')")
+    lines.append(f"print(*{kind.__name__}().check(cluster), sep='\\n')")
     return "\n".join(lines) + "\n"
 
 
 def imports_of(hand: Hand) -> list[str]:
     """The lines that import what was asked."""
-    kinds = {type(act.arguments[-1]) for act in hand.acts if act.verb == "ask"}
+    asked = [act.arguments[-1] for act in hand.acts if act.verb in ("ask", "watch")]
+    asked += [op for one in asked if isinstance(one, Txn) for op in parts_of(one)]
+    kinds = {type(one) for one in asked}
+    if any(act.verb.endswith("watch") for act in hand.acts):
+        kinds.add(SimulatedChannel)
     homes = sorted({kind.__module__ for kind in kinds})
     names = {home: sorted(k.__name__ for k in kinds if k.__module__ == home) for home in homes}
     return [f"from {home} import {', '.join(names[home])}" for home in homes]
+
+
+def parts_of(txn: Txn) -> Iterator[Any]:
+    """Its comparisons and operations, those of nested transactions too."""
+    for part in (*txn.compare, *txn.success, *txn.failure):
+        yield part
+        if isinstance(part, Txn):
+            yield from parts_of(part)
+
+
+def store_lines(store: StoreConfig) -> list[str]:
+    """Imports, and at last the line that makes `store`; nothing if it is the usual one."""
+    told, lines = [], ["from kvlearn import StoreConfig"]
+    for setting in fields(store):
+        mine = getattr(store, setting.name)
+        if mine == setting.default:
+            continue
+        if isinstance(mine, type):
+            lines.append(f"from {mine.__module__} import {mine.__name__}")
+        told.append(f"{setting.name}={mine.__name__ if isinstance(mine, type) else repr(mine)}")
+    return [*lines, f"store = StoreConfig({', '.join(told)})"] if told else []

@@ -181,10 +181,14 @@ class ClosedLoop:
             hand.do("give_up", self._asked)
             return
         self._values += 1
-        request = self.choose(self.rng, f"{self.name}.{self._values}".encode())
+        request = self.next(hand, f"{self.name}.{self._values}".encode())
         self._waits = True
         self.due = hand.now + self.patience_s
         self._asked = hand.ask(self.name, self._node(hand), request)
+
+    def next(self, hand: Hand, value: bytes) -> Any:
+        """The next request; `value` is one that nobody else writes."""
+        return self.choose(self.rng, value)
 
     def _node(self, hand: Hand) -> str:
         """Any node, and half of the time one that believes to lead: there the trouble is."""
@@ -239,16 +243,21 @@ class Chaos:
 
     def start(self, driver: Driver) -> None:
         """The clients, and the nemeses of this seed."""
-        longest_s, rng = driver.hand.longest_s, driver.luck("swarm")
+        rng = driver.luck("swarm")
+        self.add_clients(driver, rng)
+        for nemesis in nemeses_named(self.nemeses):
+            if rng.random() < 0.65:
+                driver.add(Trouble(nemesis, driver.hand, driver.luck(nemesis.name)))
+
+    def add_clients(self, driver: Driver, rng: Random) -> None:
+        """Clients that ask in closed loops."""
+        longest_s = driver.hand.longest_s
         for k in range(1, self.clients + 1):
             name = f"c{k}"
             patience_s = rng.uniform(2.0, 8.0) * longest_s
             choose = Puts(self.keys)
             client = ClosedLoop(name, driver.luck(name), choose, self.think_s, patience_s)
             driver.add(client, name)
-        for nemesis in nemeses_named(self.nemeses):
-            if rng.random() < 0.65:
-                driver.add(Trouble(nemesis, driver.hand, driver.luck(nemesis.name)))
 
     def finish(self, driver: Driver) -> None:
         """Trouble up to its end; then all is mended, and every node is asked for a put."""

@@ -83,7 +83,11 @@ class Chores:
         """A lease was applied here; on the leader its time begins."""
         if self.leads_term:
             self.machine.lessor.started(id, now)
-            self.due_s = min(self.due_s, self.machine.lessor.leases[id].expiry_s)
+            self.look_at(id)
+
+    def look_at(self, id: int) -> None:
+        """The lease may run out before anything else is due."""
+        self.due_s = min(self.due_s, self.machine.lessor.leases[id].expiry_s)
 
     # The round --------------------------------------------------------------------------------
 

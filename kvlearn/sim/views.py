@@ -105,6 +105,14 @@ class NodeView:
         return self._host.node.machine.store if self.alive else None
 
     @property
+    def leases(self) -> tuple[tuple, ...] | None:
+        """(id, granted s, noted s, keys) of each lease that it knows; None while it is down."""
+        if not self.alive:
+            return None
+        lessor = self._host.node.machine.lessor
+        return tuple((*saved, *sorted(lessor.known(saved[0]).keys)) for saved in lessor.save())
+
+    @property
     def conf(self) -> ConfState:
         """Who is a member, as far as it knows."""
         host = self._host
