@@ -8,6 +8,8 @@
   and none missing.
 * `check.leases(trace)`: what holders of leases rely on: no lease ends too early, each ends, and all
   its keys go with it.
+* `check.answers(trace)`: whether every answer is what one store would have given that carries out
+  the log: quick, for histories of any length, where the log is known.
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
   held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`).
@@ -20,6 +22,7 @@ Every checker's answer is a list of verdicts: the promise, whether it was kept, 
 that says why, with the record that broke it and the seed that shows it again.
 """
 
+from kvlearn.check.answers import answers
 from kvlearn.check.elections import Downtime, SplitVotes, downtime, figure_16, split_votes
 from kvlearn.check.histories import (
     UNKNOWN,
@@ -71,6 +74,7 @@ __all__ = [
     "Verdicts",
     "WORKLOADS",
     "Write",
+    "answers",
     "downtime",
     "figure_16",
     "history_of",
