@@ -235,7 +235,7 @@ def _letters(answer: Any) -> tuple[str, ...]:
 
 
 def _added(start: str | None, moves: list[Callable[[Client], Any]], sum_: int) -> Callable:
-    """A scene: `add(client, "count", 7)` while others do `moves` after each of its reads."""
+    """A scene: `add_to(client, "count", 7)` while others do `moves` after each of its reads."""
 
     def play(program: Callable) -> Found | None:
         cluster = BoundedCluster(3, seed=8)
@@ -468,8 +468,8 @@ EXERCISES = [
     ),
     Program(
         "transactions/add",
-        "Write `add(client, key, amount)`: it adds to the number that is written at the key (0 if "
-        "there is none), whoever else writes there.",
+        "Write `add_to(client, key, amount)`: it adds to the number that is written at the key (0 "
+        "if there is none), whoever else writes there.",
         "Read, compute, write only if nothing has changed, else once more: compare and swap. "
         "Nobody waits for a lock, and a client that dies on the way leaves nothing behind.",
         "    while True:\n"

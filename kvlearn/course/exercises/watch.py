@@ -152,6 +152,15 @@ def first_break(scene: Callable[[Cluster], Any], hub: type[WatchHub]) -> str:
     return f"{broken[0].promise}: {broken[0].why}" if broken else ""
 
 
+def six_breaks() -> Any:
+    """A DataFrame: what each of the six broken hubs breaks, and how."""
+    import pandas
+
+    rows = [(hub.__name__, *first_break(scene, hub).split(": ", 1)) for hub, scene in SIX.items()]
+    columns = ["hub", "breaks", "what happened"]
+    return pandas.DataFrame(rows, columns=columns).set_index("hub")
+
+
 # Trials of rules ------------------------------------------------------------------------------
 
 
