@@ -8,6 +8,7 @@ from kvlearn.course.exercises import (
     membership,
     quorum,
     reads,
+    recipes,
     replication,
     revisions,
     safety,
@@ -32,5 +33,6 @@ ROOMS = (
     watch,
     transactions,
     leases,
+    recipes,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}
