@@ -42,6 +42,13 @@ class Watcher:
         return max(min(self._follow.next - 1, self._newest), 0)
 
     @property
+    def resumed(self) -> int:
+        """How often it went on at another node. A compaction at exactly the revision where it did
+        has taken a deletion there (as in etcd until 3.5.15), of which nothing is told."""
+        self._look()
+        return max(self._follow.opened - 1, 0)
+
+    @property
     def canceled(self) -> str:
         """Why it has ended; "" while it goes on."""
         self._look()

@@ -98,6 +98,7 @@ class Follow:
     def __init__(self, request: WatchCreate):
         self.request = request
         self.next = max(request.start_revision, 0)  # the first revision that was not heard of
+        self.opened = 0  # how often a node has taken it on
         self.progress = 0  # all up to here was heard, says the node
         self.ended: WatchResponse | None = None  # the answer that ended it
         self._parts: tuple[KVEvent, ...] = ()
@@ -114,6 +115,7 @@ class Follow:
             self.ended = response
             return ()
         if response.created:
+            self.opened += 1
             self._parts = ()  # of a node that failed amid them; this one tells them anew
             self.next = self.next or response.revision + 1
             return ()

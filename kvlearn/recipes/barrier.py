@@ -32,8 +32,9 @@ class Barrier:
     >>> from kvlearn import Cluster
     >>> client = Cluster(3, seed=7).client()
     >>> gate = Barrier(client, "gate"); gate.hold()
-    >>> gate.poll(), gate.release(), gate.poll()
-    (False, True, True)
+    >>> gate.poll(), gate.release()
+    (False, True)
+    >>> gate.wait()
     """
 
     def __init__(self, client: Any, name: str):
@@ -65,7 +66,7 @@ class Barrier:
         reply = self._client.get(self.name)
         if reply.kv is None:
             return True
-        where = dict(start_revision=reply.header.revision + 1, filters=("put",))
+        where = dict(start_revision=reply.header.revision, filters=("put",))  # see line.py
         self._bell = Bell(self._client.watch(self.name, **where), [reply.kv.key])
         return False
 
@@ -233,7 +234,7 @@ class DoubleBarrier:
             self._end()
             self._leaving = 0
             return True
-        where = dict(start_revision=reply.header.revision + 1, filters=("put",))
+        where = dict(start_revision=reply.header.revision, filters=("put",))
         keys = [kv.key for kv in reply.kvs]
         watcher = self._client.watch(prefix, prefix=True, **where)
         self._bell = Bell(watcher, keys, count=len(keys))

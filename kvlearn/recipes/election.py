@@ -37,7 +37,7 @@ class Election:
     >>> one, other = (Election(cluster.client(), "boss") for _ in range(2))
     >>> one.campaign("ann"), other.campaign("bob", wait=False), other.leader().text
     (True, False, 'ann')
-    >>> one.resign(), other.poll(), other.leader().text
+    >>> one.resign(), other.campaign("bob"), other.leader().text
     (True, True, 'bob')
     """
 
@@ -187,6 +187,7 @@ class Leaders:
         self._prefix = prefix
         self._watcher: Any = None
         self._watched = b""  # the leader's key
+        self._seen = 0  # the revision at which that was so
         self._told: KeyValue | None = None  # what was told last
 
     def poll(self) -> list[KeyValue]:
@@ -196,9 +197,9 @@ class Leaders:
             if self._watcher is None:
                 self._look(new)
                 return new
-            ended = bool(self._watcher.canceled)
+            ended = bool(self._watcher.canceled or self._watcher.resumed)
             for event in self._watcher.events():
-                if self._hear(event, new):
+                if event.kv.mod_revision > self._seen and self._hear(event, new):
                     ended = True
                     break
             if not ended:
@@ -207,7 +208,8 @@ class Leaders:
 
     def _look(self, new: list[KeyValue]) -> None:
         kv, revision = first_of(self._client, self._prefix)
-        where = dict(start_revision=revision + 1)
+        where = dict(start_revision=revision)  # and not behind it: see line.py
+        self._seen = revision
         if kv is None:
             self._watched = b""
             self._watcher = self._client.watch(self._prefix, prefix=True, **where)

@@ -1,6 +1,6 @@
 """List and watch: a copy of a part of the store, near at hand, that keeps itself up to date.
 
-First a *list*: all pairs, and the revision R at which they were so. Then a *watch* from R + 1: what
+First a *list*: all pairs, and the revision R at which they were so. Then a *watch* from there: what
 has changed since, in order, each change once. Together nothing is missed and nothing is told twice.
 If the watch falls so far behind that the history it needs is compacted away, the informer lists
 again and works out itself what has changed (*relist*). Kubernetes' controllers live on this;
@@ -85,6 +85,8 @@ class Informer:
         self._handlers = {ADD: on_add, UPDATE: on_update, DELETE: on_delete, RESYNC: on_update}
         self._due: deque[tuple[str, KeyValue | None, bytes, int]] = deque()
         self._heard = 0
+        self._listed = 0  # the revision of the last list
+        self._resumed = 0  # how often the watch went on elsewhere without a loss
         self._page = page
         self._resync_s = resync_s
         self._resynced = client.channel.now()
@@ -104,9 +106,10 @@ class Informer:
         """Take what is new, tell the handlers, and return it. Waits for nobody; but it lists if it
         has not yet, or has to again. Raises: TimedOut, Unavailable while it lists."""
         if self.watcher is not None:
+            cut = self._was_cut()
             ended, heard = self.watcher.canceled, self.watcher.revision
             self._take(self.watcher.events())
-            if ended:
+            if ended or cut:
                 self.close()
             else:
                 self._heard = max(self._heard, heard)
@@ -149,9 +152,25 @@ class Informer:
         except (TimedOut, Compacted, WatchCanceled):
             pass  # poll finds out
 
+    def _was_cut(self) -> bool:
+        """Whether the watch went on elsewhere, and a compaction since what was heard last may have
+        taken a deletion before it was told."""
+        resumed = self.watcher.resumed
+        if resumed == self._resumed:
+            return False
+        try:
+            options = dict(revision=self.revision, limit=1, keys_only=True)
+            self._client.get(self.prefix, prefix=True, **options)
+        except Compacted:
+            return True
+        self._resumed = resumed
+        return False
+
     def _take(self, events: Iterable[Any]) -> None:
         for event in events:
             kv = event.kv
+            if kv.mod_revision <= self._listed:
+                continue
             new = kv if event.type == "put" else None
             self._due.append(("", new, kv.key, kv.mod_revision))
             self._heard = max(self._heard, kv.mod_revision)
@@ -185,7 +204,9 @@ class Informer:
             if self.cache.get(kv.key) != kv:
                 self._due.append(("", kv, kv.key, revision))
         self._heard = revision
-        self.watcher = self._client.watch(self.prefix, prefix=True, start_revision=revision + 1)
+        # Not from behind it: what a compaction at the very next revision took would not be missed.
+        self._listed, self._resumed = revision, 0
+        self.watcher = self._client.watch(self.prefix, prefix=True, start_revision=revision)
 
     def _read_all(self) -> tuple[list[KeyValue], int]:
         """All pairs as they were at one revision, page by page."""

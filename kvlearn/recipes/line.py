@@ -43,7 +43,7 @@ PAUSE_S = 0.05  # before asking again a cluster that gave no answer
 
 
 class Bell:
-    """Rings once `count` of `keys` are deleted, or when the watch can tell no more."""
+    """Rings once `count` of `keys` are deleted, or when the watch may have missed that."""
 
     def __init__(self, watcher: Any, keys: Iterable[bytes], count: int = 1):
         self._watcher = watcher
@@ -52,10 +52,10 @@ class Bell:
 
     def rang(self) -> bool:
         """Whether it has rung; waits for nothing."""
-        ended = bool(self._watcher.canceled)
+        ended = bool(self._watcher.canceled) or self._watcher.resumed
         for event in self._watcher.events():
             self._hear(event)
-        return ended or self._left <= 0
+        return bool(ended or self._left <= 0)
 
     def wait(self, timeout_s: float) -> None:
         """Wait for an event, for `timeout_s` seconds at most."""
@@ -236,7 +236,9 @@ class Place:
         self._settle(len(ahead), reply)
         if self.state == HELD:
             return
-        where = dict(start_revision=reply.header.revision + 1, filters=("put",))
+        # Not behind what was seen: if a compaction at the very next revision takes the deletion
+        # that we wait for, a watch from there hears nothing, and one from here is told so.
+        where = dict(start_revision=reply.header.revision, filters=("put",))
         key, prefix = (ahead[0].key, False) if self.room == 1 else (self.prefix, True)
         watcher = self.client.watch(key, prefix=prefix, **where)
         keys = [kv.key for kv in ahead]

@@ -156,6 +156,25 @@ def test_looking_on_goes_on_when_the_node_crashes_or_history_is_gone():
     assert [kv.text for kv in leaders] == [], "and nothing twice"
 
 
+def test_a_leader_whose_going_was_compacted_away_is_found_gone():
+    cluster, (one, other) = candidates(2)
+    leaders = other.observe()
+    one.campaign("ann"), other.campaign("bob", wait=False)
+    assert [kv.text for kv in leaders.poll()] == ["ann"]
+    one.proclaim("ann: last word")
+    cluster.run(0.5)
+    assert [kv.text for kv in leaders.poll()] == ["ann: last word"]
+    node = cluster._clients.streams[leaders._watcher.stream].node
+    cluster.isolate(node)
+    cluster.run(2)
+    client = cluster.client()
+    client.compact(client.delete(one.key).header.revision)
+    cluster.crash(node)
+    cluster.run(2)
+    assert [kv.text for kv in leaders.poll()] == ["bob"]
+    assert other.campaign("bob", timeout_s=10)
+
+
 def test_the_same_leader_is_not_told_twice_when_one_has_to_look_again():
     cluster, (one, other) = candidates(2)
     leaders = other.observe()

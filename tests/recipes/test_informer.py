@@ -109,6 +109,25 @@ def test_it_goes_on_at_another_node():
     assert told(informer.wait()) == ["add pod/a"] and informer.lists == 1
 
 
+def test_a_deletion_that_a_compaction_took_before_it_was_told_is_found():
+    """The watch goes on at the very revision of the deletion, which is the compacted one: it is
+    told nothing, and nobody says so."""
+    cluster, writer, informer = start()
+    writer.put("pod/a", "1")
+    informer.poll()
+    cluster.run(0.5)
+    node = cluster._clients.streams[informer.watcher.stream].node
+    cluster.isolate(node)
+    cluster.run(3)
+    writer.compact(writer.delete("pod/a").header.revision)
+    cluster.crash(node)
+    writer.put("pod/b", "1")
+    cluster.run(2)
+    assert informer.watcher.resumed == 1
+    assert told(informer.poll()) == ["add pod/b", "delete pod/a"] and informer.lists == 2
+    assert informer.poll() == [] and informer.lists == 2
+
+
 def test_it_lists_page_by_page_as_of_one_revision():
     cluster, writer, informer = start(page=2)
     for name in "abcde":
