@@ -294,6 +294,16 @@ def test_compact_defragment_disarm_and_go_on():
     agree(cluster)
 
 
+def test_a_compaction_alone_makes_the_backend_no_smaller():
+    """What it frees is used again, but the file counts, until it is defragmented."""
+    cluster, client = full()
+    client.compact(client.get("a").header.revision, physical=True)
+    client.disarm()
+    with pytest.raises(NoSpace):
+        client.put("a", "1")
+    agree(cluster)
+
+
 def test_disarming_without_making_room_helps_nobody():
     cluster, client = full()
     client.disarm()

@@ -269,6 +269,23 @@ def test_the_serving_node_is_removed():
     assert not cluster._hosts[node].streams and not cluster._hosts[node].node.hub.streams
 
 
+def test_a_node_that_was_removed_while_it_was_paused_passes_its_mail_on():
+    """It finds the question for a watch in its mail, and that it is no member any more."""
+    cluster, client = made(seed=2)
+    node = next(name for name in cluster.nodes if name != cluster.leader)
+    cluster.client(cluster.leader).remove_member(node)
+    cluster.run(1)
+    assert cluster._hosts[node].node.is_outside
+    cluster.pause(node)
+    cluster._clients.do("open_stream", "c1/w9", "c1", (), node, WatchCreate(b"a"))
+    view = cluster._clients.streams["c1/w9"]
+    view.node = node  # as one that was told of it before the removal
+    cluster._hosts[node].watch("c1/w9", WatchCreate(b"a"))
+    cluster.resume(node)
+    cluster.run(1)
+    assert view.error is None and view.node != node and not cluster._hosts[node].streams
+
+
 def test_nodes_that_came_later_serve_too():
     """All founders are replaced, one by one; the watch outlives them."""
     cluster, client = made(seed=4)
