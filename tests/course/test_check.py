@@ -32,7 +32,11 @@ def voter(rule):
 # Solutions ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", EXERCISES)
+# Those about the store need names of their lessons; test_teacher.py solves these as well.
+STORE = ("revisions/", "trees/", "watch/", "transactions/", "leases/", "recipes/")
+
+
+@pytest.mark.parametrize("name", [name for name in EXERCISES if not name.startswith(STORE)])
 def test_the_solution_is_right_and_is_told_why(name):
     exercise = EXERCISES[name]
     names = {}

@@ -474,7 +474,7 @@ EXERCISES = [
         "watch/events",
         "Which revisions do the events have that this watch is told, in their order?",
         _told_revisions,
-        "revisions = [4, 6, 6, 9]",
+        "revisions_told = [4, 6, 6, 9]",
         _numbers,
         empty=[],
     ),
