@@ -132,6 +132,13 @@ class FutureRevision(RequestError):
     text = "etcdserver: mvcc: required revision is a future revision"
 
 
+class ClientGone(RequestError):
+    """The client was closed, or has crashed: it asks nothing any more."""
+
+    code = "CANCELLED"
+    text = "etcdserver: client is gone"
+
+
 class WatchCanceled(RequestError):
     """The watch has ended; the text says why."""
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kvlearn import Cluster, Links, RaftConfig, errors
-from kvlearn.client import RETRY_S, Client, interval_of
+from kvlearn.client import RETRY_S, Client
 from kvlearn.errors import (
     EmptyKey,
     FutureRevision,
@@ -31,6 +31,7 @@ from kvlearn.kv.requests import (
     Range,
     RangeResult,
 )
+from kvlearn.words import interval_of
 
 
 class Script:
@@ -411,8 +412,8 @@ def test_no_write_is_carried_out_twice(seed):
 @pytest.mark.parametrize(
     "call, words",
     [
-        (lambda c: c.put("k", "v", lease="x"), "lease is int, not 'x'"),
-        (lambda c: c.put("k", "v", lease=0.5), "lease is int, not 0.5"),
+        (lambda c: c.call(Put(b"k", b"v", "x")), "lease is int, not 'x'"),
+        (lambda c: c.call(Put(b"k", b"v", 0.5)), "lease is int, not 0.5"),
         (lambda c: c.get("k", limit="x"), "limit is int, not 'x'"),
         (lambda c: c.get("k", revision=2.5), "revision is int, not 2.5"),
         (lambda c: c.get("k", min_mod_revision=None), "min_mod_revision is int, not None"),
@@ -555,3 +556,9 @@ def test_errors_carry_etcds_codes():
         assert type(back) is type(error) and str(back) == f"{text} (why)"
     assert type(errors.request_error("NoSuchThing", "x")) is RequestError
     assert errors.NoLeader() == errors.NoLeader() != errors.NoLeader(hint="n1")
+
+
+@pytest.mark.parametrize("lease", ["x", 0.5, True])
+def test_a_lease_is_a_lease_or_its_id(lease):
+    with pytest.raises(TypeError, match="a lease is what client.lease"):
+        Cluster(3, seed=1).client().put("k", "v", lease=lease)

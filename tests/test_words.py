@@ -136,3 +136,8 @@ def test_lease_id():
     for wrong in ("7", 7.0, True, b"7", [7]):
         with pytest.raises(TypeError, match="client.lease"):
             lease_id(wrong)
+
+
+def test_a_chain_of_comparisons_is_refused():
+    with pytest.raises(TypeError, match="a comparison stands for itself"):
+        1 < version("k") < 3

@@ -43,7 +43,7 @@ from kvlearn.kv.requests import (
 )  # fmt: skip
 from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
 from kvlearn.kv.upkeep import (
-    LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState, SnapshotStateResult
+    ALARM_KINDS, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState, SnapshotStateResult
 )  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
@@ -107,9 +107,12 @@ class KVMachine:
                 self._check_fields(request)
             case LeaseCheckpoint() | LeaseLeases():
                 pass
-            case Alarm(action, member):
+            case Alarm(action, member, alarm):
                 if action not in ACTIONS or not isinstance(member, int):
                     raise InvalidArgument(hint=f"an alarm's action is {' or '.join(ACTIONS)}")
+                if alarm not in ("", *ALARM_KINDS):
+                    known = " or ".join(ALARM_KINDS)
+                    raise InvalidArgument(hint=f"an alarm is {known}, not {alarm!r}")
             case HashKV(revision):
                 if not isinstance(revision, int):
                     raise InvalidArgument(hint=f"a revision is a number, not {revision!r}")
@@ -154,7 +157,8 @@ class KVMachine:
         try:
             if command is not None:
                 self.check(command.request)
-                if self.alarms and needs_room(command.request):
+                full = any(kind == NOSPACE for _, kind in self.alarms)
+                if full and needs_room(command.request):
                     raise NoSpace()
                 result = self._carry_out(command.request)
         except RequestError as refusal:

@@ -64,6 +64,9 @@ class Compare:
         right = self.operand if isinstance(self.operand, kind) else kind()
         return RESULTS[self.result](left, right)
 
+    def __bool__(self) -> bool:
+        raise TypeError("a comparison stands for itself: of `1 < a < 3` and `a and b` make two")
+
     def __str__(self) -> str:
         right = short(self.operand) if isinstance(self.operand, bytes) else self.operand
         return f"{interval(self.key, self.range_end)} {self.target} {SIGNS[self.result]} {right}"

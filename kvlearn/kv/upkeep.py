@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from kvlearn.values import value
 
-NOSPACE = "NOSPACE"  # the backend is above its quota
+NOSPACE, CORRUPT = ALARM_KINDS = "NOSPACE", "CORRUPT"  # above its quota; differs from the others
 
 
 @value

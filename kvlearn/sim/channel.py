@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kvlearn.errors import RequestError, TimedOut, WatchCanceled
+from kvlearn.errors import ClientGone, RequestError, TimedOut, WatchCanceled
 from kvlearn.kv.requests import Answer
 from kvlearn.mvcc.watch import WatchResponse
 
@@ -35,8 +35,9 @@ class SimulatedChannel:
         self.cluster.run(seconds)
 
     def call(self, endpoint: str, request: Any, timeout_s: float) -> Answer:
-        """One try: ask, and run until the answer is there."""
+        """One try: ask, and run until the answer is there. Raises: ClientGone."""
         cluster = self.cluster
+        self._lives()
         op_id = cluster.submit(request, endpoint, self.name)
         try:
             cluster.run_until(lambda c: c.operation(op_id).done, timeout_s)
@@ -52,6 +53,7 @@ class SimulatedChannel:
     def open_stream(self, endpoint: str, request: Any = None) -> str:
         """A watch stream at a node; with a WatchCreate it is one watch, and resumed elsewhere when
         its node fails. Returns its name."""
+        self._lives()
         name = self._clients.name_stream(self.name)
         self._do("open_stream", name, self.name, self._chosen, endpoint, request)
         return name
@@ -95,6 +97,7 @@ class SimulatedChannel:
 
     def keep(self, lease: int, endpoint: str, every_s: float) -> None:
         """Keep a lease alive until `unkeep`."""
+        self._lives()
         self._do("keep", self.name, lease, self._chosen, endpoint, every_s)
 
     def unkeep(self, lease: int, why: str = "stopped") -> None:
@@ -107,12 +110,17 @@ class SimulatedChannel:
 
     def close(self) -> None:
         """The client is gone, with its streams; its leases run out."""
-        self._do("end_client", self.name)
+        if self.name not in self._clients.gone:
+            self._do("end_client", self.name)
 
     @property
     def _chosen(self) -> tuple[str, ...]:
         """The nodes that it has to keep to; none: any, also those that come later."""
         return (self.node,) if self.node else ()
+
+    def _lives(self) -> None:
+        if self.name in self._clients.gone:
+            raise ClientGone(hint=f"{self.name} was closed or has crashed; make another client")
 
     @property
     def _clients(self):

@@ -63,6 +63,7 @@ class Clients:
         self.streams: dict[str, StreamView] = {}
         self.keepers: dict[tuple[str, int], Keeper] = {}
         self.paused: set[str] = set()
+        self.gone: set[str] = set()
         self.opened: dict[str, int] = {}  # by each client; never taken back
 
     def do(self, verb: str, *arguments: Any) -> Any:
@@ -244,6 +245,7 @@ class Clients:
     def _end(self, client: str) -> None:
         self._tell(client, "is gone")
         self.paused.discard(client)
+        self.gone.add(client)
         for key in [key for key in self.keepers if key[0] == client]:
             self.keepers.pop(key).ended = "the client is gone"
         for stream in self.streams.values():

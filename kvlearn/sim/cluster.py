@@ -302,6 +302,8 @@ class Cluster:
 
     def restart(self, name: str) -> None:
         """Start a crashed node again, with what its disk kept."""
+        if self._desk.knows(name):
+            raise ValueError(f"{name} is a client; cluster.client() makes another")
         if self._host(name).node is not None:
             raise ValueError(f"{name} is running; crash it first, or resume it if it is paused")
         self._do("restart", name)

@@ -4,7 +4,7 @@ what they do on their own goes on in virtual time."""
 import pytest
 
 from kvlearn import Cluster
-from kvlearn.errors import LeaseNotFound, RequestError, WatchCanceled
+from kvlearn.errors import ClientGone, LeaseNotFound, RequestError, WatchCanceled
 from kvlearn.events import ClientChanged, Invoked, LeaseExpired, Returned, WatchAsked
 from kvlearn.kv.leases import LeaseKeepAlive
 from kvlearn.kv.requests import Put
@@ -312,3 +312,23 @@ def test_a_client_that_is_gone_says_so():
         watcher.recv()
     cluster.crash(client.name)
     cluster.run(1)
+
+
+def test_a_client_that_is_gone_asks_nothing_any_more():
+    cluster = Cluster(3, seed=1)
+    client, other = cluster.client(), cluster.client()
+    client.put("a", "1")
+    with client:
+        pass
+    client.close()  # twice is no fault
+    for ask in (
+        lambda: client.put("a", "2"),
+        lambda: client.get("a"),
+        lambda: client.watch("a"),
+        lambda: client.lease(5),
+    ):
+        with pytest.raises(ClientGone, match="make another client"):
+            ask()
+    assert other.get("a").text == "1"
+    with pytest.raises(ValueError, match="c1 is a client; cluster.client"):
+        cluster.restart("c1")
