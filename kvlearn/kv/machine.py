@@ -43,7 +43,8 @@ from kvlearn.kv.requests import (
 )  # fmt: skip
 from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
 from kvlearn.kv.upkeep import (
-    ALARM_KINDS, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState, SnapshotStateResult
+    ALARM_KINDS, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState,
+    SnapshotStateResult,
 )  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
