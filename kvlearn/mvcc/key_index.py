@@ -238,7 +238,7 @@ class Index(Mapping):
 
     def forget(self, key: bytes, count: int, last: KeyValue) -> None:
         """Compaction took the `count` oldest revisions of `key`; `last` is their newest record."""
-        entry = self._tree[key]
+        entry = self[key]
         entry.forget(count, last)
         if not entry.revisions:
             del self._tree[key]

@@ -15,6 +15,7 @@ from kvlearn.course.exercises import (
     snapshots,
     start,
     transactions,
+    trees,
     watch,
 )
 
@@ -30,6 +31,7 @@ ROOMS = (
     reads,
     liveness,
     revisions,
+    trees,
     watch,
     transactions,
     leases,
