@@ -103,8 +103,8 @@ def test_each_of_the_six_is_broken_by_its_hub_and_by_no_other():
     for hub, scene in SIX.items():
         assert first_break(scene, hub).startswith(f"{hub.promise}: ")
         assert first_break(scene, WatchHub) == ""
-    table = six_breaks()
-    assert list(table["breaks"]) == list(WATCH_PROMISES[:6])
+    told = str(six_breaks())
+    assert all(f"{hub.__name__}  " in told and hub.promise in told for hub in SIX)
 
 
 @pytest.mark.parametrize(

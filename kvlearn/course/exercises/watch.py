@@ -14,6 +14,7 @@ from kvlearn.check.watches import watches
 from kvlearn.client import Client
 from kvlearn.course.kinds import Fact, Fill, Predict
 from kvlearn.course.limits import BoundedCluster
+from kvlearn.course.page import Card, Table
 from kvlearn.course.store_kinds import Found, HubTrial, HubWitness, Meddled, Program, Scene
 from kvlearn.course.trials import Difference
 from kvlearn.course.watch_mutants import (
@@ -152,13 +153,11 @@ def first_break(scene: Callable[[Cluster], Any], hub: type[WatchHub]) -> str:
     return f"{broken[0].promise}: {broken[0].why}" if broken else ""
 
 
-def six_breaks() -> Any:
-    """A DataFrame: what each of the six broken hubs breaks, and how."""
-    import pandas
-
+def six_breaks() -> Card:
+    """What each of the six broken hubs breaks, and how."""
     rows = [(hub.__name__, *first_break(scene, hub).split(": ", 1)) for hub, scene in SIX.items()]
-    columns = ["hub", "breaks", "what happened"]
-    return pandas.DataFrame(rows, columns=columns).set_index("hub")
+    title = "Six broken hubs, three nodes each"
+    return Card("plain", title, [Table(("hub", "breaks", "what happened"), rows)])
 
 
 # Trials of rules ------------------------------------------------------------------------------
