@@ -7,6 +7,7 @@ whether a promise to the holders of leases breaks, and where the rule first deci
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +29,8 @@ class LessorWatch(Watch):
         shown = ", ".join(_shown(argument) for argument in arguments)
         lease = next((one for one in arguments if isinstance(one, Lease)), None)
         told = rule, shown, _shown(said), _shown(wanted), _state(lease)
-        seq, seen = len(self.cluster.trace) - 1, (*arguments, said, wanted)
+        seq = len(self.cluster.trace) - 1
+        seen = (*map(copy, arguments), said, wanted)  # a lease changes, and hints look later
         self.differences.append(Difference(seq, "the lessor", *told, seen, ZERO))
 
 
@@ -72,6 +74,8 @@ class LessorTrial:
                 outcome.stuck = str(error)
         except (*HALTS, Exception) as error:
             outcome.error = error
+        if isinstance(outcome.error, TypeError) and watch.differences:
+            outcome.error = None  # the rule gave something that is no moment, and that is told
         outcome.error = watch.error or outcome.error
         broken = leases(cluster.trace).broken if outcome.error is None else ()
         outcome.broken = broken[0] if broken else None

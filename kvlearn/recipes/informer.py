@@ -236,7 +236,7 @@ class Informer:
     # Writing ----------------------------------------------------------------------------------
 
     def replace(self, key: str | bytes, value: str | bytes) -> bool:
-        """Write `key` if it is still as the cache has it (not there, if the cache has none).
+        """Write `key` if it is still as the cache has it, or still missing if the cache has none.
 
         Returns whether it was written; if not, the cache is old: poll and decide anew. Raises:
         TimedOut if nobody knows; asking again is harmless, since it then is no longer as it was.

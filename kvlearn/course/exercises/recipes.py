@@ -388,7 +388,7 @@ EXERCISES = [
         "Write `may_write`: whether a write with this token is taken.",
         "Whoever held before somebody else did is refused; the holder of now may write as often as "
         "he likes. The file needs no clock and asks nobody: a number that only rises is enough.",
-        "def may_write(newest, token):\n    return token >= newest",
+        "    return token >= newest",
         (
             Scene("three holders, one after the other", _tokens(2, 5, 9)),
             Scene("holders that write more than once", _tokens(2, 2, 5, 5, 5)),
@@ -401,7 +401,6 @@ EXERCISES = [
         "Write `try_lock`: take the lock if nobody has it, and return the fencing token, or None.",
         "The question and the write are one transaction, so nobody comes in between; the key hangs "
         "on the lease, so it does not outlive its holder; and the revision is the token.",
-        "def try_lock(client, key, lease):\n"
         "    txn = client.txn().if_(create_revision(key) == 0)\n"
         '    reply = txn.then(put(key, "mine", lease=lease)).commit()\n'
         "    return reply.header.revision if reply.succeeded else None",
@@ -416,7 +415,6 @@ EXERCISES = [
         "Write `bind`: give up to `room` new pods to this node, and return their keys.",
         "A copy may be old, and that does no harm as long as each write says what it has seen. No "
         "lock was needed, and nobody waited.",
-        "def bind(informer, node, room):\n"
         "    mine = []\n"
         "    for kv in list(informer.cache.values()):\n"
         '        if len(mine) < room and kv.text == "new" and informer.replace(kv.key, node):\n'
@@ -431,7 +429,6 @@ EXERCISES = [
     ),
     TwoHolders(
         "recipes/witness",
-        "def two_holders(cluster, file):\n"
         "    cluster.clock(cluster.wait_for_leader()).rate = 5\n"
         '    one, other = (Lock(cluster.client(), "report", ttl_s=5) for _ in range(2))\n'
         "    one.acquire()\n"
