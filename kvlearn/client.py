@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kvlearn import words
-from kvlearn.errors import Compacted, InvalidArgument, TimedOut, Unavailable
+from kvlearn.errors import (
+    Compacted, InvalidArgument, RequestError, Stopped, TimedOut, Unavailable
+)  # fmt: skip
 from kvlearn.handles import Lease, TxnBuilder, Watcher, WatchStream
 from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.leases import Compact, LeaseGrant, LeaseLeases
@@ -31,6 +33,7 @@ from kvlearn.kv.upkeep import Alarm, Defragment, HashKV, SnapshotState, Status
 from kvlearn.kv.watches import WatchCreate, check_watch
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft.confchange import EXPLICIT, IMPLICIT
+from kvlearn.values import Shown
 
 RETRY_S = 0.05  # between two tries; a node that knows no leader needs an election to know one
 
@@ -146,7 +149,7 @@ def _table(kvs: tuple[KeyValue, ...]) -> str:
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-class Client:
+class Client(Shown):
     """A client of a cluster. Keys and values are str (UTF-8) or bytes; what comes back is bytes.
 
     Every method raises `RequestError` subclasses: `TimedOut` after `timeout_s` seconds,
@@ -381,19 +384,20 @@ class Client:
         channel = self.channel
         give_up = channel.now() + self.timeout_s
         endpoints = channel.endpoints
+        refusals: dict[str, RequestError] = {}  # the last one of each endpoint
         while True:
             endpoint = endpoints[self._turn % len(endpoints)]
             left = give_up - channel.now()
             again = repeatable(request)  # asking twice does no harm
             try:
                 answer = channel.call(endpoint, request, min(left, 1.0) if again else left)
-            except Unavailable:
-                if give_up - channel.now() <= RETRY_S:
-                    raise
-            except TimedOut:
-                if not again or give_up - channel.now() <= RETRY_S:
-                    self._turn += 1  # the next call had better ask somebody else
-                    raise
+            except (Unavailable, TimedOut) as error:
+                refusals[endpoint] = error
+                is_open = isinstance(error, TimedOut) and not again
+                if is_open or give_up - channel.now() <= RETRY_S:
+                    # The next call had better ask somebody else than who did not answer.
+                    self._turn += isinstance(error, TimedOut)
+                    raise (error if is_open else _most_telling(refusals)) from None
             else:
                 return Reply(answer.header, answer.result)
             self._turn += 1
@@ -402,4 +406,10 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {', '.join(self.channel.endpoints)}>"
+
+
+def _most_telling(refusals: dict[str, RequestError]) -> RequestError:
+    """Why nobody served the request: a node that runs knows more than that another one does not."""
+    told = refusals.values()
+    return next((error for error in told if not isinstance(error, Stopped)), [*told][-1])
 

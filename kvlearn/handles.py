@@ -9,15 +9,18 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from kvlearn.errors import Compacted, LeaseNotFound, RequestError, TimedOut, WatchCanceled
+from kvlearn.errors import (
+    Compacted, LeaseNotFound, RequestError, TimedOut, TooManyOps, WatchCanceled
+)  # fmt: skip
 from kvlearn.kv.leases import LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive
 from kvlearn.kv.requests import DeleteRange, Put, Range
-from kvlearn.kv.txn import Compare, Txn
+from kvlearn.kv.txn import MAX_OPS, Compare, Txn
 from kvlearn.kv.watches import Follow, WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.watch import KVEvent, WatchResponse
+from kvlearn.values import Shown
 
 
-class Watcher:
+class Watcher(Shown):
     """One watch: its events in the order of their revisions, none twice and none missing.
 
     When its node fails it goes on at another one, behind the last revision that was heard of. It
@@ -186,7 +189,7 @@ def _in_common(before: list[WatchResponse], now: list[WatchResponse]) -> int:
     )
 
 
-class WatchStream:
+class WatchStream(Shown):
     """Many watches on one stream of one node, raw: answers as they come, nothing is resumed."""
 
     def __init__(self, client: Any, endpoint: str):
@@ -239,8 +242,13 @@ class WatchStream:
         """Want no more."""
         self._channel.close_stream(self.stream)
 
+    def __repr__(self) -> str:
+        error = self._channel.stream_error(self.stream)
+        state = error.hint or error.text if error else f"{self._at} answers were read"
+        return f"<stream {self.stream}: {state}>"
 
-class Lease:
+
+class Lease(Shown):
     """A lease that this client holds: keys that are put with it live as long as it does."""
 
     def __init__(self, client: Any, id: int, ttl_s: int):
@@ -296,7 +304,7 @@ class Lease:
         return f"<lease {self.id:x} of {self.ttl_s} s{kept}>"
 
 
-class TxnBuilder:
+class TxnBuilder(Shown):
     """A transaction in the making: `if_`, `then`, `else_`, each as often as needed; `commit`."""
 
     def __init__(self, client: Any):
@@ -342,4 +350,18 @@ def _operation(op: Any) -> Any:
         raise TypeError(
             f"an operation is put(...), get(...), delete(...) or another txn(), not {op!r}"
         )
+    # Every level takes one operation at least of those that are left: no store would take more
+    # levels, and nothing that has to walk through them needs to.
+    if isinstance(op, Txn) and _depth(op) >= MAX_OPS:
+        raise TooManyOps(hint=f"more than {MAX_OPS} transactions in one another")
     return op
+
+
+def _depth(txn: Txn) -> int:
+    """How many transactions are in one another."""
+    depth, level = 0, [txn]
+    while level:
+        depth += 1
+        inner = [op for one in level for op in (*one.success, *one.failure)]
+        level = [op for op in inner if isinstance(op, Txn)]
+    return depth

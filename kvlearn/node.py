@@ -238,7 +238,9 @@ class Node:
             if (self._member_id, NOSPACE) not in self.machine.alarms:
                 alarm = Alarm("activate", self._member_id, NOSPACE)
                 self.raft.propose(Command(self.name, 0, alarm))
-            raise NoSpace(hint="compact, defragment and disarm the alarm")
+            raise NoSpace(
+                hint="compact with physical=True, defragment every node, then disarm the alarm"
+            )
         chosen = isinstance(request, LeaseGrant) and not request.id
         if chosen:
             request = replace(request, id=self._new_lease())

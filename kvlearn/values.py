@@ -25,6 +25,17 @@ VOCABULARY: dict[str, type] = {}
 _ABSENT = dataclasses.MISSING
 
 
+class Shown:
+    """Shows itself in a notebook as in a terminal, without the angle brackets."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<code>{escape(repr(self)[1:-1])}</code>"
+
+
 def _itself(self, memo=None):
     return self
 

@@ -49,14 +49,14 @@ from typing import Any
 
 from kvlearn.mvcc.revision import KeyValue, after, is_tombstone, put_key
 from kvlearn.mvcc.store import FROM_KEY, Store
-from kvlearn.values import value
+from kvlearn.values import Shown, value
 
 PUT, DELETE = FILTERS = "put", "delete"
 NO_ID = -1  # the watch_id of answers that belong to no watcher
 
 
 @value
-class KVEvent:
+class KVEvent(Shown):
     """A change as a watcher sees it. A delete has the key and `mod_revision` and nothing else."""
 
     type: str  # put or delete
