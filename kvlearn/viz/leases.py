@@ -216,8 +216,8 @@ def _hanging(life: LeaseLife, keys: tuple[bytes, ...], y: float) -> tuple[list[M
         return [label(LEFT, y + 8, "no keys", size=SMALL, tone="dim", halo=False)], 13.0
     parts, x, row, shown = [], LEFT + 6, 0, 0
     for key in keys:
-        name = fit(one_line(short(key, 40)), BAR - 30, SMALL)
-        wide = width(name, SMALL) + 12
+        name = fit(one_line(short(key, 40)), BAR - 46, SMALL)
+        wide = 1.1 * width(name, SMALL) + 12  # digits may be wide
         rest = width(f"… {len(keys)} more", SMALL) + 6 if row == CHIP_ROWS - 1 else 0
         last = shown == len(keys) - 1
         if x + wide > LEFT + BAR - (0 if last else rest):

@@ -131,8 +131,11 @@ def overslept(file):
     other.acquire(wait=False)
     file.write(one, "c1, page 1")
     cluster.pause("c1")
+    paused_s = cluster.now
     cluster.run_until(lambda _: other.poll(), timeout_s=20)
     file.write(other, "c2, page 1")
+    cluster.run(7)
+    assert round(cluster.now - paused_s) == 12
     cluster.resume("c1")
     beliefs = one.state, other.state
     file.write(one, "c1, page 2")
