@@ -28,6 +28,7 @@ class TakesAllBelow(Store):
     """A compaction that takes every record below its revision."""
 
     def _survives(self, at, record):
+        """Whether the record is at the compaction's revision, or above."""
         return record.mod_revision >= self.compacted
 
 
@@ -35,6 +36,7 @@ class KeepsDeletions(Store):
     """A compaction that leaves the newest record of each key, a deletion or not."""
 
     def _survives(self, at, record):
+        """Whether the record is the newest of its key, a deletion or not."""
         history = self.index[record.key].revisions
         return at == max(one for one in history if one < after(self.compacted))
 
@@ -58,6 +60,7 @@ class CountsRecords(Store):
     """A store that learns its revision from its records alone when it is opened."""
 
     def __init__(self, backend):
+        """Open it; its revision is that of the newest record."""
         super().__init__(backend)
         self.revision = max((record.mod_revision for _, record in backend.range()), default=1)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from kvlearn.kv.requests import as_bytes
+from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.bptree import BPlusTree, Page
 from kvlearn.mvcc.key_index import Generation
 from kvlearn.mvcc.revision import KeyValue, Revision, short
@@ -454,7 +455,8 @@ def _heads(store: StoreMoment, branched: bool, wide: float) -> Markup:
 
 
 def _notes(store: StoreMoment, tree: BPlusTree, order: int) -> list[str]:
-    told = [f"Pages of at most {order} records, so that several are seen; the store's hold 64."]
+    held = MemoryBackend().tree.order
+    told = [f"Pages of at most {order} records, so that several are seen; a store's hold {held}."]
     if len(tree.pages()[-1]) > MANY_LEAVES:
         told.append("Parts that the key does not lead to are folded up.")
     outlined = {at for page in tree.pages()[-1] for at in page.gone}

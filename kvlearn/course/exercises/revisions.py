@@ -296,12 +296,12 @@ EXERCISES = [
         "The last change was at `mod_revision`, so what was before it stands one revision earlier: "
         "nobody had to write it down, for the store never overwrites. And the undo itself is a "
         "change like any other, at a new revision; history only grows.",
-        "now = client.get(key)\n"
-        "before = client.get(key, revision=now.kv.mod_revision - 1)\n"
-        "if before.kvs:\n"
-        "    client.put(key, before.value)\n"
-        "else:\n"
-        "    client.delete(key)",
+        "    now = client.get(key)\n"
+        "    before = client.get(key, revision=now.kv.mod_revision - 1)\n"
+        "    if before.kvs:\n"
+        "        client.put(key, before.value)\n"
+        "    else:\n"
+        "        client.delete(key)",
         UNDONE,
     ),
 ]

@@ -462,9 +462,12 @@ def _still_full(cluster: Cluster) -> Found | None:
                 f"them are in use, and the quota is {QUOTA}."
             )
             if status.db_in_use_bytes > QUOTA:
-                hint = "A sweep takes its time: were the records gone when it was defragmented?"
+                hint = "These records are history, most of them. Who gives it up?"
             elif status.db_bytes > QUOTA:
-                hint = "The quota is about the bytes that it takes. Who gives them back, and where?"
+                hint = (
+                    "The quota counts what it takes. Did this node defragment, and were the "
+                    "records gone by then? A sweep takes its time."
+                )
             else:
                 hint = f"There is room, but {len(raised)} alarm(s) stand."
             return Found(
@@ -500,12 +503,12 @@ EXERCISES = [
         "One pass finds the newest change of each key at or below the revision. Whatever is newer "
         "than the revision stays; of the rest these newest ones, if they are puts. A real store "
         "asks its index instead: it has the list of each key at hand.",
-        "newest = {}\n"
-        "for change in changes:\n"
-        "    if change.revision <= revision:\n"
-        "        newest[change.key] = change\n"
-        "needed = [c for c in newest.values() if not c.deletes]\n"
-        "return needed + [c for c in changes if c.revision > revision]",
+        "    newest = {}\n"
+        "    for change in changes:\n"
+        "        if change.revision <= revision:\n"
+        "            newest[change.key] = change\n"
+        "    needed = [c for c in newest.values() if not c.deletes]\n"
+        "    return needed + [c for c in changes if c.revision > revision]",
         tuple(_histories()),
     ),
     Program(
@@ -515,7 +518,7 @@ EXERCISES = [
         "revision stood nowhere but in memory. A restart goes back to an older one, and the next "
         "put gets a number that was given before. Store keeps the number of the last compaction "
         "beside the records, and never begins below it.",
-        'store.put("a", "1")\nstore.delete("a")\nstore.compact(3)\nstore.restart()',
+        '    store.put("a", "1")\n    store.delete("a")\n    store.compact(3)\n    store.restart()',
         (Scene("your moves, with both stores", _convicts),),
     ),
     Program(
@@ -524,12 +527,12 @@ EXERCISES = [
         "Compacting makes records go, defragmenting gives their room back, at each node for "
         "itself, and disarming ends the alarm. In this order: an alarm that is ended while a node "
         "is still above its quota comes back with the next put.",
-        "client = cluster.client()\n"
-        'client.compact(client.get("k0").header.revision)\n'
-        "cluster.run(1)  # the sweeps go on at each node\n"
-        "for name in cluster.nodes:\n"
-        "    cluster.client(name).defragment()\n"
-        "client.disarm()",
+        "    client = cluster.client()\n"
+        '    client.compact(client.get("k0").header.revision)\n'
+        "    cluster.run(1)  # the sweeps go on at each node\n"
+        "    for name in cluster.nodes:\n"
+        "        cluster.client(name).defragment()\n"
+        "    client.disarm()",
         (
             _rescued("three nodes", 3, lambda cluster: None),
             _rescued("five nodes", 5, lambda cluster: None),
