@@ -262,7 +262,7 @@ class Witness:
             return self._not_convicted(convicted)
         verdict = convicted.broken
         why = [f"{verdict.promise} broke at {place(verdict)}: {verdict.why}.", self.because]
-        why.append(f"{whole} keeps every promise in the same scene: its `{rule}` decides otherwise.")
+        why.append(f"{whole} keeps every promise in that scene: its `{rule}` decides otherwise.")
         parts = window(convicted.trace, verdict.record.seq) if verdict.record else []
         title = f"{mutant} is convicted, and {whole} acquitted"
         return Judgement(self.name, True, title, why, verdict.promise, rule, verdict.record, parts)
