@@ -136,7 +136,7 @@ class Pair:
                 at = f"get {key.decode()}" + (f" at {revision}" if revision else "")
                 should = self.naive.get(key, revision)
                 yield at, _shown(should), _asked_of(self.store.get, key, revision)
-            history = " ".join(str(at) for at in left_of(self.naive, key))
+            history = " ".join(str(at) for at in left_of(self.naive, key)) or "none"
             yield f"index of {key.decode()}", history, _in_index(self.store, key)
         should = " ".join(str(at) for at in sorted(left_of(self.naive)))
         records = " ".join(str(Revision.parse(at)) for at, _ in self.store.backend.range())
@@ -156,7 +156,7 @@ def _asked_of(get: Callable, key: bytes, revision: int) -> str:
 
 def _in_index(store: Store, key: bytes) -> str:
     history = store.index[key].revisions if key in store.index else ()
-    return " ".join(str(Revision.parse(at)) for at in history)
+    return " ".join(str(Revision.parse(at)) for at in history) or "none"
 
 
 def left_of(naive: NaiveStore, key: bytes | None = None) -> list[Revision]:
