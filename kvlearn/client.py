@@ -33,7 +33,7 @@ from kvlearn.kv.upkeep import Alarm, Defragment, HashKV, SnapshotState, Status
 from kvlearn.kv.watches import WatchCreate, check_watch
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft.confchange import EXPLICIT, IMPLICIT
-from kvlearn.values import Shown
+from kvlearn.values import Shown, check_timeout
 
 RETRY_S = 0.05  # between two tries; a node that knows no leader needs an election to know one
 
@@ -157,8 +157,7 @@ class Client(Shown):
     """
 
     def __init__(self, channel: Channel, timeout_s: float = 5.0):
-        if not timeout_s >= 0:
-            raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s}")
+        check_timeout(timeout_s)
         self.channel = channel
         self.timeout_s = timeout_s
         self._turn = 0  # which endpoint

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from kvlearn.errors import (
@@ -17,7 +18,7 @@ from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.kv.txn import MAX_OPS, Compare, Txn
 from kvlearn.kv.watches import Follow, WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.watch import KVEvent, WatchResponse
-from kvlearn.values import Shown
+from kvlearn.values import Shown, check_timeout
 
 
 class Watcher(Shown):
@@ -82,6 +83,7 @@ class Watcher(Shown):
         Raises: TimedOut if none comes within `timeout_s` seconds; Compacted, WatchCanceled if it
         has ended.
         """
+        check_timeout(timeout_s, least=-inf)
         give_up = self._channel.now() + timeout_s
         self._look()
         while not self._events:
@@ -111,6 +113,7 @@ class Watcher(Shown):
         Raises: TimedOut if the node does not say so within `timeout_s` seconds; Compacted,
         WatchCanceled if the watch has ended.
         """
+        check_timeout(timeout_s, least=-inf)
         give_up = self._channel.now() + timeout_s
         self._look()
         self._raise_if_ended()

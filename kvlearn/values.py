@@ -19,6 +19,7 @@ value. `@value` is a frozen, slotted dataclass with two additions:
 from __future__ import annotations
 
 import dataclasses
+from math import inf
 from typing import Any, dataclass_transform
 
 VOCABULARY: dict[str, type] = {}
@@ -34,6 +35,19 @@ class Shown:
         from html import escape
 
         return f"<code>{escape(repr(self)[1:-1])}</code>"
+
+
+def check_timeout(timeout_s: Any, least: float = 0.0) -> None:
+    """Refuse what would never end, as virtual time has no end, and what is no number.
+
+    Raises: ValueError.
+    """
+    try:
+        fine = least <= timeout_s < inf
+    except TypeError:
+        fine = False
+    if not fine:
+        raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s!r}")
 
 
 def _itself(self, memo=None):

@@ -22,6 +22,7 @@ that its own lease is gone before the one ahead of it goes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import inf
 from typing import Any
 
 from kvlearn.errors import (
@@ -36,6 +37,7 @@ from kvlearn.errors import (
 from kvlearn.kv.requests import KeyValue
 from kvlearn.kv.txn import Compare
 from kvlearn.recipes.session import Session
+from kvlearn.values import check_timeout
 from kvlearn.words import create_revision, delete, get, put
 
 IDLE, WAITING, HELD, LOST = "idle", "waiting", "held", "lost"
@@ -118,6 +120,8 @@ class Place:
 
         Raises: TimedOut, after which it is out of the line; SessionExpired.
         """
+        if wait:
+            check_timeout(timeout_s, least=-inf)
         give_up = self.client.channel.now() + (timeout_s if wait else 0)
         try:
             self.join(value, give_up)

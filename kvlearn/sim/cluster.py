@@ -50,6 +50,7 @@ from kvlearn.sim.views import (
     known_names,
 )
 from kvlearn.trace import Record, Trace
+from kvlearn.values import check_timeout
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
 MOST_NODES = 25  # of a cluster, with all that were added
@@ -224,8 +225,7 @@ class Cluster:
 
     def run_until(self, condition: Callable[[Cluster], Any], timeout_s: float = 10.0) -> None:
         """Run until `condition(cluster)` is true. Raises: TimedOut."""
-        if not timeout_s >= 0:
-            raise ValueError(f"timeout_s is a number of seconds from 0 on, not {timeout_s}")
+        check_timeout(timeout_s)
         end = self._clock.now + timeout_s
         queue = self._clock.queue
         while not condition(self):

@@ -7,6 +7,7 @@ import pytest
 
 from kvlearn import Cluster, StoreConfig, put, version
 from kvlearn.errors import NoLeader, NoSpace, Stopped, TimedOut, TooManyOps, Unavailable
+from kvlearn.recipes import Lock
 
 
 def test_without_a_majority_the_refusal_is_that_of_the_node_that_runs():
@@ -99,3 +100,25 @@ def test_whatever_a_client_gives_shows_itself():
         assert " at 0x" not in repr(shown)
         html = shown._repr_html_()
         assert html and not any(tag in html for tag in ("<b>", "<i>", "<u>"))
+
+
+@pytest.mark.parametrize("never", [float("inf"), float("nan"), None, "1"])
+def test_nothing_waits_for_ever_in_virtual_time(never):
+    cluster = Cluster(3, seed=7)
+    client = cluster.client()
+    client.put("k", "1")
+    watcher = client.watch("k")
+    Lock(client, "lock").acquire()
+    waits = (
+        lambda: watcher.recv(timeout_s=never),
+        lambda: watcher.progress(timeout_s=never),
+        lambda: cluster.run_until(lambda c: False, timeout_s=never),
+        lambda: cluster.wait_for_leader(timeout_s=never),
+        lambda: cluster.client(timeout_s=never),
+        lambda: Lock(cluster.client(), "lock").acquire(timeout_s=never),
+    )
+    for wait in waits:
+        with pytest.raises(ValueError, match="timeout_s is a number of seconds"):
+            wait()
+    client.put("k", "2")
+    assert watcher.recv(timeout_s=1).kv.text == "2"
