@@ -86,6 +86,8 @@ def test_six_go_and_six_stay():
     for name, node in future.nodes.items():
         left = [str(Revision.parse(at)) for at, _ in node.store.backend.range()]
         assert left == list(told.index[told.fate == "stays"]), name
+    told = str(trees(future, key="key1"))
+    assert [at for at in "2345679" if f"{at}.0 gone" in told] == ["4", "5", "7", "9"]
     hashes = {future.client(name).hash_kv().hash for name in future.nodes}
     assert len(hashes) == 1
     reply = future.client().get("key", prefix=True, revision=9)
