@@ -8,6 +8,7 @@ from kvlearn import Cluster, RaftConfig
 from kvlearn.errors import TimedOut
 from kvlearn.events import Applied, Committed, Crashed, Saved, Sent, Started, Truncated, Wiped
 from kvlearn.kv.requests import Put
+from kvlearn.mvcc.revision import KeyValue
 from kvlearn.raft import HardState, Ready
 from kvlearn.raft.messages import AppendResponse, RequestVote, VoteResponse
 from kvlearn.sim.disk import Disk
@@ -63,8 +64,9 @@ def test_a_crash_without_anything_unforced_changes_nothing():
 
 def test_a_crash_takes_the_open_batch_of_the_store_back():
     disk = disk_of()
-    disk.backend.put(b"a", 1), disk.backend.set_meta("applied", 5), disk.backend.commit()
-    disk.backend.put(b"b", 2), disk.backend.set_meta("applied", 6)
+    record = KeyValue(b"k", b"v", 2, 2, 1)
+    disk.backend.put(b"a", record), disk.backend.set_meta("applied", 5), disk.backend.commit()
+    disk.backend.put(b"b", record), disk.backend.set_meta("applied", 6)
     disk.crash()
     assert disk.backend.get(b"b") is None and disk.backend.get_meta("applied") == 5
 
