@@ -122,7 +122,7 @@ class KVMachine:
             case _ if isinstance(request, NUMBERED):
                 numbers = [getattr(request, field) for field in request.__slots__]
                 if not all(isinstance(n, int) and -BOUND <= n < BOUND for n in numbers):
-                    raise InvalidArgument(hint=f"its fields are numbers of 64 bits: {request!r}")
+                    raise InvalidArgument(hint=f"whole numbers of 64 bits: {request!r}")
             case _:
                 raise TypeError(f"a {type(request).__name__} is not a request")
 
