@@ -14,10 +14,11 @@ from kvlearn.errors import (
     Compacted, LeaseNotFound, RequestError, TimedOut, TooManyOps, WatchCanceled
 )  # fmt: skip
 from kvlearn.kv.leases import LeaseKeepAlive, LeaseRevoke, LeaseTimeToLive
-from kvlearn.kv.requests import DeleteRange, Put, Range
-from kvlearn.kv.txn import MAX_OPS, Compare, Txn
+from kvlearn.kv.requests import DeleteRange, Put, Range, as_bytes
+from kvlearn.kv.txn import MAX_OPS, Compare, Txn, depth_of
 from kvlearn.kv.watches import Follow, WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.watch import KVEvent, WatchResponse
+from kvlearn.words import Text
 from kvlearn.values import Shown, check_timeout
 
 
@@ -201,9 +202,9 @@ class WatchStream(Shown):
         self._seen: list[WatchResponse] = []
         self._at = 0
 
-    def create(self, key: bytes, range_end: bytes = b"", **options: Any) -> None:
+    def create(self, key: Text, range_end: Text = b"", **options: Any) -> None:
         """Ask for a watcher; the options are those of `WatchCreate`."""
-        request = WatchCreate(key, range_end, **options)
+        request = WatchCreate(as_bytes(key), as_bytes(range_end), **options)
         check_watch(request)
         self._ask(request)
 
@@ -355,16 +356,6 @@ def _operation(op: Any) -> Any:
         )
     # Every level takes one operation at least of those that are left: no store would take more
     # levels, and nothing that has to walk through them needs to.
-    if isinstance(op, Txn) and _depth(op) >= MAX_OPS:
+    if isinstance(op, Txn) and depth_of(op) >= MAX_OPS:
         raise TooManyOps(hint=f"more than {MAX_OPS} transactions in one another")
     return op
-
-
-def _depth(txn: Txn) -> int:
-    """How many transactions are in one another."""
-    depth, level = 0, [txn]
-    while level:
-        depth += 1
-        inner = [op for one in level for op in (*one.success, *one.failure)]
-        level = [op for op in inner if isinstance(op, Txn)]
-    return depth

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kvlearn.errors import RequestTooLarge
+from kvlearn.errors import RequestTooLarge, TooManyOps
 from kvlearn.kv.leases import LEADER_ONLY, Compact, LeaseCheckpoint, LeaseGrant, LeaseRevoke
 from kvlearn.kv.members import MEMBERSHIP, MemberList
 from kvlearn.kv.requests import DeleteRange, Put, Range
-from kvlearn.kv.txn import Compare, Txn
+from kvlearn.kv.txn import MAX_OPS, Compare, Txn, depth_of
 from kvlearn.kv.upkeep import LOCAL, Alarm, Defragment
 
 LOGGED = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke, Compact, Alarm)
@@ -68,6 +68,15 @@ def check_size(request: Any, limit: int) -> None:
     """Refuse what is larger than `limit` bytes. Raises: RequestTooLarge."""
     if (size := size_of(request)) > limit:
         raise RequestTooLarge(hint=f"about {size} bytes of {limit}")
+
+
+def check_depth(request: Any) -> None:
+    """Refuse transactions in one another that no store takes, before anybody walks through them.
+
+    Raises: TooManyOps.
+    """
+    if isinstance(request, Txn) and depth_of(request) > MAX_OPS:
+        raise TooManyOps(hint=f"more than {MAX_OPS} transactions in one another")
 
 
 def needs_room(request: Any) -> bool:

@@ -38,10 +38,14 @@ SORT_ORDERS = ("none", "ascend", "descend")
 def as_bytes(text: str | bytes) -> bytes:
     """Keys and values may be given as text; they travel as bytes (UTF-8).
 
-    Raises: TypeError for anything else; bytes(5) would be five zero bytes.
+    Raises: TypeError for anything else (bytes(5) would be five zero bytes), ValueError for text
+    that is none (half of a character).
     """
     if isinstance(text, str):
-        return text.encode()
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"this text has no form in UTF-8; give bytes: {text!r}") from None
     if isinstance(text, (bytes, bytearray, memoryview)):
         return bytes(text)
     raise TypeError(f"keys and values are str or bytes, not {type(text).__name__}: {text!r}")

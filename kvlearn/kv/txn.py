@@ -80,6 +80,11 @@ class Txn:
     success: tuple = ()
     failure: tuple = ()
 
+    def __post_init__(self) -> None:
+        for part in (self.compare, self.success, self.failure):
+            if not isinstance(part, tuple):
+                raise TypeError(f"comparisons and operations of a Txn are tuples, not {part!r}")
+
     def __str__(self) -> str:
         condition = ", ".join(map(str, self.compare))
         then = "; ".join(map(str, self.success)) or "nothing"
@@ -118,6 +123,16 @@ class TxnResult:
         return f"{'then' if self.succeeded else 'else'}: {told}"
 
 
+def depth_of(txn: Txn) -> int:
+    """How many transactions are in one another."""
+    depth, level = 0, [txn]
+    while level:
+        depth += 1
+        inner = [op for one in level for op in (*one.success, *one.failure)]
+        level = [op for op in inner if isinstance(op, Txn)]
+    return depth
+
+
 # What is wrong in the request itself --------------------------------------------------------
 
 
@@ -137,11 +152,13 @@ def _check_ops(txn: Txn, check: Callable[[Any], None], room: int) -> None:
     if most > room:
         raise TooManyOps(hint=f"{most} of {room}")
     for compare in txn.compare:
+        if not isinstance(compare, Compare):
+            raise InvalidArgument(hint=f"a comparison is a Compare, not {compare!r}")
         if not (isinstance(compare.key, bytes) and isinstance(compare.range_end, bytes)):
             raise InvalidArgument(hint=f"keys are bytes: {compare!r}")
         if not compare.key:
             raise EmptyKey()
-        if compare.target not in TARGETS or compare.result not in RESULTS:
+        if str(compare.target) not in TARGETS or str(compare.result) not in RESULTS:
             raise InvalidArgument(hint=f"no comparison is called {compare.target} {compare.result}")
     for op in (*txn.success, *txn.failure):
         if isinstance(op, Txn):

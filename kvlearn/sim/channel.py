@@ -121,6 +121,8 @@ class SimulatedChannel:
     def _lives(self) -> None:
         if self.name in self._clients.gone:
             raise ClientGone(hint=f"{self.name} was closed or has crashed; make another client")
+        if self.name in self._clients.paused:
+            raise ValueError(f"{self.name} is paused; cluster.resume({self.name!r}) lets it go on")
 
     @property
     def _clients(self):

@@ -30,7 +30,7 @@ from kvlearn.doors import door
 from kvlearn.errors import TimedOut, Violation
 from kvlearn.events import LinksChanged
 from kvlearn.kv.config import StoreConfig
-from kvlearn.kv.kinds import REQUESTS
+from kvlearn.kv.kinds import REQUESTS, check_depth
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.types import ConfState
@@ -295,10 +295,17 @@ class Cluster:
         """End the node's process at once (kill -9): memory and unsynced writes are gone. A client
         (`c1`) can crash, too: its watches end, and it keeps no lease alive any more."""
         if self._desk.knows(name):
-            self._do("end_client", name)
+            self._do_to_client("end_client", name, paused=None)
             return
         self._running(name)
         self._do("crash", name)
+
+    def _do_to_client(self, verb: str, name: str, paused: bool | None) -> None:
+        if name in self._clients.gone:
+            raise ValueError(f"{name} is gone; cluster.client() makes another")
+        if paused is not None and paused != (name in self._clients.paused):
+            raise ValueError(f"{name} is {'not paused' if paused else 'paused already; resume it'}")
+        self._do(verb, name)
 
     def restart(self, name: str) -> None:
         """Start a crashed node again, with what its disk kept."""
@@ -312,7 +319,7 @@ class Cluster:
         """Stop the node's process where it is; what arrives waits, its clock goes on. A client
         (`c1`) that pauses keeps no lease alive meanwhile."""
         if self._desk.knows(name):
-            self._do("pause_client", name)
+            self._do_to_client("pause_client", name, paused=False)
             return
         if self._running(name).paused:
             raise ValueError(f"{name} is paused already; resume it")
@@ -321,7 +328,7 @@ class Cluster:
     def resume(self, name: str) -> None:
         """Let a paused node, or a paused client, go on."""
         if self._desk.knows(name):
-            self._do("resume_client", name)
+            self._do_to_client("resume_client", name, paused=True)
             return
         if not self._running(name).paused:
             raise ValueError(f"{name} is not paused")
@@ -558,6 +565,7 @@ class Cluster:
         self._host(node)
         if not isinstance(request, REQUESTS):
             raise ValueError(f"a request is a Put, Range, Txn, LeaseGrant …, not {request!r}")
+        check_depth(request)
         return self._do("ask", client, node, request)
 
     def operation(self, op_id: int) -> Operation:

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "kvlearn"
 
 # The first measure, 2,600 and 1,000, was a prototype's: without refusals that say why, snapshots in
 # chunks and joint changes of members.
-CORE_LINES = 4650  # floors 0 to 2 without the client
+CORE_LINES = 4700  # floors 0 to 2 without the client
 CLIENT = ("client.py", "handles.py", "words.py")
 RAFT_LINES = 1300
 FILE_LINES = 700  # prose and all

@@ -6,7 +6,16 @@ from __future__ import annotations
 import pytest
 
 from kvlearn import Cluster, StoreConfig, put, version
-from kvlearn.errors import NoLeader, NoSpace, Stopped, TimedOut, TooManyOps, Unavailable
+from kvlearn.errors import (
+    InvalidArgument,
+    NoLeader,
+    NoSpace,
+    Stopped,
+    TimedOut,
+    TooManyOps,
+    Unavailable,
+)
+from kvlearn.kv.txn import Compare, Txn
 from kvlearn.recipes import Lock
 
 
@@ -122,3 +131,47 @@ def test_nothing_waits_for_ever_in_virtual_time(never):
             wait()
     client.put("k", "2")
     assert watcher.recv(timeout_s=1).kv.text == "2"
+
+
+def test_a_paused_client_does_nothing():
+    cluster = Cluster(3, seed=1)
+    client = cluster.client()
+    lease = client.lease(5)
+    cluster.pause("c1")
+    for ask in (
+        lambda: client.put("a", "1"),
+        lambda: client.watch("a"),
+        lambda: lease.keep_alive(),
+        lambda: cluster.pause("c1"),
+    ):
+        with pytest.raises(ValueError, match="c1 is paused"):
+            ask()
+    cluster.resume("c1")
+    assert client.put("a", "1").header.revision == 2
+    with pytest.raises(ValueError, match="c1 is not paused"):
+        cluster.resume("c1")
+    cluster.crash("c1")
+    with pytest.raises(ValueError, match="c1 is gone"):
+        cluster.crash("c1")
+
+
+def test_raw_requests_that_make_no_sense_are_told_so():
+    cluster = Cluster(3, seed=1)
+    client = cluster.client()
+    with pytest.raises(TypeError, match="are tuples"):
+        Txn(success=5)
+    for wrong in (Txn(("a",)), Txn((Compare(b"k", []),))):
+        with pytest.raises(InvalidArgument, match="omparison"):
+            client.call(wrong)
+    deep = Txn()
+    for _ in range(300):
+        deep = Txn(success=(deep,))
+    with pytest.raises(TooManyOps, match="in one another"):
+        client.call(deep)
+    cluster.trace.to_pandas()
+    with pytest.raises(ValueError, match="no form in UTF-8"):
+        client.put("\ud800", "x")
+    stream = client.watch_stream()
+    stream.create("a")
+    client.put("a", "1")
+    assert [str(event) for one in stream.take() for event in one.events] == ["put a=1"]
