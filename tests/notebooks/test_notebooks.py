@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +36,7 @@ class Run:
     notebook: nbformat.NotebookNode
     took_s: float
     left: list[str]  # names of files
+    again: list  # the cells that reveal a prediction, run once more when all was over
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,8 @@ def executed(tmp_path_factory):
     def execute(path: Path) -> Run:
         folder = tmp_path_factory.mktemp(path.stem)
         notebook = nbformat.read(shutil.copy(path, folder), as_version=4)
+        size = len(notebook.cells)
+        notebook.cells += deepcopy([cell for cell in code(notebook) if ".reveal(" in cell.source])
         client = NotebookClient(
             notebook,
             timeout=SECONDS,
@@ -54,7 +58,9 @@ def executed(tmp_path_factory):
         )
         began = monotonic()
         client.execute()
-        return Run(notebook, monotonic() - began, [child.name for child in folder.iterdir()])
+        took_s, again = monotonic() - began, notebook.cells[size:]
+        del notebook.cells[size:]
+        return Run(notebook, took_s, [child.name for child in folder.iterdir()], again)
 
     return execute
 
@@ -106,6 +112,16 @@ def test_nothing_is_answered_yet_and_every_check_says_something(path, executed):
     assert reveals
     for cell in reveals:
         assert "No prediction made" in cell.outputs[0].data["text/plain"]
+
+
+@lesson
+def test_a_prediction_made_late_is_told_the_same(path, executed):
+    """Whoever runs all cells first is asked to choose an answer and to run the cell again."""
+    run = executed(path)
+    first = [cell for cell in code(run.notebook) if ".reveal(" in cell.source]
+    for cell, again in zip(first, run.again, strict=True):
+        told = [[out.data["text/html"] for out in one.outputs] for one in (cell, again)]
+        assert told[0] == told[1], cell.source
 
 
 @lesson
