@@ -207,7 +207,8 @@ class Client(Shown):
     ) -> Reply:
         """Read a key, or the interval up to `range_end`, or a `prefix`, or all `from_key` on.
 
-        `revision`: as it was then; 0: now. `sort` is key, version, create, mod or value.
+        `revision`: as it was then; 0: now. `sort` is key, version, create, mod or value. The
+        reply has all pairs in `kvs`; `text` and `value` are those of the first.
         """
         asked = dict(locals())
         del asked["self"]

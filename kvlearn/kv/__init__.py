@@ -9,6 +9,19 @@ Three rules keep all nodes equal. Commands are applied in the order of the log. 
 a refusal too, depends on the log alone: not on the time, not on who was asked. And how far the log
 was applied is stored together with what it wrote, so that no crash makes a node do a thing twice.
 
+The map, in the order of reading:
+
+    requests.py    put, range, delete, and their answers
+    txn.py         comparisons and operations that are carried out as one
+    leases.py      requests about leases and compaction; what only the leader's clock can answer
+    watches.py     what a stream of watches asks, and how a client follows one
+    members.py     requests about who is a member
+    upkeep.py      how a node is: status, hash, alarms
+    kinds.py       which way a request goes
+    machine.py     what the log does to the store and to the leases
+    chores.py      what time alone makes a node do
+    config.py      the limits
+
 Source: etcd api/etcdserverpb/rpc.proto, server/etcdserver/apply.
 """
 

@@ -42,11 +42,16 @@ a: {2.0 4.0 5.0(t)} {} | b: {3.0}
 A key has lives. `create_revision` says when its present life began, `version` counts the puts since
 then, `mod_revision` is the newest; deleting ends a life, and the next put begins another.
 
+What never overwrites grows. A *compaction* at revision R gives up the history below R: of each key
+the newest record up to there stays, unless it is a deletion. Whoever asks for what is gone is told
+so, readers and watchers alike.
+
 The map, in the order of reading:
 
     revision.py    the clock, its 17 bytes, and the record that lies under them
     key_index.py   the history of one key, cut into generations
     store.py       both trees together; reading at a revision; transactions of changes
+    watch.py       who wants to hear of changes, and how far each of them has been told
     bptree.py      the grey tree, page by page
     backend.py     batches, and what a crash takes back
 
