@@ -74,6 +74,7 @@ def lanes(subject: Any, limit: int = 24) -> Svg:
         group(head, class_="kv-head"),
         group(_rows(data, top, wide), class_="kv-rows"),
         group(_times(axis, top, bottom), class_="kv-axis"),
+        group(_order(data, axis, top), class_="kv-order"),
         group(_bars(data, axis, top, wide), class_="kv-bars"),
         group(_moments(data, axis, top), class_="kv-moments"),
     ]
@@ -198,6 +199,7 @@ def _bar(bar: dict[str, Any], axis: Axis, top: float, wide: float, reach: float)
     edge = tone("fault") if stuck else tone("ink") if core else tone("dim")
     look = {
         "fill": tone("surface") if pale else tone("sunken"),
+        "fill_opacity": 0.8,  # the order's line is below, so that it runs through no words
         "stroke": edge,
         "stroke_width": 2.4 if core or stuck else 1.0,
         "stroke_dasharray": "4 3" if pale else None,
@@ -241,12 +243,21 @@ def sentence(bar: dict[str, Any]) -> str:
     return f"{bar['client']}: {bar['text']}, from {bar['call']:.7g} {end}; {told}{core}"
 
 
-def _moments(data: dict[str, Any], axis: Axis, top: float) -> list[Markup]:
+def _spots(data: dict[str, Any], axis: Axis, top: float) -> list[tuple[dict, float, float]]:
+    """The operations of the order, and where their moments stand."""
     placed = sorted((bar for bar in data["bars"] if bar["place"]), key=lambda bar: bar["place"])
-    spots = [(axis.x(bar["moment"], MOMENT), top + ROW * bar["row"] + 30) for bar in placed]
+    return [(bar, axis.x(bar["moment"], MOMENT), top + ROW * bar["row"] + 30) for bar in placed]
+
+
+def _order(data: dict[str, Any], axis: Axis, top: float) -> list[Markup]:
+    spots = [(x, y) for _, x, y in _spots(data, axis, top)]
     line = {"fill": "none", "stroke": tone("dim"), "stroke_width": 1.2, "stroke_opacity": 0.55}
-    parts = [el("path", d=path(*spots), **line)] if len(spots) > 1 else []
-    for bar, (x, y) in zip(placed, spots):
+    return [el("path", d=path(*spots), **line)] if len(spots) > 1 else []
+
+
+def _moments(data: dict[str, Any], axis: Axis, top: float) -> list[Markup]:
+    parts = []
+    for bar, x, y in _spots(data, axis, top):
         told = str(bar["place"])
         size = 10.5 if len(told) < 3 else 8.0
         parts += [

@@ -2,7 +2,8 @@
 
 The lane begins at the first revision that the watcher wants. What it was told is a mark at its
 revision; the flag is its position: everything up to there has reached the stream. Marks right of
-the flag are empty: its node has made the change and has not told it yet. Pale marks are those that
+the flag are empty: its node has made the change and has not told it yet. Dots right of the flag:
+there was nothing for it, and its client was not told so. Pale marks are those that
 its filters keep away, small ticks below the lane are progress notifications. The node that serves
 is written below the lane, where it began to; a watcher that ended carries the reason.
 
@@ -73,7 +74,7 @@ def streams(
     for row, life in enumerate(shown):
         body.append(_lane(store, axis, life, top + LANE * row + 20))
     body += _foot(store, axis, bottom)
-    notes = 15 if _notes(store, axis) else 0
+    notes = 15 * (bool(_notes(store, axis)) + any(_quiet(store, axis, one) for one in shown))
     text = _text(store)
     title = f"{_count(len(store.watches), 'watch', 'watches')} at {store.time:.3f} s"
     desc = text.replace("\n", "; ")
@@ -95,9 +96,21 @@ def _store_lane(store: StoreMoment, axis: Axis, y: float) -> list[Markup]:
         if axis.shows(change.revision):
             columns.setdefault(change.revision, []).append(change)
     for revision, changes in columns.items():
-        there = [change for change in changes if not change.removed]
-        parts.append(mark((there or changes)[0], axis.x(revision), y, min(5.0, radius(axis))))
+        there = sorted((c for c in changes if not c.removed), key=lambda c: -c.at.sub)
+        shown = there or changes
+        x, r = axis.x(revision), min(5.0, radius(axis))
+        spots = _pile(axis, len(shown), r) or [0.0]
+        parts += [mark(change, x + off, y, r) for change, off in zip(shown, spots)]
     return parts
+
+
+def _pile(axis: Axis, number: int, r: float) -> list[float]:
+    """How far from their revision marks of one revision stand, left to right; [] if too many."""
+    if number > 3 or axis.step < 20:
+        return []
+    room = (axis.step - 2 * r - 6) / max(1, number - 1)
+    apart = max(2.2, min(1.3 * r, room))
+    return [apart * (place - (number - 1) / 2) for place in range(number)]
 
 
 # Lanes --------------------------------------------------------------------------------------
@@ -141,15 +154,28 @@ def _tracks(store: StoreMoment, axis: Axis, life: WatchLife, y: float) -> list[M
     if here > start:
         look = {"stroke": tone("dim"), "stroke_width": 2.4}
         parts.append(el("path", d=path((start, y), (here, y)), **look))
-    upto = axis.edge(store.revisions.get(life.served[-1].node, 0) + 1)
-    if not life.end and upto > max(here, start):
+    left, right = _ahead(store, axis, life)
+    if right > left:
         dash = "1 4" if life.state == "synced" else "4 3"
         look = {"stroke": tone("dim"), "stroke_width": 1.4, "stroke_dasharray": dash}
-        parts.append(el("path", d=path((max(here, start), y), (upto, y)), **look))
+        parts.append(el("path", d=path((left, y), (right, y)), **look))
     if life.first >= axis.first:
         post = path((start, y - 9), (start, y + 9))
         parts.append(el("path", d=post, stroke=tone("dim"), stroke_width=1.6))
     return parts
+
+
+def _ahead(store: StoreMoment, axis: Axis, life: WatchLife) -> tuple[float, float]:
+    """From the watcher's position to where its node is; empty for one that has ended."""
+    left = axis.edge(max(min(life.first, axis.last + 1), life.position + 1))
+    upto = axis.edge(store.revisions.get(life.served[-1].node, 0) + 1)
+    return left, left if life.end else max(left, upto)
+
+
+def _quiet(store: StoreMoment, axis: Axis, life: WatchLife) -> bool:
+    """Whether its node is further than its client knows, and nothing was for it."""
+    left, right = _ahead(store, axis, life)
+    return life.state == "synced" and right > left
 
 
 def _events(store: StoreMoment, axis: Axis, life: WatchLife, y: float, room: Room) -> list[Markup]:
@@ -180,16 +206,16 @@ def _column(axis: Axis, found: list, x: float, y: float, room: Room) -> list[Mar
     r, parts = radius(axis), []
     order = {"pale": 0, "behind": 1, "told": 2, "missed": 3, "wrong": 4}
     found = sorted(found, key=lambda one: (order[one[2]], -one[0].at.sub))
-    piled = len(found) <= 3 and axis.step >= 20
+    spots = _pile(axis, len(found), r)
     kinds = {kind: [one for one in found if one[2] == kind] for kind in order}
     for place, (change, times, kind) in enumerate(found):
-        if piled:
-            left = x - 2.2 * (len(found) - 1 - place)
-            parts.append(_event([(change, times)], left, y, r, kind))
+        if spots:
+            parts.append(_event([(change, times)], x + spots[place], y, r, kind))
         elif kinds[kind]:
             parts.append(_event([one[:2] for one in kinds.pop(kind)], x, y, r, kind))
             kinds[kind] = []
-    room.take([Box(x - r - 1, y - r - 1, x + r + 1, y + r + 1)])
+    half = r + 1 - min(spots, default=0.0)
+    room.take([Box(x - half, y - r - 1, x + half, y + r + 1)])
     twice = max(times for _, times, _ in found)
     words = f"×{twice}" if twice > 1 else str(len(found)) if len(found) > 1 else ""
     if words:
@@ -384,8 +410,14 @@ def _foot(store: StoreMoment, axis: Axis, bottom: float) -> list[Markup]:
     if any(one.wrong for life in store.watches for one in life.told):
         ring = el("circle", r=7.5, fill="none", stroke=tone("fault"), stroke_width=2)
         items.insert(3, ("wrong", group([sample("modify"), ring])))
-    parts = [group(legend(items, bottom + 38), class_="kv-legend")]
+    rows, y = legend(items, bottom + 38), bottom + 54
+    if any(_quiet(store, axis, life) for life in store.watches[-LANES:]):
+        look = {"stroke": tone("dim"), "stroke_width": 1.4, "stroke_dasharray": "1 4"}
+        dots = el("path", d="M-7,0 L7,0", **look)
+        rows += legend([("nothing was for it, and its client was not told so", dots)], y)
+        y += 15
+    parts = [group(rows, class_="kv-legend")]
     if notes := _notes(store, axis):
         line = wrap(notes, WIDE - 28, SMALL, 1)[0]
-        parts.append(label(14, bottom + 54, line, size=SMALL, tone="dim", halo=False))
+        parts.append(label(14, y, line, size=SMALL, tone="dim", halo=False))
     return parts

@@ -84,7 +84,8 @@ def path(*points: tuple[float, float]) -> str:
 
 # Text, whose width nobody tells us: measured by rough tables, on the wide side. ----------------
 
-_NARROW, _WIDE = frozenset("iIjl.,:;'|!()[]ft r-·"), frozenset("mwMWGOQ@%→←—…")
+_EMS = dict.fromkeys("iIjl.,:;'|!()[]ft r-·", 0.36)
+_EMS |= dict.fromkeys("mwMWGOQ@%→←—…", 0.86) | dict.fromkeys("0123456789=", 0.64)
 
 
 @lru_cache(4096)
@@ -97,7 +98,7 @@ def width(text: str, size: float = theme.SIZES["text"], mono: bool = False) -> f
         elif mono:
             ems += 0.61
         else:
-            ems += 0.36 if char in _NARROW else 0.86 if char in _WIDE else 0.58
+            ems += _EMS.get(char, 0.58)
     return ems * size
 
 

@@ -72,6 +72,12 @@ def test_the_moments_stand_in_their_order_and_on_their_bars():
         assert min(xs) <= float(dot.get("cx")) <= max(xs)
 
 
+def test_the_line_of_the_order_runs_below_all_words():
+    markup = lanes(stale()).html()
+    parts = [markup.index(f'class="kv-{name}"') for name in ("order", "bars", "moments")]
+    assert parts == sorted(parts)
+
+
 def test_verdict_and_what_is_left_out_are_said():
     drawn = lanes(stale())
     root = ElementTree.fromstring(drawn.html())

@@ -669,3 +669,30 @@ def test_the_pictures_of_a_real_run_agree_with_its_client():
     machine = cluster.node(cluster.leader).machine if hasattr(cluster, "node") else None
     if machine is not None:
         assert store.lines == {key: str(index) for key, index in machine.store.index.items()}
+
+
+def test_dots_are_in_the_legend_where_a_client_does_not_know_that_nothing_was_for_it():
+    cluster = Cluster(3, seed=2)
+    quiet, writer = cluster.client().watch("z"), cluster.client()
+    writer.put("a", "1")
+    words = "nothing was for it, and its client was not told so"
+    assert words in [text for text, _ in texts(streams(cluster))]
+    quiet.progress()
+    assert words not in [text for text, _ in texts(streams(cluster))]
+
+
+def test_two_changes_of_one_revision_stand_side_by_side():
+    cluster = Cluster(3, seed=2)
+    client = cluster.client()
+    watcher = client.watch("a", "c")
+    client.txn().then(put("a", "1"), put("b", "1")).commit()
+    assert len(watcher.events()) == 2
+    rows = {}
+    for e in ElementTree.fromstring(streams(cluster).svg()).iter():
+        if e.get("data-kv-revision") == "2":
+            shape = next(part for part in e.iter() if part.tag.endswith("}path"))
+            x, y = map(float, re.match(r"M([-\d.]+),([-\d.]+)", shape.get("d")).groups())
+            rows.setdefault(y, []).append(x)
+    assert len(rows) == 2, "the store and the watcher"
+    for left, right in rows.values():
+        assert abs(right - left) > 5

@@ -100,6 +100,10 @@ def test_shortened_text_fits(room):
     assert fit("", 0) == ""
 
 
+def test_digits_are_wider_than_letters():
+    assert width("1000100000001", 10) > width("aaaaaaaaaaaaa", 10)
+
+
 def test_wrapped_text_fits_and_says_that_it_goes_on():
     text = "because n1 receives Ack 2 from n3, because n3 sends Ack 2 to n1, because of much more"
     lines = wrap(text, 160, lines=2)
