@@ -120,10 +120,24 @@ class Found:
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene for a program: `play(program)` runs it and says what is wrong, or None."""
+    """A scene for a program: `play(program)` runs it and says what is wrong, or None.
+
+    `hints`: what to say if the program does not come to its end, by the kind of error.
+    """
 
     name: str
     play: Callable[[Callable], Found | None]
+    hints: dict[type[BaseException], str] = field(default_factory=dict)
+
+    def hint_for(self, error: BaseException) -> str:
+        """The hint for what came out of the program, or nothing."""
+        return next((text for kind, text in self.hints.items() if isinstance(error, kind)), "")
+
+
+class SmallCluster(BoundedCluster):
+    """A cluster for one program: the solutions need some hundred events."""
+
+    budget = 4_000
 
 
 @dataclass(frozen=True)
@@ -166,6 +180,7 @@ class Program:
         what = str(error) if plain else f"{type(error).__name__}: {error}"
         where = blame(error)
         why = [f"It came up {where}." if where else "", f"The scene was “{scene.name}”."]
+        why.append(scene.hint_for(error))
         title = f"The program does not come to its end: {what}"
         return Judgement(self.name, False, title, [text for text in why if text])
 
@@ -176,7 +191,7 @@ class Meddled:
     def __init__(self, cluster: Cluster, moves: list[Callable[[Client], Any]]):
         self._client, self._other = cluster.client(), cluster.client()
         self._moves = moves
-        self.read = 0  # the revision of the last answer
+        self.read = 0  # of which revision the last answer tells
 
     def _between(self) -> None:
         if self._moves:
@@ -185,7 +200,7 @@ class Meddled:
     def get(self, *arguments: Any, **options: Any) -> Any:
         """Read, and somebody else writes at once."""
         answer = self._client.get(*arguments, **options)
-        self.read = answer.header.revision
+        self.read = options.get("revision") or answer.header.revision
         self._between()
         return answer
 

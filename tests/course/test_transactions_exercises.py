@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvlearn import mod_revision, put, version
+from kvlearn import mod_revision, put, value, version
 from kvlearn.course import check
 from kvlearn.course.exercises import EXERCISES
 from kvlearn.course.exercises.transactions import transfer_carelessly
@@ -76,6 +76,18 @@ def test_a_program_that_never_ends_is_stopped():
     assert judgement.ok is False and "without an end" in plain(judgement)
 
 
+def test_a_missing_key_has_no_value_that_a_comparison_could_hold_for():
+    def by_value(client, key, amount):
+        while True:
+            old = client.get(key).text or "0"
+            new = put(key, str(int(old) + amount))
+            if client.txn().if_(value(key) == old).then(new).commit().succeeded:
+                return
+
+    judgement = check(by_value, "transactions/add")
+    assert judgement.ok is False and "It has no value, not even “0”" in plain(judgement)
+
+
 def gives_twice(client, source, target, amount):
     """Moves without looking."""
     giver, taker = client.get(source).kv, client.get(target).kv
@@ -115,6 +127,43 @@ def taken(client, number, *conditions) -> bool:
     left = put("stock", str(int(stock.text) - 1))
     txn = client.txn().if_(*conditions).then(put(f"order/{number}", "1"), left)
     return txn.commit().succeeded
+
+
+def compares_the_stock(client, number):
+    """Looks for the order, then reads the stock; the late try may come between."""
+    while client.get(f"order/{number}").kv is None:
+        seen = client.get("stock").kv
+        left = put("stock", str(int(seen.text) - 1))
+        same = mod_revision("stock") == seen.mod_revision
+        try:
+            client.txn().if_(same).then(put(f"order/{number}", "1"), left).commit()
+        except TimedOut:
+            pass
+
+
+def reads_the_stock_first(client, number):
+    """Right without a comparison of the order: what comes late moves the stock."""
+    while True:
+        seen = client.get("stock").kv
+        if client.get(f"order/{number}").kv is not None:
+            return
+        left = put("stock", str(int(seen.text) - 1))
+        same = mod_revision("stock") == seen.mod_revision
+        try:
+            client.txn().if_(same).then(put(f"order/{number}", "1"), left).commit()
+        except TimedOut:
+            pass
+
+
+def test_a_late_try_may_arrive_between_two_reads():
+    judgement = check(compares_the_stock, "transactions/order")
+    assert judgement.ok is False and judgement.title == "Stock and orders do not agree"
+    assert "arrived just before call 5" in plain(judgement)
+    assert check(reads_the_stock_first, "transactions/order").ok is True
+
+
+def test_an_answer_that_does_not_come_has_to_be_caught():
+    assert "Catch it, and look." in plain(check(gives_up, "transactions/order"))
 
 
 def gives_up(client, number):

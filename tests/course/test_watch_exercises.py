@@ -113,6 +113,17 @@ def from_the_same(client, prefix):
     return pairs_of(answer), client.watch(prefix, prefix=True, start_revision=start)
 
 
+def looked_back(client, prefix):
+    """Asks anything for the revision, and reads the pairs of that one."""
+    now = client.get("x").header.revision
+    answer = client.get(prefix, prefix=True, revision=now)
+    return pairs_of(answer), client.watch(prefix, prefix=True, start_revision=now + 1)
+
+
+def test_pairs_of_an_older_revision_are_a_copy_as_well():
+    assert check(looked_back, "watch/copy").ok is True
+
+
 def watch_first(client, prefix):
     """Hears of what it reads afterwards."""
     watcher = client.watch(prefix, prefix=True)

@@ -12,12 +12,13 @@ from typing import Any
 from kvlearn.client import Client
 from kvlearn.course.comparison import Comparison
 from kvlearn.course.kinds import Fact, Predict
-from kvlearn.course.limits import BoundedCluster
-from kvlearn.course.store_kinds import Found, Meddled, Program, Scene
+from kvlearn.course.limits import Spent
+from kvlearn.course.store_kinds import Found, Meddled, Program, Scene, SmallCluster
 from kvlearn.course.verdicts import line_of
 from kvlearn.errors import TimedOut
 from kvlearn.events import Applied, Invoked, Returned
 from kvlearn.kv.requests import Range
+from kvlearn.kv.txn import Txn
 from kvlearn.recipes import (
     READ_COMMITTED,
     REPEATABLE_READS,
@@ -238,7 +239,7 @@ def _added(start: str | None, moves: list[Callable[[Client], Any]], sum_: int) -
     """A scene: `add_to(client, "count", 7)` while others do `moves` after each of its reads."""
 
     def play(program: Callable) -> Found | None:
-        cluster = BoundedCluster(3, seed=8)
+        cluster = SmallCluster(3, seed=8)
         cluster.wait_for_leader()
         client = cluster.client()
         if start is not None:
@@ -259,6 +260,12 @@ ADD_HINT = (
 )
 
 
+NO_VALUE = {
+    Spent: "Does your comparison ever hold for a key that is not there? It has no value, not even "
+    "“0”; its version and its revisions are 0."
+}
+
+
 def _by(client: Client, amount: int) -> None:
     """Somebody else adds, safely, since nobody comes between."""
     client.put("count", str(int(client.get("count").text or 0) + amount))
@@ -266,13 +273,13 @@ def _by(client: Client, amount: int) -> None:
 
 ADDITIONS = (
     Scene("nobody else is there", _added("5", [], 12)),
-    Scene("the key is not there yet", _added(None, [], 7)),
+    Scene("the key is not there yet", _added(None, [], 7), NO_VALUE),
     Scene(
         "others add after your first reads",
         _added("5", [lambda c: _by(c, 100), lambda c: _by(c, 1000)], 1112),
     ),
     Scene("somebody creates the key first", _added(None, [lambda c: _by(c, 100)], 107)),
-    Scene("the key is deleted meanwhile", _added("5", [lambda c: c.delete("count")], 7)),
+    Scene("the key is deleted meanwhile", _added("5", [lambda c: c.delete("count")], 7), NO_VALUE),
     Scene(
         "somebody puts another value, and the old one again",
         _added("5", [lambda c: (c.put("count", "6"), c.put("count", "5"))], 12),
@@ -302,7 +309,7 @@ def _moved(moves: list, balances: tuple[int, int], done: bool = True, amount: in
     """A scene: ann has 100 and bob 50, and 30 go over while others do `moves`."""
 
     def play(program: Callable) -> Found | None:
-        cluster = BoundedCluster(3, seed=8)
+        cluster = SmallCluster(3, seed=8)
         cluster.wait_for_leader()
         client = cluster.client()
         client.txn().then(put("ann", "100"), put("bob", "50")).commit()
@@ -357,7 +364,7 @@ TRANSFERS = (
 
 
 def _seen_by_value(meanwhile: Callable) -> Found | None:
-    cluster = BoundedCluster(3, seed=8)
+    cluster = SmallCluster(3, seed=8)
     cluster.wait_for_leader()
     client = cluster.client()
     client.put("door", "closed")
@@ -387,17 +394,22 @@ def _seen_by_value(meanwhile: Callable) -> Found | None:
 
 class Shaky:
     """A client whose writes may get no answer. `fates`, one for each write: "done" (carried out, no
-    answer), "lost" (never carried out), "late" (carried out when all is settled), "" (all well).
+    answer), "lost" (never carried out), "late" (carried out when all is settled: just before call
+    number `arrives`, or when the program has ended), "" (all well).
     """
 
-    def __init__(self, cluster: Cluster, fates: list[str]):
+    def __init__(self, cluster: Cluster, fates: list[str], arrives: int = 0):
         self._client = cluster.client()
         self._fates, self._late = fates, []
+        self._arrives, self._calls = arrives, 0
         self._client.call = self._call  # what all its verbs go through
         self._really = type(self._client).call
 
     def _call(self, request: Any) -> Any:
-        if isinstance(request, Range):
+        self._calls += 1
+        if self._calls == self._arrives:
+            self.settle()
+        if isinstance(request, Range) or isinstance(request, Txn) and not request.writes:
             return self._really(self._client, request)
         fate = self._fates.pop(0) if self._fates else ""
         if fate == "late":
@@ -410,20 +422,21 @@ class Shaky:
 
     def settle(self) -> None:
         """All that is still under way arrives."""
-        for request in self._late:
+        late, self._late = self._late, []
+        for request in late:
             self._really(self._client, request)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
 
-def _ordered(fates: list[str], orders: tuple[int, ...] = (7,)) -> Callable:
+def _ordered(fates: list[str], orders: tuple[int, ...] = (7,), arrives: int = 0) -> Callable:
     def play(program: Callable) -> Found | None:
-        cluster = BoundedCluster(3, seed=8)
+        cluster = SmallCluster(3, seed=8)
         cluster.wait_for_leader()
         client = cluster.client()
         client.put("stock", "10")
-        shaky = Shaky(cluster, list(fates))
+        shaky = Shaky(cluster, list(fates), arrives)
         for number in orders:
             program(shaky, number)
         shaky.settle()
@@ -434,26 +447,41 @@ def _ordered(fates: list[str], orders: tuple[int, ...] = (7,)) -> Callable:
             told = f"there is no `order/{missing[0]}`, though the program has ended."
             return Found("An order is missing", told, *where, ORDER_HINT)
         if left != 10 - len(orders):
-            told = f"{len(orders)} of 10 pieces were ordered, and {left} are left."
+            told = f"of 10 pieces {len(orders)} had to go, and {left} are left."
+            if arrives:
+                told += f" The late try arrived just before call {arrives} to the store."
             return Found("Stock and orders do not agree", told, *where, ORDER_HINT)
         return None
 
     return play
 
 
+def _arriving(program: Callable) -> Found | None:
+    """The first try arrives late, at one moment after the other."""
+    found = (_ordered(["late"], arrives=call)(program) for call in MOMENTS)
+    return next((one for one in found if one is not None), None)
+
+
+MOMENTS = range(2, 10)  # before which of its calls to the store
 ORDER_HINT = (
     "After `TimedOut` nobody knows. Look whether the order is there before you repeat it; and "
     "since the first try may still arrive after you have looked, let the transaction itself refuse "
     "to be carried out twice."
 )
+UNANSWERED = {TimedOut: "`TimedOut` says that nobody knows. Catch it, and look."}
 
 ORDERS = (
     Scene("all is well", _ordered([])),
-    Scene("no answer, and it was carried out", _ordered(["done"])),
-    Scene("no answer, and it was not carried out", _ordered(["lost"])),
-    Scene("no answer three times", _ordered(["lost", "done", "lost"])),
-    Scene("the first try arrives late", _ordered(["late"])),
-    Scene("two orders, with and without answers", _ordered(["late", "", "lost"], (7, 8))),
+    Scene("no answer, and it was carried out", _ordered(["done"]), UNANSWERED),
+    Scene("no answer, and it was not carried out", _ordered(["lost"]), UNANSWERED),
+    Scene("no answer three times", _ordered(["lost", "done", "lost"]), UNANSWERED),
+    Scene("the first try arrives when the program has ended", _ordered(["late"]), UNANSWERED),
+    Scene("the first try arrives between two calls, wherever that is", _arriving, UNANSWERED),
+    Scene(
+        "two orders, with and without answers",
+        _ordered(["late", "", "lost"], (7, 8)),
+        UNANSWERED,
+    ),
 )
 
 
@@ -512,8 +540,9 @@ EXERCISES = [
         "transactions/order",
         "Write `order(client, number)`: it puts `order/<number>` and takes one piece from `stock`, "
         "once, though answers get lost.",
-        "The order's own key says whether it was carried out, and the comparison `version == 0` "
-        "keeps a late try from doing it again. So the program may repeat it as often as it likes.",
+        "The order's own key says whether it was carried out, and a try that arrives late finds "
+        "that what it compares has changed, and does nothing. Most plainly so if it compares "
+        "`version == 0` of that key. So the program may repeat it as often as it likes.",
         '    key = f"order/{number}"\n'
         "    while client.get(key).kv is None:\n"
         '        stock = client.get("stock").kv\n'

@@ -15,7 +15,15 @@ from kvlearn.client import Client
 from kvlearn.course.kinds import Fact, Fill, Predict
 from kvlearn.course.limits import BoundedCluster
 from kvlearn.course.page import Card, Table
-from kvlearn.course.store_kinds import Found, HubTrial, HubWitness, Meddled, Program, Scene
+from kvlearn.course.store_kinds import (
+    Found,
+    HubTrial,
+    HubWitness,
+    Meddled,
+    Program,
+    Scene,
+    SmallCluster,
+)
 from kvlearn.course.trials import Difference
 from kvlearn.course.watch_mutants import (
     ForgetsTheSlow,
@@ -328,7 +336,7 @@ def _copied(moves: Callable[[], list], crash: bool = False) -> Callable[[Callabl
     """A scene: `moves()` are what others do, one after each call of the copier, the rest later."""
 
     def play(copy_of: Callable) -> Found | None:
-        cluster = BoundedCluster(3, seed=5)
+        cluster = SmallCluster(3, seed=5)
         cluster.wait_for_leader()
         writer = cluster.client()
         for key, value in (("other", "x"), ("job/2", "new"), ("job/1", "new")):
@@ -455,7 +463,10 @@ def _told_revisions() -> Fact:
         (4, 6, 6, 7, 8, 9): "Do all these keys begin with `stock/`?",
         (4, 6, 6): "One change was made after the watch was opened.",
         (5,): "What do filters name: what is wanted, or what is not?",
+        (5, 6, 6, 9): "Is the start revision included, and is a delete wanted?",
     }
+    prices = (4, 6, 7), (4, 6, 6, 7, 9), (4, 6, 6, 8), (4, 6, 6, 8, 9)
+    hints |= dict.fromkeys(prices, "Which keys does the prefix `stock/` cover?")
     return Fact(revisions, cluster.trace, seq, why, hints)
 
 
@@ -502,8 +513,8 @@ EXERCISES = [
     HubWitness(
         "watch/witness",
         HidesCompaction,
-        "The client was slow, what it lacked was compacted, and the hub went on with what was "
-        "left, as if nothing had been there.",
+        "What it still had to be sent was compacted, and the hub went on with what was left, as if "
+        "nothing had been there.",
         '    watcher = cluster.client().watch("a")\n'
         "    watcher.hold()\n"
         "    writer = cluster.client()\n"
@@ -521,7 +532,7 @@ EXERCISES = [
         "watch/copy",
         "Write `copy_of(client, prefix)`: it returns a dict of what is there now, key to value, "
         "and a watcher that brings every change after that.",
-        "First read, then watch from the revision behind the one of the answer: no change falls "
+        "First read, then watch from the revision after the one of the answer: no change falls "
         "between the two, and none comes twice. This is how Kubernetes' informers begin.",
         "    answer = client.get(prefix, prefix=True)\n"
         "    pairs = {kv.key_text: kv.text for kv in answer.kvs}\n"
