@@ -368,8 +368,9 @@ class _Judge:
     def verdicts(self) -> Verdicts:
         """One on each promise; of several breaks the first."""
         ends = _count(len(self._ends), "lease") + " ended"
+        alone = f"{self._expired} by {'itself' if self._expired == 1 else 'themselves'}"
         kept = {
-            SAFETY: f"{ends}, {self._expired} by themselves, and none too early",
+            SAFETY: f"{ends}, {alone}, and none too early",
             EXPIRY: f"{ends}, and no leader that ran was late",
             ONE_REVISION: f"{ends}, each with all its keys and no others",
         }

@@ -171,8 +171,9 @@ def left_of(naive: NaiveStore, key: bytes | None = None) -> list[Revision]:
 
 
 def against_naive(kind: type[Store], most: int = 9):
-    """A DataFrame: where a kind of store answers otherwise than the naive one. Both get the eight
-    changes, two compactions, a restart and one more put."""
+    """A DataFrame: where a kind of store answers otherwise than the naive one, at most `most` rows
+    and one that says how many more there are. Both get the eight changes, two compactions, a
+    restart and one more put."""
     import pandas
 
     pair, found, asked = Pair(kind), [], 0
@@ -183,7 +184,10 @@ def against_naive(kind: type[Store], most: int = 9):
     title = ["when", "question", "should be", kind.__name__]
     if not found:
         found = [Differs("always", f"{asked} questions", "as the naive store", "the same")]
-    return pandas.DataFrame([tuple(one) for one in found[:most]], columns=title).set_index("when")
+    rows = [tuple(one) for one in found[:most]]
+    if len(found) > most:
+        rows.append(("…", f"and {len(found) - most} more", "", ""))
+    return pandas.DataFrame(rows, columns=title).set_index("when")
 
 
 def story() -> list[Callable[[Pair], None]]:

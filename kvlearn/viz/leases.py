@@ -320,7 +320,7 @@ def _end(life: LeaseLife, clock: Clock, base: float) -> list[Markup]:
     anchor = "start" if x + 10 + width(words, TINY) < RIGHT else "end"
     at = x + 9 if anchor == "start" else x - 9
     y = base - STRIP_H + 9 if anchor == "end" and life.end == "expired" else base - 4
-    return [*parts, label(at, y, words, size=TINY, tone=named, anchor=anchor)]
+    return [*parts, label(at, y, words, size=TINY, tone=named, anchor=anchor, halo=False)]
 
 
 # Words --------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def test_a_lease_that_has_had_its_time():
     verdicts = leases(story.trace)
     assert verdicts.ok
     assert [verdict.promise for verdict in verdicts] == list(LEASE_PROMISES)
-    assert "1 lease ended, 1 by themselves" in verdicts[SAFETY].why
+    assert "1 lease ended, 1 by itself" in verdicts[SAFETY].why
 
 
 @pytest.mark.parametrize(("passed_s", "broken"), [(4.9, [SAFETY]), (5.0, []), (5.2, [])])

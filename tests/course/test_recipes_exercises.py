@@ -150,6 +150,14 @@ def test_a_file_that_is_not_damaged_is_told():
     assert "token 2: 'a' is taken" in plain(judgement)
 
 
+@pytest.mark.parametrize("rate", [1, 2])
+def test_a_clock_that_is_too_slow_gets_the_hint_of_the_other_failure(rate):
+    clock = f"cluster.clock(cluster.wait_for_leader()).rate = {rate}\n"
+    judgement = check(answer("recipes/witness", clock + TWO + "other.acquire()"), "recipes/witness")
+    assert judgement.ok is False and "not free in time" in judgement.title
+    assert "every third of its time" in plain(judgement)
+
+
 def test_a_writer_without_the_lock_is_no_honest_one():
     body = TWO + 'file.write(other, "b")'
     judgement = check(answer("recipes/witness", body), "recipes/witness")

@@ -22,10 +22,17 @@ def plain(judgement) -> str:
         ([5, 5, 5, 11], "lookup", "what was before"),
         ([6, None, None, 13], "lookup", "another key"),
         ([5, 0, 0, 0], "lookup", "new life"),
+        ([3, 8, 8, 11], "lookup", "which is newer, 3 or 5"),
+        ([8, None, None, 11], "lookup", "8 is above 6"),
+        ([None, None, None, 11], "lookup", "A read at 6 finds job. It was put at 5."),
+        ([5, 5, None, 11], "lookup", "seen by a read at 8"),
+        ([5, None, None, 8], "lookup", "which is newer, 8 or 11"),
         (["8.1", 10, 11, 12], "left", "key3 is deleted at 12"),
         ([8.0, 8.1, 10.0, 11.0], "left", "newer than 11"),
         (["10.0", "11.0", "12.0"], "left", "key4 was put once"),
         (["8.0", "8.1", "9.0", "10.0", "11.0", "12.0"], "left", "needs 9.0"),
+        (["8.1", "9.0", "10.0", "11.0", "12.0"], "left", "At 8.0 key3 was put"),
+        (["2.0", "8.1"], "left", "Who needs 2.0? key1 was changed again at 3.0"),
     ],
 )
 def test_likely_mistakes_are_asked_again(answer, exercise, hint):
@@ -97,13 +104,16 @@ def test_moves_that_show_nothing_get_a_hint(moves, hint):
     assert judgement.ok is False and hint in plain(judgement)
 
 
-def rescue(cluster, *, wait=1.0, who=None, disarm=True, compact=True):
-    """The way out, with a mistake."""
+def rescue(cluster, *, wait=1.0, who=None, disarm=True, compact=True, first=False):
+    """The way out, with a mistake; `compact`: the revision, True for the newest."""
     client = cluster.client()
+    names = cluster.nodes if who is None else who
+    for name in cluster.nodes if first else ():
+        cluster.client(name).defragment()
     if compact:
-        client.compact(client.get("k0").header.revision)
+        client.compact(client.get("k0").header.revision if compact is True else compact)
     cluster.run(wait)
-    for name in who or cluster.nodes:
+    for name in names:
         cluster.client(name).defragment()
     if disarm:
         client.disarm()
@@ -117,9 +127,18 @@ def deletes(cluster):
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        (lambda cluster: rescue(cluster, wait=0), "A sweep takes its time"),
-        (lambda cluster: rescue(cluster, compact=False), "Who gives it up"),
+        (
+            lambda cluster: rescue(cluster, wait=0),
+            "You defragmented before the sweep was done: wait, or `physical=True`.",
+        ),
+        (
+            lambda cluster: rescue(cluster, compact=False),
+            "Nothing was compacted: every record is still needed.",
+        ),
+        (lambda cluster: rescue(cluster, compact=5), "Much of the history is still there"),
+        (lambda cluster: rescue(cluster, first=True, who=[]), "before anything was compacted"),
         (lambda cluster: rescue(cluster, who=["n1"]), "A put through n2 is refused"),
+        (lambda cluster: rescue(cluster, who=["n1"]), "n2 was not defragmented"),
         (lambda cluster: rescue(cluster, disarm=False), "There is room, but"),
         (deletes, "k0 is gone"),
     ],
@@ -127,6 +146,19 @@ def deletes(cluster):
 def test_a_rescue_that_fails_says_where(wrong, told):
     judgement = check(wrong, "trees/rescue")
     assert judgement.ok is False and told in plain(judgement)
+
+
+@pytest.mark.parametrize("physical", [True, False])
+def test_a_rescue_that_waits_for_the_sweeps_passes(physical):
+    def rescues(cluster):
+        client = cluster.client()
+        client.compact(client.get("k0").header.revision, physical=physical)
+        cluster.run(1.0)
+        for name in cluster.nodes:
+            cluster.client(name).defragment()
+        client.disarm()
+
+    assert check(rescues, "trees/rescue").ok is True
 
 
 def test_a_pair_agrees_for_the_store_and_refuses_what_the_store_refuses():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kvlearn import Cluster
+from kvlearn import Cluster, delete, put
 from kvlearn.course.exercises.revisions import eight_changes
 from kvlearn.course.exercises.trees import (
     QUOTA,
@@ -24,7 +24,7 @@ from kvlearn.course.store_mutants import (
     TellsNobody,
     against_naive,
 )
-from kvlearn.errors import Compacted, NoSpace
+from kvlearn.errors import Compacted, DuplicateKey, NoSpace
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.bptree import BPlusTree
 from kvlearn.mvcc.revision import Revision
@@ -67,12 +67,13 @@ def test_the_picture_and_the_two_steps():
 
 def test_a_b_plus_tree_is_low():
     found = {}
-    for count in (64, 1_000, 10_000, 100_000):
-        tree = BPlusTree(order=64)
+    for count in (512, 10_000, 100_000, 1_000_000):
+        tree = BPlusTree(order=512)
         for revision in range(count):
             tree.put(revision, "record")
         found[count] = len(tree.pages())
-    assert found == {64: 1, 1_000: 2, 10_000: 3, 100_000: 4}
+    assert found == {512: 1, 10_000: 2, 100_000: 2, 1_000_000: 3}
+    assert MemoryBackend().tree.order == 512
 
 
 def test_six_go_and_six_stay():
@@ -209,14 +210,24 @@ def test_the_broken_stores():
     assert list(against_naive(Store)["should be"]) == ["as the naive store"]
     lost = against_naive(TakesAllBelow)
     assert ["get key4", "d", "nothing"] in lost.values.tolist()
+    every = len(against_naive(TakesAllBelow, most=99))
+    assert list(lost.iloc[-1]) == [f"and {every - 9} more", "", ""] and len(lost) == 10
     kept = against_naive(KeepsDeletions, most=99)
     assert not kept.question.str.startswith(("get", "revision")).any()
     assert list(kept.KeepsDeletions[kept.question == "index of key3"]) == ["12.0"] * 3
     untold = against_naive(TellsNobody, most=99)
     assert untold.question.str.startswith("index").all()
+    assert len(kept) < 9 and len(untold) < 9  # their tables are whole in the notebook
     assert set(untold.index) == {"after compact(9)", "after compact(12)"}
     back = against_naive(CountsRecords, most=99).reset_index()
     assert back.iloc[0].tolist() == ["after restart", "revision", "12", "11"]
+
+
+def test_a_key_is_not_deleted_and_put_again_in_one_revision():
+    client = Cluster(3, seed=1).client()
+    client.put("a", "1")
+    with pytest.raises(DuplicateKey):
+        client.txn().then(delete("a"), put("a", "2")).commit()
 
 
 def test_the_index_of_the_first_exercise():

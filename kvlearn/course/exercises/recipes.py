@@ -318,6 +318,12 @@ class Awake(BoundedCluster):
             raise ValueError(f"in this exercise all clients are awake: {name} too")
 
 
+OWN_CLOCK = (
+    "A holder speaks every third of its time. By whose clock does its lease run out? Let the other "
+    "one get the lock before the first one speaks again."
+)
+
+
 @dataclass(frozen=True)
 class TwoHolders:
     """Write a scene in which a file is damaged though all its writers are honest and awake."""
@@ -359,19 +365,18 @@ class TwoHolders:
 
     def _unharmed(self, cluster: Cluster, file: File) -> Judgement:
         told = "; ".join(file.told()) if file.lines else "nothing was written"
-        hint = (
-            "A holder speaks every third of its time. By whose clock does its lease run out? Let "
-            "the other one get the lock before the first one speaks again."
-        )
         record = cluster.trace[-1] if len(cluster.trace) else None
         title = "The file is not damaged"
-        return Judgement(self.name, False, title, [f"What happened: {told}.", hint], record=record)
+        why = [f"What happened: {told}.", OWN_CLOCK]
+        return Judgement(self.name, False, title, why, record=record)
 
     def _raised(self, error: BaseException) -> Judgement:
         plain = isinstance(error, (Spent, KVLearnError, ValueError, TimedOut))
         what = str(error) if plain else f"{type(error).__name__}: {error}"
         where = blame(error)
         why = [f"It came up {where}." if where else "The scene was played with a File."]
+        if isinstance(error, TimedOut):  # the second one waits for ever while the first one lives
+            why.append(OWN_CLOCK)
         return Judgement(self.name, False, f"The scene does not play to its end: {what}", why)
 
 

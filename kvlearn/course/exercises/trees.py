@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable
+from itertools import combinations, product
 from typing import Any, NamedTuple
 
 from kvlearn.course.kinds import Fact, Predict
@@ -14,11 +15,12 @@ from kvlearn.course.limits import BoundedCluster
 from kvlearn.course.store_kinds import Found, Program, Scene
 from kvlearn.course.store_mutants import CountsRecords, Pair
 from kvlearn.errors import RequestError
-from kvlearn.events import Returned
+from kvlearn.events import Invoked, Returned
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.leases import Compact
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import Command, Put, as_bytes
+from kvlearn.kv.upkeep import Defragment
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.revision import Revision, after, is_tombstone
 from kvlearn.mvcc.store import Store
@@ -246,18 +248,30 @@ def _lookup() -> Fact:
         "tombstone: the index sees its mark, and the read ends there, with nothing. Nothing of the "
         "B+tree was opened. At 13 it is 11, for what happened to other keys is not in this list."
     )
-    tomb = "What does the mark (t) say? Is there anything to fetch?"
-    hints = {
-        (5, 8, 8, 11): tomb,
-        (5, 8, None, 11): tomb,
-        (5, None, 8, 11): tomb,
-        (5, 5, 5, 11): "At 8 the key was deleted. May a later read find what was before?",
+    answers = product((None, 3, 5, 6, 8, 9, 11, 13), repeat=len(READS))
+    hints = {said: _way_hint(said, tuple(found)) for said in answers if said != tuple(found)}
+    hints |= {
         (5, 5, None, 11): "A change at 8 is seen by a read at 8.",
         (6, None, None, 13): "At 6 and at 13 another key was changed.",
-        (5, None, None, 13): "At 13 another key was changed.",
-        (5, None, None, None): "A new life begins at 11.",
     }
     return Fact(tuple(found), cluster.trace, seq, why, hints)
+
+
+def _way_hint(said: tuple, found: tuple) -> str:
+    """About the first read that is led elsewhere."""
+    at, told, right = next(one for one in zip(READS, said, found) if one[1] != one[2])
+    if told is None:
+        new = "A new life begins at 11." if right == 11 else f"It was put at {right}."
+        return f"A read at {at} finds job. {new}"
+    if told > at:
+        return f"{told} is above {at}: a read at {at} does not see it."
+    if told not in (3, 5, 8, 11):
+        return f"At {told} another key was changed."
+    if right is not None:
+        return f"A read at {at}: which is newer, {told} or {right}? Neither is above {at}."
+    if told == 8:
+        return "What does the mark (t) say? Is there anything to fetch?"
+    return "At 8 the key was deleted. May a later read find what was before?"
 
 
 def _revisions(answer: Any) -> tuple:
@@ -277,6 +291,8 @@ def _left() -> Fact:
     from kvlearn.course.exercises.revisions import eight_changes
 
     cluster = eight_changes()
+    store = cluster.nodes["n1"].store
+    records = [(Revision.parse(at), record.key_text) for at, record in store.backend.range()]
     cluster.client().compact(11)
     seq = list(cluster.trace.of(Returned))[-1].seq
     cluster.run(0.5)
@@ -289,16 +305,36 @@ def _left() -> Fact:
     future = "key3 is deleted at 12. But what does a read at 11 have to find?"
     old = "key4 was put once, long ago. Is it not there at 11?"
     hints = {
+        tuple(str(at) for at, _ in said): _left_hint(said, records, left)
+        for size in range(len(records) + 1)
+        for said in combinations(records, size)
+        if [str(at) for at, _ in said] != left
+    }
+    hints |= {
         ("8.1", "10.0", "11.0", "12.0"): future,
         ("8.1", "10.0", "11.0"): future,
-        ("8.0", "8.1", "10.0", "11.0"): "12.0 is newer than 11.",
         ("8.0", "10.0", "11.0", "12.0"): old,
         ("10.0", "11.0", "12.0"): old,
         ("11.0", "12.0"): "Then key1 and key4 would be lost.",
-        ("8.0", "8.1", "9.0", "10.0", "11.0", "12.0"): "Who needs 9.0? key2 was put again at 11.",
         ("6.0", "8.0", "8.1", "10.0", "11.0", "12.0"): "Who may still read key1 as it was at 6?",
     }
     return Fact(tuple(left), cluster.trace, seq, why, hints)
+
+
+def _left_hint(said: tuple, records: list[tuple[Revision, str]], left: list[str]) -> str:
+    """About the first record that stays or goes against the rule."""
+    for at, key in records:
+        if (at, key) in said and str(at) not in left:
+            again = min(other for other, same in records if same == key and other > at)
+            return f"Who needs {at}? {key} was changed again at {again}, and that is not above 11."
+        if (at, key) not in said and str(at) in left:
+            return (
+                f"{at} is newer than 11."
+                if at.main > 11
+                else f"At {at} {key} was put, and then not again up to 11. What does a read of it "
+                "at 11 have to find?"
+            )
+    return ""
 
 
 def _records(answer: Any) -> tuple[str, ...]:
@@ -461,19 +497,39 @@ def _still_full(cluster: Cluster) -> Found | None:
                 f"{error} Its backend takes {status.db_bytes} bytes, {status.db_in_use_bytes} of "
                 f"them are in use, and the quota is {QUOTA}."
             )
-            if status.db_in_use_bytes > QUOTA:
-                hint = "These records are history, most of them. Who gives it up?"
-            elif status.db_bytes > QUOTA:
-                hint = (
-                    "The quota counts what it takes. Did this node defragment, and were the "
-                    "records gone by then? A sweep takes its time."
-                )
+            if status.db_bytes > QUOTA:
+                hint = _room_hint(cluster, name, status.db_in_use_bytes)
             else:
                 hint = f"There is room, but {len(raised)} alarm(s) stand."
             return Found(
                 f"A put through {name} is refused", why, cluster.trace, len(cluster.trace) - 1, hint
             )
     return None
+
+
+def _room_hint(cluster: Cluster, name: str, in_use: int) -> str:
+    """Why a node still takes more than its quota."""
+    compacted, packed = _done(cluster, Compact), _done(cluster, Defragment, name)
+    if not compacted:
+        return "Nothing was compacted: every record is still needed."
+    if not packed:
+        return f"{name} was not defragmented, and each node gives back its own room alone."
+    if packed[-1] < compacted[0]:
+        return f"{name} was defragmented before anything was compacted: there was nothing to take."
+    if in_use > QUOTA and not cluster.nodes[name].store.sweeping:
+        return "Much of the history is still there. Up to which revision may it be given up?"
+    return "You defragmented before the sweep was done: wait, or `physical=True`."
+
+
+def _done(cluster: Cluster, kind: type, node: str = "") -> list[int]:
+    """The records of the answers to requests of this kind (that this node gave)."""
+    asked = {
+        record.event.op_id
+        for record in cluster.trace.of(Invoked)
+        if isinstance(record.event.request, kind) and node in ("", record.event.node)
+    }
+    answers = cluster.trace.of(Returned)
+    return [one.seq for one in answers if one.event.op_id in asked and not one.event.error]
 
 
 def _restart_one(cluster: Cluster) -> None:
