@@ -12,8 +12,8 @@
   the log: quick, for histories of any length, where the log is known.
 * `check.linearizable(trace)`: whether one order of the clients' operations explains every answer;
   also of a history by hand (a list of `Operation`) or a recorded one (`check.load_jepsen(path)`),
-  held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`, and `KVTxn` where
-  transactions and leases are among the operations).
+  held against a model (`Register`, `CasRegister`, `AppendList`, `AppendText`, `KV`, and `KVTxn` for
+  transactions and leases).
 * `check.sweep(workload, seeds)`: clients and faults under many seeds, a table with a row a seed;
   `check.replay(row)` plays one again, `check.shrink(row)` finds a smaller run that breaks the same.
 * `check.split_votes`, `check.downtime` and `check.figure_16` count and time elections, as the
