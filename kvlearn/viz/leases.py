@@ -319,7 +319,7 @@ def _end(life: LeaseLife, clock: Clock, base: float) -> list[Markup]:
         words = f"{life.end} {early:.1f} s too early"
     anchor = "start" if x + 10 + width(words, TINY) < RIGHT else "end"
     at = x + 9 if anchor == "start" else x - 9
-    y = base - STRIP_H + 9 if anchor == "end" and life.end == "expired" else base - 4
+    y = base + 11 if anchor == "end" else base - 4  # to the left of an end the slope is in the way
     return [*parts, label(at, y, words, size=TINY, tone=named, anchor=anchor, halo=False)]
 
 
