@@ -96,7 +96,7 @@ class LeaseResult:
     ttl_s: int = 0
 
     def __str__(self) -> str:
-        return f"lease {self.id:x}" + (f" of {self.ttl_s} s" if self.ttl_s else "")
+        return f"lease {self.id:x} of {self.ttl_s} s"
 
 
 @value

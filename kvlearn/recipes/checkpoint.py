@@ -42,6 +42,7 @@ class Checkpoint:
     True
     >>> other.claim(), other.progress
     (True, {'page': 3})
+    >>> cluster.resume("c1")
     >>> one.save({"page": 4})
     Traceback (most recent call last):
     kvlearn.errors.Fenced: checkpoint: the claim is lost (report: save refused)
