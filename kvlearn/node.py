@@ -212,25 +212,32 @@ class Node:
 
         A request that cannot be served (malformed, no leader) is answered at once.
         """
+        self._attempt(self._take, op_id, request)
+
+    def _attempt(self, way: Callable[[Any, Any], None], op_id: Any, request: Any) -> None:
+        """Send a request on its way; if that is not possible it is answered at once."""
         try:
-            if self.is_outside:
-                raise Stopped(hint=f"{self.name} is no member; ask one of the others")
-            if isinstance(request, MEMBERSHIP):
-                self._request_members(op_id, request)
-                return
-            self.machine.check(request)
-            if in_log(request):
-                self._write(op_id, request)
-            elif serializable(request):
-                self._answer_read(op_id, request)
-            elif isinstance(request, LEADER_ONLY) and self.raft.role != LEADER:
-                self._ask_leader(op_id, request)
-            else:
-                self._read(op_id, request)
+            way(op_id, request)
         except ProposalDropped as drop:
             self._refuse(op_id, _refusal(drop.reason, str(drop)))
         except RequestError as error:
             self._refuse(op_id, error)
+
+    def _take(self, op_id: int, request: Any) -> None:
+        if self.is_outside:
+            raise Stopped(hint=f"{self.name} is no member; ask one of the others")
+        if isinstance(request, MEMBERSHIP):
+            self._request_members(op_id, request)
+            return
+        self.machine.check(request)
+        if in_log(request):
+            self._write(op_id, request)
+        elif serializable(request):
+            self._answer_read(op_id, request)
+        elif isinstance(request, LEADER_ONLY) and self.raft.role != LEADER:
+            self._ask_leader(op_id, request)
+        else:
+            self._read(op_id, request)
 
     def _write(self, op_id: int, request: Any) -> None:
         check_size(request, self._store.max_request_bytes)
@@ -272,17 +279,15 @@ class Node:
         """What another node asks this one, or answers."""
         match message:
             case AskLeader(source, op_id=op_id, request=request):
-                asked = (source, op_id)  # how the answer finds its way back
-                try:
-                    if self.raft.role != LEADER:
-                        raise Unavailable(hint=f"{self.name} does not lead any more")
-                    self._read(asked, request)
-                except ProposalDropped as drop:
-                    self._refuse(asked, _refusal(drop.reason, str(drop)))
-                except RequestError as error:
-                    self._refuse(asked, error)
+                # The pair is how the answer finds its way back.
+                self._attempt(self._read_as_leader, (source, op_id), request)
             case LeaderAnswer(answer=answer) if self._reads.pop(answer.op_id, None) is not None:
                 self._give(replace(answer, header=self._header()))
+
+    def _read_as_leader(self, op_id: Any, request: Any) -> None:
+        if self.raft.role != LEADER:
+            raise Unavailable(hint=f"{self.name} does not lead any more")
+        self._read(op_id, request)
 
     # Watches ----------------------------------------------------------------------------------
 

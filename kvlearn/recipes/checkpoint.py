@@ -17,9 +17,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from kvlearn.errors import Fenced, TimedOut
-from kvlearn.kv.txn import Compare
-from kvlearn.recipes.line import HELD, LOST, Place
+from kvlearn.errors import Fenced, RequestError, TimedOut
+from kvlearn.recipes.line import HELD, Holder, Place
 from kvlearn.recipes.lock import TIMEOUT_S
 from kvlearn.recipes.session import session_of
 from kvlearn.words import get, mod_revision, put
@@ -27,7 +26,7 @@ from kvlearn.words import get, mod_revision, put
 TRIES = 3  # of a save without an answer
 
 
-class Checkpoint:
+class Checkpoint(Holder):
     """The progress of the job `name`, which one worker at a time works on.
 
     Promised: a save is carried out only while this worker's claim is in the store, so progress is
@@ -123,30 +122,8 @@ class Checkpoint:
         """Whether the job is ours, as the cluster knows it just now."""
         return self._place.check()
 
-    @property
-    def lost(self) -> bool:
-        """The claim is known to be gone, or nobody keeps its lease alive any more."""
-        return self._place.lost
-
-    @property
-    def state(self) -> str:
-        """idle, waiting, held or lost: what is known here, without asking."""
-        return LOST if self.lost else self._place.state
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token of the claim; None: not held."""
-        return self._place.revision if self._place.state == HELD else None
-
-    @property
-    def guard(self) -> Compare:
-        """For `txn().if_(job.guard)`: the work's own effect, as long as the claim is there.
-
-        Raises: Fenced if the job is not ours.
-        """
-        if self._place.state != HELD:
-            raise Fenced(hint=f"{self.name}: claim it first")
-        return self._place.guard
+    def _not_held(self) -> RequestError:
+        return Fenced(hint=f"{self.name}: claim it first")
 
     def __enter__(self) -> Checkpoint:
         self.claim()

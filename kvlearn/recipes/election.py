@@ -16,16 +16,15 @@ from kvlearn.errors import (
     TimedOut,
 )  # fmt: skip
 from kvlearn.kv.requests import KeyValue, as_bytes
-from kvlearn.kv.txn import Compare
-from kvlearn.recipes.line import HELD, LOST, Place
+from kvlearn.recipes.line import HELD, Holder, Place
 from kvlearn.recipes.lock import TIMEOUT_S
-from kvlearn.recipes.session import Session, session_of
+from kvlearn.recipes.session import session_of
 from kvlearn.words import get, mod_revision, put
 
 TRIES = 3  # of a proclamation without an answer
 
 
-class Election:
+class Election(Holder):
     """One of those who campaign for `name` leads.
 
     Promised: of the keys in the store the oldest leads, and `proclaim` is carried out only while
@@ -120,37 +119,8 @@ class Election:
         """Whether it leads, as the cluster knows it just now. Raises: TimedOut, Unavailable."""
         return self._place.check()
 
-    @property
-    def lost(self) -> bool:
-        """Its key is known to be gone, or nobody keeps its lease alive any more."""
-        return self._place.lost
-
-    @property
-    def state(self) -> str:
-        """idle, waiting, held (it leads) or lost: what is known here, without asking."""
-        return LOST if self.lost else self._place.state
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token of this reign, which etcd calls `rev`; None: does not lead."""
-        return self._place.revision if self._place.state == HELD else None
-
-    @property
-    def guard(self) -> Compare:
-        """For `txn().if_(election.guard)`. Raises: ElectionNotLeader."""
-        if self._place.state != HELD:
-            raise ElectionNotLeader()
-        return self._place.guard
-
-    @property
-    def key(self) -> str:
-        """Its place in line; "" if it has none."""
-        return self._place.key
-
-    @property
-    def session(self) -> Session:
-        """The lease that it hangs on."""
-        return self._place.session
+    def _not_held(self) -> RequestError:
+        return ElectionNotLeader()
 
     # Looking on -------------------------------------------------------------------------------
 

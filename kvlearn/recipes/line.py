@@ -280,3 +280,50 @@ class Place:
         if self.state == HELD and self.lost:
             return "held, but its lease is not kept alive"
         return f"{self.state} at {self.revision}" if self.revision else self.state
+
+
+class Holder:
+    """What locks, elections and claims tell of their place in line, without asking the cluster."""
+
+    name: str
+    _place: Place
+
+    @property
+    def lost(self) -> bool:
+        """Its key is known to be gone, or nobody keeps its lease alive any more."""
+        return self._place.lost
+
+    @property
+    def state(self) -> str:
+        """idle, waiting, held or lost: what is known here."""
+        return LOST if self.lost else self._place.state
+
+    @property
+    def token(self) -> int | None:
+        """The fencing token of this holding, the create revision of its key (of an election, etcd
+        calls it `rev`); None: not held."""
+        return self._place.revision if self._place.state == HELD else None
+
+    @property
+    def guard(self) -> Compare:
+        """For `txn().if_(lock.guard)`: it holds only as long as the key is there.
+
+        Raises: SessionExpired, of an election ElectionNotLeader, of a checkpoint Fenced, if nothing
+        is held.
+        """
+        if self._place.state != HELD:
+            raise self._not_held()
+        return self._place.guard
+
+    @property
+    def key(self) -> str:
+        """Its place in line; "" if it has none."""
+        return self._place.key
+
+    @property
+    def session(self) -> Session:
+        """The lease that it hangs on."""
+        return self._place.session
+
+    def _not_held(self) -> RequestError:
+        return SessionExpired(hint=f"{self.name} is not held")

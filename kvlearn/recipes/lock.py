@@ -21,14 +21,13 @@ from __future__ import annotations
 from typing import Any
 
 from kvlearn.errors import LockReleased, SessionExpired
-from kvlearn.kv.txn import Compare
-from kvlearn.recipes.line import HELD, LOST, Place
-from kvlearn.recipes.session import Session, session_of
+from kvlearn.recipes.line import Holder, Place
+from kvlearn.recipes.session import session_of
 
 TIMEOUT_S = 30.0  # how long is waited if nobody says
 
 
-class Semaphore:
+class Semaphore(Holder):
     """At most `n` hold `name` at a time, in the order in which they came. All have to give the same
     `n`, and no name may be the beginning of another one's path.
 
@@ -92,43 +91,6 @@ class Semaphore:
     def is_held(self) -> bool:
         """Whether it is held, as the cluster knows it just now. Raises: TimedOut, Unavailable."""
         return self._place.check()
-
-    @property
-    def lost(self) -> bool:
-        """Its key is known to be gone, or nobody keeps its lease alive any more."""
-        return self._place.lost
-
-    @property
-    def state(self) -> str:
-        """idle, waiting, held or lost: what is known here, without asking."""
-        return LOST if self.lost else self._place.state
-
-    # What a resource is shown -----------------------------------------------------------------
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token of this holding, the create revision of its key; None: not held."""
-        return self._place.revision if self._place.state == HELD else None
-
-    @property
-    def guard(self) -> Compare:
-        """For `txn().if_(lock.guard)`: it holds only as long as the key is there.
-
-        Raises: SessionExpired if nothing is held.
-        """
-        if self._place.state != HELD:
-            raise SessionExpired(hint=f"{self.name} is not held")
-        return self._place.guard
-
-    @property
-    def key(self) -> str:
-        """Its place in line; "" if it has none."""
-        return self._place.key
-
-    @property
-    def session(self) -> Session:
-        """The lease that it hangs on."""
-        return self._place.session
 
     def __enter__(self) -> Any:
         self.acquire()

@@ -100,9 +100,9 @@ class SimulatedChannel:
         self._lives()
         self._do("keep", self.name, lease, self._chosen, endpoint, every_s)
 
-    def unkeep(self, lease: int, why: str = "stopped") -> None:
+    def unkeep(self, lease: int) -> None:
         """Let a lease run out."""
-        self._do("unkeep", self.name, lease, why)
+        self._do("unkeep", self.name, lease)
 
     def keeps(self, lease: int) -> bool:
         """Whether the lease is being kept alive."""

@@ -50,8 +50,6 @@ class Keeper:
         self.every_s = every_s
         self.op_id = 0  # of the last question; 0: none yet
         self.order = 0  # of the queue's item that counts
-        self.kept = 0  # how often it was told that the lease lives
-        self.ended = ""  # why it has stopped
 
 
 class Clients:
@@ -83,9 +81,8 @@ class Clients:
                 keeper = Keeper(client, lease, nodes, node, every_s)
                 self.keepers[client, lease] = keeper
                 self._keep(keeper)
-            case "unkeep", client, lease, why:
-                if keeper := self.keepers.pop((client, lease), None):
-                    keeper.ended = why
+            case "unkeep", client, lease:
+                self.keepers.pop((client, lease), None)
             case "pause_client", client:
                 self.paused.add(client)
                 self._tell(client, "pauses")
@@ -226,10 +223,7 @@ class Clients:
         for keeper in list(self.keepers.values()):
             if keeper.op_id == op_id and (answer := self.desk.operations[op_id].answer):
                 if answer.result is not None and not answer.result.ttl_s:
-                    keeper.ended = "the lease is gone"
                     del self.keepers[keeper.client, keeper.lease]
-                elif answer.result is not None:
-                    keeper.kept += 1
 
     # Their life -------------------------------------------------------------------------------
 
@@ -247,7 +241,7 @@ class Clients:
         self.paused.discard(client)
         self.gone.add(client)
         for key in [key for key in self.keepers if key[0] == client]:
-            self.keepers.pop(key).ended = "the client is gone"
+            del self.keepers[key]
         for stream in self.streams.values():
             if stream.client == client and not stream.closed:
                 self._close(stream)
