@@ -14,7 +14,8 @@ is carried out or refused; both outcomes depend on nothing but the log, so all n
 a=1 2 2
 
 The index of the applied entry goes into the same backend batch as what the entry wrote: whatever a
-crash leaves, the two agree, and no entry is carried out twice.
+crash leaves, the two agree, and no entry is carried out twice. The leases are one fact, which is
+written once for all entries of a batch; so a batch is ended by the machine, not by its backend.
 
 A snapshot is the whole backend as records. A node that gets one starts over from it.
 
@@ -84,6 +85,7 @@ class KVMachine:
         self.store = Store(self.backend)
         self.applied: int = self.backend.get_meta(APPLIED)  # index of the last entry carried out
         self.changes: list[KeyValue] = []
+        self._leases_changed = False  # since the last commit
         self.alarms: tuple[tuple[int, str], ...] = self.backend.get_meta(ALARMS, ())
         self.lessor.load(self.backend.get_meta(LEASES, ()))
         for kv in self.store.range(b"\0", FROM_KEY)[0] if self.lessor.leases else ():
@@ -183,6 +185,9 @@ class KVMachine:
 
     def commit(self) -> None:
         """Make everything applied so far durable, in one batch."""
+        if self._leases_changed:
+            self.backend.set_meta(LEASES, self.lessor.save())
+            self._leases_changed = False
         self.backend.commit()
 
     def _carry_out(self, request: Any) -> Any:
@@ -209,7 +214,7 @@ class KVMachine:
                     self.lessor.checkpoint(id, left_s)
             case _:
                 raise TypeError(f"the log holds a {type(request).__name__}, which is no request")
-        self.backend.set_meta(LEASES, self.lessor.save())
+        self._leases_changed = True
         return result
 
     def _sound(self, alarm: Alarm) -> AlarmResult:

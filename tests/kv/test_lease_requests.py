@@ -1,5 +1,7 @@
 """Leases through the log, and what only the leader's clock knows (facts 46 to 53, 18, 19, 21)."""
 
+import random
+
 import pytest
 
 from kvlearn.errors import InvalidArgument
@@ -15,8 +17,8 @@ from kvlearn.kv.leases import (
     LeaseTimeResult,
     LeaseTimeToLive,
 )
-from kvlearn.kv.machine import KVMachine
-from kvlearn.kv.requests import FROM_KEY, DeleteRange, Put, Range
+from kvlearn.kv.machine import LEASES, KVMachine
+from kvlearn.kv.requests import FROM_KEY, Command, DeleteRange, Put, Range
 from kvlearn.mvcc.backend import MemoryBackend
 from tests.kv.driver import Driver
 
@@ -188,3 +190,60 @@ def test_leases_and_their_keys_survive(do, how):
     assert do.changes == ["-c"] and do.machine.revision == 7
     do(DeleteRange(b"\0", FROM_KEY))
     assert keys(do, 8) == []
+
+
+def test_the_leases_are_written_once_a_batch_and_only_if_one_has_changed(do, monkeypatch):
+    written: list[tuple] = []
+    backend, set_meta = do.machine.backend, do.machine.backend.set_meta
+
+    def noted(name, fact):
+        set_meta(name, fact)
+        if name == LEASES:
+            written.append(fact)
+
+    monkeypatch.setattr(backend, "set_meta", noted)
+    do(LeaseRevoke(8))
+    do.machine.commit()
+    assert written == [((7, 100, 0),)]
+    do(Put(b"a", b"x", 7))
+    assert do.refusal(LeaseGrant(5, 7)) == EXISTS
+    do.machine.commit()
+    assert len(written) == 1
+    do(LeaseCheckpoint(((7, 30),)))
+    do.machine.commit()
+    assert written[1:] == [((7, 100, 30),)]
+
+
+@pytest.fixture(params=["memory", "lmdb"])
+def backend(request, tmp_path):
+    if request.param == "memory":
+        yield MemoryBackend()
+        return
+    pytest.importorskip("lmdb", reason="without the package lmdb no store lies on a disk")
+    from kvlearn.live.lmdb_backend import LmdbBackend
+
+    with LmdbBackend(tmp_path / "n1", fsync=False) as backend:
+        yield backend
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_crash_leaves_leases_and_applied_index_of_one_and_the_same_commit(backend, seed):
+    rng, machine = random.Random(seed), KVMachine(backend)
+    durable, crashes = (0, machine.save()), 0
+    for _ in range(300):
+        id, index = rng.randrange(1, 6), machine.applied + 1
+        request = rng.choice(
+            [
+                LeaseGrant(rng.randrange(2, 90), id), LeaseRevoke(id), LeaseCheckpoint(((id, 9),)),
+                Put(b"%d" % rng.randrange(4), b"x", id), Put(b"1", b"x"),
+            ]
+        )  # fmt: skip
+        machine.apply(index, 1, Command("n1", index, request))
+        if rng.random() < 0.2:
+            machine.commit()
+            durable = index, machine.save()
+        elif rng.random() < 0.1:
+            backend.rollback()  # what a crash leaves
+            machine, crashes = KVMachine(backend), crashes + 1
+            assert (machine.applied, machine.save()) == durable, f"seed {seed}, entry {index}"
+    assert crashes > 10
