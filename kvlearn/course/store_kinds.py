@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
+from kvlearn.check.verdict import Verdict
 from kvlearn.check.watches import watches
 from kvlearn.client import Client
 from kvlearn.course.kinds import Witness, _is_empty
@@ -51,8 +52,12 @@ def _shown(argument: Any) -> str:
 
 
 @dataclass(frozen=True)
-class HubTrial:
-    """A scene of three nodes whose watch hubs are of the student's class; `store` are settings."""
+class StoreTrial:
+    """A scene of three nodes, one part of whose stores is of the student's class.
+
+    `store` are settings. A kind of trial says which part that is, who watches it, and what it is
+    held against; `excused` are errors that follow from a wrong decision, which is told instead.
+    """
 
     name: str
     play: Callable[[BoundedCluster], Any]
@@ -60,37 +65,49 @@ class HubTrial:
     store: dict[str, Any] = field(default_factory=dict)
     config: RaftConfig = RaftConfig()
 
-    def run(
-        self, cls: type[WatchHub], rules: tuple[str, ...], reference: type[WatchHub] = WatchHub
-    ) -> Outcome:
-        """Play the scene, and look whether the promises to watchers were kept."""
-        watch = HubWatch(cls, rules, reference)
-        config = StoreConfig(hub=watch.watched, **self.store)
+    part: ClassVar[str]  # of a StoreConfig
+    watch: ClassVar[type[Watch]]
+    reference: ClassVar[type]
+    excused: ClassVar[tuple[type[Exception], ...]] = ()
+
+    def run(self, cls: type, rules: tuple[str, ...], reference: type | None = None) -> Outcome:
+        """Play the scene, and look whether the promises that the part gives were kept."""
+        watch = self.watch(cls, rules, reference or self.reference)
+        config = StoreConfig(**{self.part: watch.watched}, **self.store)
         cluster = watch.cluster = BoundedCluster(
             3, seed=self.seed, config=self.config, store=config
         )
         outcome = Outcome(self.name, self.seed, cluster.trace)
         try:
             bounded(self.play, cluster)
-            cluster.run(2.0)  # let who is behind catch up
+            cluster.run(2.0)  # let who is behind catch up, and what has run out go
         except (TimedOut, RequestError) as error:
             if not watch.differences:
                 outcome.stuck = str(error)
         except (*HALTS, Exception) as error:
-            outcome.error = error
+            if not (watch.differences and isinstance(error, self.excused)):
+                outcome.error = error
         outcome.error = watch.error or outcome.error
-        broken = watches(cluster.trace).broken
+        broken = self.broken(outcome)
         outcome.broken = broken[0] if broken else None
         outcome.asked, outcome.differences = watch.asked, watch.differences
         return outcome
 
+    def broken(self, outcome: Outcome) -> list[Verdict]:
+        """The promises that were broken, the first of them in front."""
+        raise NotImplementedError(f"{type(self).__name__} knows no promises")
+
 
 @dataclass(frozen=True)
-class HubWitness(Witness):
-    """Write a scene in which a broken hub breaks a promise to a watcher, and WatchHub does not."""
+class StoreWitness(Witness):
+    """Write a scene in which a broken part of a store breaks a promise, and `reference` does not.
 
-    reference: type = WatchHub
+    The answer is a function of a cluster. `trial` is the kind of scene in which it is played.
+    """
+
     store: dict[str, Any] = field(default_factory=dict)
+
+    trial: ClassVar[type[StoreTrial]]
 
     def judge(self, scene: Any) -> Judgement:
         """Play the scene twice: with the mutant, and with the reference."""
@@ -99,9 +116,26 @@ class HubWitness(Witness):
             return Judgement(self.name, False, what, ["Write `check(my_scene, exercise=...)`."])
         return super().judge(scene)
 
-    def _play(self, scene: Any, cls: type[WatchHub]) -> Outcome:
-        trial = HubTrial("yours", scene, self.seed, self.store)
-        return trial.run(cls, (self.mutant.rule,))
+    def _play(self, scene: Any, cls: type) -> Outcome:
+        return self.trial("yours", scene, self.seed, self.store).run(cls, (self.mutant.rule,))
+
+
+class HubTrial(StoreTrial):
+    """A scene of three nodes whose watch hubs are of the student's class."""
+
+    part, watch, reference = "hub", HubWatch, WatchHub
+
+    def broken(self, outcome: Outcome) -> list[Verdict]:
+        """The broken promises to watchers."""
+        return watches(outcome.trace).broken
+
+
+@dataclass(frozen=True)
+class HubWitness(StoreWitness):
+    """Write a scene in which a broken hub breaks a promise to a watcher, and WatchHub does not."""
+
+    reference: type = WatchHub
+    trial = HubTrial
 
 
 # Programs -----------------------------------------------------------------------------------
