@@ -28,7 +28,6 @@ from typing import Any
 from kvlearn.client import Client
 from kvlearn.doors import door
 from kvlearn.errors import TimedOut, Violation
-from kvlearn.events import LinksChanged
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.kinds import REQUESTS, check_depth
 from kvlearn.raft.config import RaftConfig
@@ -41,21 +40,13 @@ from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
 from kvlearn.sim.network import Links, Network, Packet, span_of_seconds
-from kvlearn.sim.views import (
-    ClockView,
-    DiskView,
-    LinksView,
-    Nodes,
-    NodeView,
-    known_names,
-)
+from kvlearn.sim.verbs import carry_out
+from kvlearn.sim.views import ClockView, DiskView, LinksView, Nodes, NodeView, known_names
 from kvlearn.trace import Record, Trace
 from kvlearn.values import check_timeout
 
 HAND_S = 1e-6  # what one verb takes, in virtual seconds
 MOST_NODES = 25  # of a cluster, with all that were added
-CLIENT_VERBS = {"open_stream", "ask_stream", "close_stream", "hold_stream", "keep", "unkeep"}
-CLIENT_VERBS |= {"pause_client", "resume_client", "end_client"}
 MOST_SILENT = 100  # timers without a record that one step passes over
 
 
@@ -436,6 +427,18 @@ class Cluster:
             )
         self._do("delay", self._on_wire(packet), float(seconds))
 
+    def duplicate(self, packet: Packet | int) -> None:
+        """Send a packet a second time, now. The copy takes as long as the first did, and arrives
+        even if the first will be lost, unless its link is cut."""
+        number = self._on_wire(packet)
+        message = self._network.find(number).message
+        if message.at_most_once:
+            raise ValueError(
+                f"no network doubles packet {number}, {message}: its connection delivers at most "
+                "once, or it would be done twice"
+            )
+        self._do("duplicate", number)
+
     def _on_wire(self, packet: Packet | int) -> int:
         number = number_of(packet)
         for host in self._hosts.values():
@@ -458,99 +461,10 @@ class Cluster:
         gap = clock.queue[0][0] - clock.now if clock.queue else inf
         clock.now += min(HAND_S, gap / 2)
         self._done.append((self._clock.happened, self._clock.now, verb, arguments))
-        outcome = self._carry_out(verb, arguments)
+        outcome = carry_out(self, verb, arguments)
         if self._reader is not None and self._reader.broken is not None:
             self._look()
         return outcome
-
-    def _carry_out(self, verb: str, arguments: tuple) -> Any:
-        if verb in ("ask", "give_up"):
-            return self._serve(verb, arguments)
-        if verb in CLIENT_VERBS:
-            return self._clients.do(verb, *arguments)
-        if verb in ("partition", "isolate", "cut", "heal", "links", "drop", "deliver", "delay"):
-            return self._rewire(verb, arguments)
-        if verb == "add_node":
-            return self._start_fresh(*arguments)
-        host = self._hosts[arguments[0]]
-        match verb:
-            case "crash":
-                host.crash()
-            case "restart":
-                host.start(None)
-            case "pause":
-                host.pause()
-            case "resume":
-                host.resume()
-            case "wipe":
-                host.wipe()
-            case "campaign" | "forget_leader":
-                getattr(host, verb)()
-            case "compact":
-                host.compact(arguments[1])
-            case "set_rate":
-                host.set_rate(arguments[1])
-                self.trace.add(self.now, host.name, LinksChanged("clock rate", arguments[1]), None)
-            case "set_fsync":
-                host.disk.fsync_s = arguments[1]
-                self.trace.add(self.now, host.name, LinksChanged("fsync_s", arguments[1]), None)
-
-    def _start_fresh(self, name: str, learner: bool) -> None:
-        founders = self._founders.voters
-        new = learner and name not in founders
-        conf = ConfState(founders, learners=(name,) if new else ())
-        known = self._hosts.get(name)
-        raft = known.raft if known else self._made_with[3]
-        kind = raft.get(name, Raft) if isinstance(raft, dict) else raft
-        life = f"/{len(self._done)}" if known else ""
-        running = [host.node for host in self._hosts.values() if host.node is not None]
-        joins = max((node.machine.applied for node in running), default=0) or 1
-        host = self._hosts[name] = self._new_host(name, conf, kind, life, joins)
-        if known:
-            host.boot = known.boot  # what was on its way to the old process is not for this one
-            if known.own_clock.rate != 1.0:  # the new machine's clock is right
-                self.trace.add(self.now, name, LinksChanged("clock rate", 1.0), None)
-        host.start(None)
-
-    def _rewire(self, verb: str, arguments: tuple) -> None:
-        network, hosts = self._network, self._hosts
-        match verb, *arguments:
-            case "partition", groups:
-                across = [(a, b) for g in groups for a in g for b in hosts if b not in g]
-                why = "partition " + " ".join(f"({' '.join(group)})" for group in groups)
-                network.cut(across, why, anew=True)
-            case "isolate", name:
-                both = [link for o in hosts if o != name for link in ((name, o), (o, name))]
-                network.cut(both, f"{name} is isolated")
-            case "cut", source, target, one_way:
-                links = [(source, target)] + ([] if one_way else [(target, source)])
-                network.cut(links, f"{source}{'→' if one_way else '↔'}{target} is cut")
-            case ("heal",):
-                network.heal()
-            case "links", setting, new:
-                setattr(network.links, setting, new)
-                changed = LinksChanged(setting, getattr(network.links, setting))
-                self.trace.add(self.now, "", changed, None)
-            case "drop", number:
-                network.drop(network.find(number))
-            case "deliver", number:
-                packet = network.find(number)
-                network.take(packet)
-                host = hosts.get(packet.message.target)
-                host.receive(packet) if host else network.refuse(packet)
-            case "delay", number, seconds:
-                network.delay(network.find(number), seconds)
-
-    def _serve(self, verb: str, arguments: tuple) -> int | None:
-        if verb == "give_up":
-            return self._desk.give_up(arguments[0])
-        client, node, request = arguments
-        operation = self._desk.ask(client, node, request)
-        if self._hosts[node].node is None:
-            self._desk.refused(operation.op_id)
-        else:
-            self._hosts[node].request(operation.op_id, request, operation.seq)
-        return operation.op_id
 
     # Clients ----------------------------------------------------------------------------------
 
@@ -628,7 +542,7 @@ class Cluster:
             if by_hand:
                 clock.now = verb[1]
                 self._done.append(verb)
-                self._carry_out(*verb[2:])
+                carry_out(self, *verb[2:])
                 verb = next(verbs, None)
             else:
                 self._replay()

@@ -174,6 +174,11 @@ class Network:
 
     # By hand ----------------------------------------------------------------------------------
 
+    @property
+    def newest(self) -> int:
+        """The number of the packet that left last; 0 before the first."""
+        return self._packets
+
     def in_flight(self) -> list[Packet]:
         """The packets on the wire, soonest arrival first."""
         items = sorted((item for item in self.clock.queue if item[2] == PACKET), key=_order)
@@ -217,6 +222,17 @@ class Network:
             packet.cause,
         )
         self.clock.push(arrives, PACKET, packet._replace(arrives_s=arrives))
+
+    def double(self, packet: Packet) -> None:
+        """Send it a second time now: the copy takes as long as the first, and no dice are thrown,
+        so that nothing else changes."""
+        message, now = packet.message, self.clock.now
+        fate = "CUT" if (message.source, message.target) in self.cuts else ""
+        arrives = now + (packet.arrives_s - packet.sent_s)
+        self._packets = number = self._packets + 1
+        cause = self.trace[packet.cause].cause  # as of every second packet that a network makes
+        seq = self.trace.add(now, message.source, Sent(message, number, arrives, fate), cause)
+        self.clock.push(arrives, PACKET, Packet(number, message, now, arrives, fate, seq))
 
     def cut(self, links: Iterable[Link], why: str, anew: bool = False) -> None:
         """Cut these one-way links too, or (`anew`) only these from now on."""

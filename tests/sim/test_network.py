@@ -7,7 +7,7 @@ import pytest
 from kvlearn import Cluster, Links
 from kvlearn.events import Delayed, Dropped, Healed, LinksChanged, LinksCut, Received, Sent
 from kvlearn.kv.requests import Command, Put
-from kvlearn.raft.messages import ForwardProposal, Heartbeat
+from kvlearn.raft.messages import AppendEntries, ForwardProposal, Heartbeat, RequestVote
 from kvlearn.sim.clock import VirtualClock
 from kvlearn.sim.network import Network
 from kvlearn.trace import Trace
@@ -370,3 +370,72 @@ def test_every_packet_ends_once_and_points_at_its_departure(seed):
         ended[number] = type(record.event).__name__
     flying = {packet.number for packet in cluster.in_flight}
     assert set(sent) == set(ended) | flying and not set(ended) & flying
+
+
+# A copy by hand ------------------------------------------------------------------------------
+
+
+def on_its_way(cluster: Cluster, kind: type):
+    """Run until a message of that kind is on the wire, and return its packet."""
+
+    def found():
+        return [packet for packet in cluster.in_flight if isinstance(packet.message, kind)]
+
+    cluster.run_until(lambda c: found())
+    return found()[0]
+
+
+def test_a_copy_by_hand_flies_as_long_as_the_first_and_throws_no_dice():
+    cluster = Cluster(3, seed=7)
+    packet = on_its_way(cluster, AppendEntries)
+    cluster.run(0.0005)
+    other, dice = cluster.fork(), cluster._network._rng.getstate()
+    cluster.duplicate(packet)
+    assert cluster._network._rng.getstate() == dice
+    (copy,) = [p for p in cluster.in_flight if p.number == cluster._network.newest]
+    assert copy.message == packet.message and copy.number != packet.number
+    assert copy.sent_s == cluster.now
+    assert copy.arrives_s - copy.sent_s == pytest.approx(packet.arrives_s - packet.sent_s)
+    last = cluster.trace[-1]
+    assert last.event == Sent(packet.message, copy.number, copy.arrives_s, "")
+    assert last.cause == cluster.trace[packet.cause].cause
+    cluster.run(1)
+    came = [r.event.packet for r in cluster.trace.of(Received) if r.event.message is copy.message]
+    assert came == [packet.number, copy.number]
+    assert [packet.number] == [
+        r.event.packet
+        for r in (other.run(1) or other).trace.of(Received)
+        if r.event.message == copy.message
+    ]
+
+
+def test_the_copy_of_a_lost_packet_arrives_and_one_on_a_cut_link_does_not():
+    cluster = Cluster(3, seed=7, links=Links(loss=1.0))
+    packet = on_its_way(cluster, RequestVote)
+    assert packet.fate == "LOST"
+    cluster.duplicate(packet.number)
+    first = cluster._network.newest
+    cluster.run(0.1)
+    fates = [(r.event.packet, r.event.reason) for r in cluster.trace.of(Dropped)]
+    assert (packet.number, "LOST") in fates and first not in [number for number, _ in fates]
+    packet = on_its_way(cluster, RequestVote)
+    cluster.cut(packet.message.source, packet.message.target)
+    cluster.duplicate(packet)
+    second = cluster._network.newest
+    cluster.run(0.1)
+    assert (second, "CUT") in [(r.event.packet, r.event.reason) for r in cluster.trace.of(Dropped)]
+
+
+def test_what_cannot_be_doubled_is_refused():
+    cluster = Cluster(3, seed=7)
+    leader = cluster.wait_for_leader()
+    cluster.run(1)
+    follower = next(name for name in cluster.nodes if name != leader)
+    cluster.submit(Put(b"k", b"v"), follower)
+    packet = on_its_way(cluster, ForwardProposal)
+    done = len(cluster._done)
+    with pytest.raises(ValueError, match="at most once"):
+        cluster.duplicate(packet)
+    with pytest.raises(ValueError, match="packet 999999 is not on the wire"):
+        cluster.duplicate(999_999)
+    assert len(cluster._done) == done
