@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
+from kvlearn.check.histories import log_of
 from kvlearn.check.naive import MIN_TTL_S, NaiveStore
 from kvlearn.check.verdict import Verdict
-from kvlearn.events import Applied, Invoked, Returned
+from kvlearn.events import Invoked, Returned
 from kvlearn.kv.kinds import in_log, serializable
 from kvlearn.kv.leases import LeaseGrant, LeaseRevoke
 from kvlearn.kv.requests import DeleteRange, Put, Range
@@ -80,13 +81,8 @@ class _Judge:
                 self._read[event.revision].append((record, request))
 
     def _replay(self, trace: Trace) -> None:
-        entries: dict[int, Record] = {}
-        for record in trace.of(Applied):
-            entries.setdefault(record.event.index, record)
-        for place, index in enumerate(sorted(entries), start=1):
-            if index != place:
-                raise ValueError(f"the trace does not tell what entry {place} of the log did")
-            self._carry_out(entries[index])
+        for entry in log_of(trace):
+            self._carry_out(entry)
         self._answer_reads()
         for record, request, _, _ in self._written.values():
             self._break(record, f"{record.node} is told of {request}, and the log does not have it")

@@ -27,12 +27,12 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-from kvlearn.events import Invoked, LeaseExpired, Returned
+from kvlearn.events import Applied, Invoked, LeaseExpired, Returned
 from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.leases import LeaseRevoke
 from kvlearn.kv.requests import Answer, DeleteRange, Header, Put, Range
 from kvlearn.kv.txn import Txn
-from kvlearn.trace import Trace
+from kvlearn.trace import Record, Trace
 from kvlearn.values import value
 
 
@@ -168,6 +168,18 @@ def history_of(subject: Any) -> list[Operation]:
         if not repeatable(request):
             history.append(Operation(client, call_s, None, request, None, seq))
     return sorted(history, key=lambda operation: (operation.call_s, operation.seq))
+
+
+def log_of(trace: Trace) -> Iterator[Record]:
+    """The log as a trace tells it: of each entry, in their order, the first record that it was
+    applied. Raises: ValueError when it comes to an entry that the trace lacks."""
+    entries: dict[int, Record] = {}
+    for record in trace.of(Applied):
+        entries.setdefault(record.event.index, record)
+    for place, index in enumerate(sorted(entries), start=1):
+        if index != place:
+            raise ValueError(f"the trace does not tell what entry {place} of the log did")
+        yield entries[index]
 
 
 # From files ----------------------------------------------------------------------------------

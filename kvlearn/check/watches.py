@@ -48,6 +48,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
+from kvlearn.check.histories import log_of
 from kvlearn.check.naive import Change, NaiveStore, within
 from kvlearn.check.verdict import Verdict, Verdicts
 from kvlearn.events import (
@@ -89,13 +90,8 @@ class _Truth:
     def __init__(self, trace: Trace):
         self.store = NaiveStore()
         self.compactions: list[tuple[int, int]] = []
-        entries: dict[int, Record] = {}
-        for record in trace.of(Applied):
-            entries.setdefault(record.event.index, record)
-        for place, index in enumerate(sorted(entries), start=1):
-            if index != place:
-                raise ValueError(f"the trace does not tell what entry {place} of the log did")
-            self._apply(entries[index])
+        for entry in log_of(trace):
+            self._apply(entry)
         self.at = {(change.revision, change.kv.key): change for change in self.store.changes}
         self._asked: dict[tuple, tuple[list[Change], dict[tuple[int, bytes], int]]] = {}
 
