@@ -23,8 +23,9 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.check.histories import UNKNOWN, Operation
-from kvlearn.check.ledger import Ledger, covers, is_read, pairs_of, told
+from kvlearn.check.ledger import Ledger, is_read, pairs_of, told
 from kvlearn.check.models import ANY, LOST, Model, Register, by_key
+from kvlearn.check.naive import within
 from kvlearn.kv.requests import (
     SORT_TARGETS,
     DeleteRange,
@@ -319,7 +320,7 @@ def pairs_in(pairs: dict[bytes, KeyValue], key: bytes, range_end: bytes) -> list
     """The pairs of an interval, in key order."""
     if not range_end:
         return [pairs[key]] if key in pairs else []
-    return [pairs[other] for other in sorted(pairs) if covers(key, range_end, other)]
+    return [pairs[other] for other in sorted(pairs) if within(other, key, range_end)]
 
 
 def answers(ask: Range, found: list[KeyValue], result: RangeResult) -> bool:
@@ -376,9 +377,9 @@ def matters(input: Any, known: Sequence[Operation]) -> bool:
         end = getattr(ask, "range_end", b"")
         if type(input) is not Put:
             # Two intervals: asking each one's first key is enough to see whether they meet.
-            if covers(ask.key, end, input.key) or covers(input.key, input.range_end, ask.key):
+            if within(input.key, ask.key, end) or within(ask.key, input.key, input.range_end):
                 return True
-        elif covers(ask.key, end, input.key):
+        elif within(input.key, ask.key, end):
             plain = type(ask) is Range and not (ask.keys_only or ask.limit or ask.count_only)
             if not plain or any(
                 (kv.key, kv.value) == (input.key, input.value) for kv in pairs_of(result)

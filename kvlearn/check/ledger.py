@@ -25,14 +25,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from kvlearn.check.histories import Operation
-from kvlearn.kv.requests import (
-    FROM_KEY,
-    DeleteRange,
-    KeyValue,
-    Put,
-    PutResult,
-    Range,
-)
+from kvlearn.check.naive import within
+from kvlearn.kv.requests import DeleteRange, KeyValue, Put, PutResult, Range
 
 
 class Ledger:
@@ -109,7 +103,7 @@ class Ledger:
                 revision in self.shown
                 or revision in self.born
                 or any(
-                    birth < revision <= end and covers(ask.key, ask.range_end, key)
+                    birth < revision <= end and within(key, ask.key, ask.range_end)
                     for key, birth, end in self._alive
                 )
             )
@@ -165,10 +159,3 @@ def is_read(input: Any, output: Any) -> bool:
     if type(input) is Range:
         return True
     return type(input) is DeleteRange and getattr(told(output)[1], "deleted", None) == 0
-
-
-def covers(key: bytes, range_end: bytes, other: bytes) -> bool:
-    """Whether `other` lies in the interval: one key, all from `key` on, or up to `range_end`."""
-    if not range_end:
-        return key == other
-    return key <= other and (range_end == FROM_KEY or other < range_end)

@@ -19,6 +19,7 @@ for; such a request never comes so far.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import eq, gt, lt, ne
 from typing import Any, NamedTuple
 
 from kvlearn.kv.leases import Compact, CompactResult, LeaseGrant, LeaseResult, LeaseRevoke
@@ -27,6 +28,8 @@ from kvlearn.kv.txn import Compare, OpResult, Txn, TxnResult
 from kvlearn.mvcc.revision import KeyValue
 
 MIN_TTL_S, MAX_TTL_S = 2, 9_000_000_000
+TARGETS = {"create": "create_revision", "mod": "mod_revision"}  # that a pair calls otherwise
+SIGNS = {"equal": eq, "not_equal": ne, "greater": gt, "less": lt}
 
 
 class Refused(Exception):
@@ -62,6 +65,16 @@ def within(key: bytes, start: bytes, range_end: bytes) -> bool:
     if range_end == b"\0":
         return start <= key
     return start <= key < range_end
+
+
+def holds(compare: Compare, kv: KeyValue | None) -> bool:
+    """Whether it holds for a pair. None: there is none, so its numbers are 0, and no value fits."""
+    operand, stands = compare.operand, SIGNS[compare.result]
+    if compare.target == "value":
+        wanted = operand if isinstance(operand, bytes) else b""
+        return kv is not None and stands(kv.value, wanted)
+    number = getattr(kv, TARGETS.get(compare.target, compare.target)) if kv else 0
+    return stands(number, operand if isinstance(operand, int) else 0)
 
 
 class NaiveStore:
@@ -206,8 +219,7 @@ class NaiveStore:
                 kvs.remove(kv)
             elif op.max_create_revision and kv.create_revision > op.max_create_revision:
                 kvs.remove(kv)
-        targets = {"create": "create_revision", "mod": "mod_revision"}
-        field = targets.get(op.sort_target, op.sort_target)
+        field = TARGETS.get(op.sort_target, op.sort_target)
         if field != "key" or op.sort_order == "descend":
             kvs.sort(key=lambda kv: getattr(kv, field), reverse=op.sort_order == "descend")
         more = 0 < op.limit < len(kvs)
@@ -223,24 +235,7 @@ class NaiveStore:
 
     def _holds(self, compare: Compare) -> bool:
         pairs: list = self.range(compare.key, compare.range_end) or [None]
-        return all(self._holds_for(compare, kv) for kv in pairs)
-
-    def _holds_for(self, compare: Compare, kv: KeyValue | None) -> bool:
-        if compare.target == "value":
-            if kv is None:
-                return False
-            left = kv.value
-            right = compare.operand if isinstance(compare.operand, bytes) else b""
-        else:
-            fields = {"create": "create_revision", "mod": "mod_revision"}
-            left = getattr(kv, fields.get(compare.target, compare.target)) if kv else 0
-            right = compare.operand if isinstance(compare.operand, int) else 0
-        return {
-            "equal": left == right,
-            "not_equal": left != right,
-            "less": left < right,
-            "greater": left > right,
-        }[compare.result]
+        return all(holds(compare, kv) for kv in pairs)
 
     def _chosen(self, txn: Txn) -> tuple[bool, list]:
         """Whether it holds, and the operations that will run; a nested one is such a pair again."""

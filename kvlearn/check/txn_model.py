@@ -23,17 +23,15 @@ Source: etcd api/etcdserverpb/rpc.proto (Txn, LeaseRevoke).
 
 from __future__ import annotations
 
-from operator import eq, gt, lt, ne
 from typing import Any
 
 from kvlearn.check.histories import UNKNOWN
 from kvlearn.check.kv_model import KV, State, agrees, answers, pairs_in
 from kvlearn.check.ledger import is_read, told
+from kvlearn.check.naive import holds
 from kvlearn.kv.leases import LeaseRevoke
 from kvlearn.kv.requests import DeleteRange, KeyValue, Put, Range
 from kvlearn.kv.txn import Compare, Txn, TxnResult
-
-SIGNS = {"equal": eq, "not_equal": ne, "greater": gt, "less": lt}
 
 
 class KVTxn(KV):
@@ -109,13 +107,13 @@ class _Draft:
 
     def choose(self, txn: Txn) -> tuple[bool, list]:
         """Which operations run, by the state before."""
-        holds = all(self._holds(compare) for compare in txn.compare)
-        ops = txn.success if holds else txn.failure
-        return holds, [self.choose(op) if isinstance(op, Txn) else op for op in ops]
+        succeeded = all(self._holds(compare) for compare in txn.compare)
+        ops = txn.success if succeeded else txn.failure
+        return succeeded, [self.choose(op) if isinstance(op, Txn) else op for op in ops]
 
     def _holds(self, compare: Compare) -> bool:
         found = pairs_in(self.before.pairs, compare.key, compare.range_end)
-        return all(_stands(compare, kv) for kv in found or [None])
+        return all(holds(compare, kv) for kv in found or [None])
 
     def _run(self, chosen: tuple[bool, list], result: TxnResult | None) -> bool:
         succeeded, ops = chosen
@@ -174,18 +172,6 @@ class _Draft:
                 return True  # before the beginning of what is known
             pairs = seen.pairs
         return answers(ask, pairs_in(pairs, ask.key, ask.range_end), said)
-
-
-def _stands(compare: Compare, kv: KeyValue | None) -> bool:
-    if compare.target == "value":
-        wanted = compare.operand if isinstance(compare.operand, bytes) else b""
-        return kv is not None and SIGNS[compare.result](kv.value, wanted)
-    wanted = compare.operand if isinstance(compare.operand, int) else 0
-    numbers = {"version": 0, "create": 0, "mod": 0, "lease": 0}
-    if kv is not None:
-        numbers = {"version": kv.version, "create": kv.create_revision}
-        numbers |= {"mod": kv.mod_revision, "lease": kv.lease}
-    return SIGNS[compare.result](numbers[compare.target], wanted)
 
 
 def _changed_nothing(result: TxnResult) -> bool:
