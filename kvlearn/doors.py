@@ -17,6 +17,8 @@ DOORS = {
     "service": ("kvlearn.check.service", "service"),  # (trace) -> what clients rely on
     "watches": ("kvlearn.check.watches", "watches"),  # (trace) -> what watchers rely on
     "leases": ("kvlearn.check.leases", "leases"),  # (trace) -> what holders of leases rely on
+    "answers": ("kvlearn.check.answers", "answers"),  # (trace) -> a verdict on all answers
+    "linearizable": ("kvlearn.check.linearizable", "linearizable"),  # (trace) -> a verdict
     "watch_mutants": ("kvlearn.course.watch_mutants", "WATCH_MUTANTS"),  # name -> a WatchHub
     "lease_mutants": ("kvlearn.course.lease_mutants", "LEASE_MUTANTS"),  # name -> a Lessor
     "mutants": ("kvlearn.course.mutants", "MUTANTS"),  # name -> a Raft with one broken rule

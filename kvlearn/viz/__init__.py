@@ -22,6 +22,8 @@ and as text, with the same facts.
     streams(cluster)              watches: what each was told, and how far it is
     leases(cluster)               how much time is left, which keys hang on it, and how it came so
     fork(cluster)                 the last transaction: what it saw and which branch it took
+    members(cluster)              who is a member, how far each is, and how it came to be so
+    verdicts(cluster)             a lamp for every promise, and the event that broke it
     read_paths(paths)             what reads set in motion, side by side, and `read_costs` its table
     ladder(), availability()      how many nodes may be down, and how often no majority is up
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
@@ -43,6 +45,7 @@ from kvlearn.viz.forks import fork, fork_now
 from kvlearn.viz.lanes import lanes
 from kvlearn.viz.leases import leases
 from kvlearn.viz.logs import logs
+from kvlearn.viz.members import members
 from kvlearn.viz.moment import Moment, Timeline
 from kvlearn.viz.picture import picture
 from kvlearn.viz.quorums import availability, downtime, ladder, meetings, quorums
@@ -55,6 +58,7 @@ from kvlearn.viz.store_fold import StoreMoment, look_store
 from kvlearn.viz.streams import streams
 from kvlearn.viz.svg import Svg
 from kvlearn.viz.trees import trees, trees_dot
+from kvlearn.viz.verdicts import lamps, verdicts
 
 __all__ = [
     "Graph",
@@ -68,11 +72,13 @@ __all__ = [
     "fork",
     "fork_now",
     "ladder",
+    "lamps",
     "lanes",
     "leases",
     "logs",
     "look_store",
     "meetings",
+    "members",
     "picture",
     "quorums",
     "read_costs",
@@ -85,4 +91,5 @@ __all__ = [
     "streams",
     "trees",
     "trees_dot",
+    "verdicts",
 ]
