@@ -5,29 +5,17 @@ from __future__ import annotations
 import pytest
 
 from kvlearn import Cluster, delete, get, put, value, version
+from kvlearn.course.exercises.revisions import first_changes, restart
 from kvlearn.events import Applied
 
 
 @pytest.fixture
 def cluster() -> Cluster:
     """Three nodes in term 2 at revision 5: key1 was put four times."""
-    cluster = Cluster(3, seed=7)
-    cluster.crash(cluster.wait_for_leader())
-    client = cluster.client()
-    for number in range(2, 6):
-        assert client.put("key1", f"value {number}").header.revision == number
-    assert client.get("key1").header.raft_term == 2
+    cluster = first_changes()
+    reply = cluster.client().get("key1")
+    assert (reply.header.raft_term, reply.header.revision, reply.kv.version) == (2, 5, 4)
     return cluster
-
-
-def restart(cluster: Cluster) -> None:
-    """Every process ends and begins again with what its disk holds."""
-    for name, node in cluster.nodes.items():
-        if node.alive:
-            cluster.crash(name)
-    for name in cluster.nodes:
-        cluster.restart(name)
-    cluster.wait_for_leader()
 
 
 def test_eight_changes_across_a_restart(cluster):
