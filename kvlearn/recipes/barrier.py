@@ -14,10 +14,9 @@ from kvlearn.errors import (
     RequestError,
     SessionExpired,
     TimedOut,
-    Unavailable,
 )  # fmt: skip
 from kvlearn.kv.requests import KeyValue
-from kvlearn.recipes.line import LOST, PAUSE_S, Bell, Place
+from kvlearn.recipes.line import LOST, Bell, Place, wait_until
 from kvlearn.recipes.lock import TIMEOUT_S
 from kvlearn.recipes.session import session_of
 from kvlearn.words import create_revision, get, mod_revision, put
@@ -86,20 +85,8 @@ class Barrier:
 def wait_for(client: Any, poll: Any, bell: Any, timeout_s: float, what: str) -> None:
     """Poll whenever the bell rings, until it says yes. Raises: TimedOut."""
     channel = client.channel
-    give_up = channel.now() + timeout_s
-    while True:
-        try:
-            if poll():
-                return
-        except (TimedOut, Unavailable):
-            pass  # nothing is known: ask again
-        left = give_up - channel.now()
-        if left <= 0:
-            raise TimedOut(f"not so in time: {what}")
-        if bell() is None:
-            channel.wait(min(left, PAUSE_S))
-        else:
-            bell().wait(min(left, 1.0))
+    give_up, late = channel.now() + timeout_s, f"not so in time: {what}"
+    wait_until(channel, poll, bell, give_up, 1.0, late)
 
 
 class AnyBell(Bell):

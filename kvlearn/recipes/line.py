@@ -21,7 +21,7 @@ that its own lease is gone before the one ahead of it goes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from math import inf
 from typing import Any
 
@@ -76,6 +76,33 @@ class Bell:
     def silence(self) -> None:
         """Watch no longer."""
         self._watcher.cancel()
+
+
+def wait_until(
+    channel: Any,
+    poll: Callable[[], bool],
+    bell: Callable[[], Bell | None],
+    give_up: float,
+    every_s: float,
+    what: str,
+) -> None:
+    """Poll until it says yes: whenever the bell of the moment rings, and every so many seconds.
+
+    Raises: TimedOut, which says `what`, when it is time to give up.
+    """
+    while True:
+        try:
+            if poll():
+                return
+        except (Unavailable, TimedOut):
+            pass  # nothing is known: ask again
+        left = give_up - channel.now()
+        if left <= 0:
+            raise TimedOut(what)
+        if bell() is None:
+            channel.wait(min(left, PAUSE_S))
+        else:
+            bell().wait(min(left, every_s))
 
 
 class Place:
@@ -211,20 +238,8 @@ class Place:
         return self.state == HELD
 
     def _stay(self, give_up: float) -> None:
-        channel = self.client.channel
-        while True:
-            try:
-                if self.poll():
-                    return
-            except (Unavailable, TimedOut):
-                pass  # nothing is known: ask again
-            left = give_up - channel.now()
-            if left <= 0:
-                raise TimedOut(f"{self.prefix[:-1]} was not free in time")
-            if self._bell is None:
-                channel.wait(min(left, PAUSE_S))
-            else:
-                self._bell.wait(min(left, self.session.ttl_s / 3))
+        what, every_s = f"{self.prefix[:-1]} was not free in time", self.session.ttl_s / 3
+        wait_until(self.client.channel, self.poll, lambda: self._bell, give_up, every_s, what)
 
     def _ask(self) -> None:
         """See who is before us, and watch whom we have to wait for."""
