@@ -37,12 +37,12 @@ server/lease/lessor.go.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
 from kvlearn.check.naive import NaiveStore
-from kvlearn.check.verdict import Verdict, Verdicts
+from kvlearn.check.verdict import Verdict, Verdicts, verdicts_on
 from kvlearn.events import (
     Appended,
     Applied,
@@ -374,14 +374,7 @@ class _Judge:
             EXPIRY: f"{ends}, and no leader that ran was late",
             ONE_REVISION: f"{ends}, each with all its keys and no others",
         }
-        verdicts = []
-        for promise, breaks in self._breaks.items():
-            if breaks:
-                first = min(breaks, key=lambda verdict: verdict.record.seq)
-                verdicts.append(replace(first, later=len(breaks) - 1))
-            else:
-                verdicts.append(Verdict(promise, True, kept[promise], None, SECTION, self.seed))
-        return Verdicts(verdicts)
+        return verdicts_on(self._breaks, kept, SECTION, self.seed)
 
 
 def _count(number: int, word: str) -> str:

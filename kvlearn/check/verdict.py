@@ -10,6 +10,7 @@ True
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from html import escape
 
 from kvlearn.errors import Violation
@@ -127,3 +128,18 @@ class Verdicts:
             )
         head = "".join(f"<th {left}>{name}</th>" for name in ("promise", "", "why", "paper"))
         return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def verdicts_on(
+    breaks: dict[str, list[Verdict]], kept: dict[str, str], section: str, seed: int | None
+) -> Verdicts:
+    """A verdict on each promise: of its breaks the first, which counts the others, or the sentence
+    that says why it is `kept`."""
+    verdicts = []
+    for promise, broken in breaks.items():
+        if broken:
+            first = min(broken, key=lambda verdict: verdict.record.seq)
+            verdicts.append(replace(first, later=len(broken) - 1))
+        else:
+            verdicts.append(Verdict(promise, True, kept[promise], None, section, seed))
+    return Verdicts(verdicts)

@@ -50,7 +50,7 @@ from typing import Any
 
 from kvlearn.check.histories import log_of
 from kvlearn.check.naive import Change, NaiveStore, within
-from kvlearn.check.verdict import Verdict, Verdicts
+from kvlearn.check.verdict import Verdict, Verdicts, verdicts_on
 from kvlearn.events import (
     Applied,
     Crashed,
@@ -177,7 +177,7 @@ class _Judge:
 
     def __init__(self, trace: Trace):
         self.seed = trace.seed
-        self._breaks: dict[str, list[tuple[int, Verdict]]] = {name: [] for name in WATCH_PROMISES}
+        self._breaks: dict[str, list[Verdict]] = {name: [] for name in WATCH_PROMISES}
         self._events = self._progress = self._count = 0
         self._revisions: dict[str, int] = {}  # node -> what it has applied
         self._compacted: dict[str, int] = {}  # node -> what is compacted there
@@ -412,8 +412,7 @@ class _Judge:
     # Verdicts ---------------------------------------------------------------------------------
 
     def _break(self, promise: str, why: str, record: Record) -> None:
-        verdict = Verdict(promise, False, why, record, SECTION, self.seed)
-        self._breaks[promise].append((record.seq, verdict))
+        self._breaks[promise].append(Verdict(promise, False, why, record, SECTION, self.seed))
 
     def verdicts(self) -> Verdicts:
         """One on each promise; of several breaks the first."""
@@ -429,17 +428,7 @@ class _Judge:
             BOOKMARKABLE: f"{marks}, with nothing left behind",
             AS_ASKED: f"{told}, and nothing that was not asked for",
         }
-        verdicts = []
-        for promise, breaks in self._breaks.items():
-            if breaks:
-                first = min(breaks, key=lambda found: found[0])[1]
-                later = len(breaks) - 1
-                why, record = first.why, first.record
-                verdict = Verdict(promise, False, why, record, SECTION, self.seed, later)
-            else:
-                verdict = Verdict(promise, True, kept[promise], None, SECTION, self.seed)
-            verdicts.append(verdict)
-        return Verdicts(verdicts)
+        return verdicts_on(self._breaks, kept, SECTION, self.seed)
 
 
 def _name(watcher: _Watcher) -> tuple[Any, ...]:
