@@ -14,7 +14,8 @@ and as text, with the same facts.
     ring(cluster)                 the nodes, their roles and timers, and the messages between them
     logs(cluster)                 what each node has in its log, and what of it is committed
     spacetime(cluster)            who told whom what and when
-    lanes(check.linearizable(cluster))   who asked what when, and the order that explains it
+    lanes(cluster)                which client asked what when, and what it was told
+    lanes(check.linearizable(cluster))   the same with the order that explains every answer
     states(cluster)               the role state machine, with the transitions that this run took
     quorums(5), meetings(5)       majorities as sets that must meet
     revisions(cluster)            the store's history: a lane a key, revisions from left to right
@@ -24,6 +25,7 @@ and as text, with the same facts.
     fork(cluster)                 the last transaction: what it saw and which branch it took
     members(cluster)              who is a member, how far each is, and how it came to be so
     verdicts(cluster)             a lamp for every promise, and the event that broke it
+    why(trace, 42)                why record 42 happened: one sentence, the rule and its section
     read_paths(paths)             what reads set in motion, side by side, and `read_costs` its table
     ladder(), availability()      how many nodes may be down, and how often no majority is up
     ring(trace, at=2.5)           the same at 2.5 s; `seq=` takes a record's number
@@ -59,6 +61,7 @@ from kvlearn.viz.streams import streams
 from kvlearn.viz.svg import Svg
 from kvlearn.viz.trees import trees, trees_dot
 from kvlearn.viz.verdicts import lamps, verdicts
+from kvlearn.viz.why import Why, why
 
 __all__ = [
     "Graph",
@@ -67,6 +70,7 @@ __all__ = [
     "StoreMoment",
     "Svg",
     "Timeline",
+    "Why",
     "availability",
     "downtime",
     "fork",
@@ -92,4 +96,5 @@ __all__ = [
     "trees",
     "trees_dot",
     "verdicts",
+    "why",
 ]
