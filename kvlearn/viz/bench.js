@@ -11,13 +11,15 @@ const CROWD = "More happens than can be drawn: heartbeats and other routine mess
 class Bench {
   constructor(model, line, el) {
     Object.assign(this, { model, line, el, theme: model.get("theme"),
-      client: model.get("opening").client, side: null });
+      client: model.get("opening").client, side: null, lit: null, offline: Boolean(model.get("opening").offline) });
     this.player = new Player(line, (command) => model.send(command), (term) => this.colour(term),
       model.get("speed"));
     this.ring = new Ring(this);
     this.logs = new Logs(this);
+    this.asking = new Asking(this);
+    this.frame = new Frame(this, model.get("panes") || ["ring", "logs"]);
     this.player.views.push({ drawState: () => this.drawState(), drawTime: () => this.drawHooks(), pass() {} },
-      this.ring, { drawState: (l) => this.logs.drawState(l), drawTime() {}, pass() {} });
+      this.ring, { drawState: (l) => this.logs.drawState(l), drawTime() {}, pass() {} }, this.frame);
     this.heard = (told) => this.take(told);
     line.watchers.add(this.heard);
     this.build();
@@ -30,6 +32,7 @@ class Bench {
 
   close() {
     this.player.close();
+    this.frame.close();
     this.line.watchers.delete(this.heard);
     this.sized.disconnect();
     document.removeEventListener("pointerdown", this.outside, true);
@@ -72,13 +75,37 @@ class Bench {
     this.root = make("div", { class: "kvlearn-panel", "data-kv-panel": "bench", role: "group",
       "aria-label": "Lab bench: a Raft cluster", onkeydown: (event) => this.key(event) },
       make("header", { class: "kv-head" }, this.who, this.cutter, this.count),
-      make("div", { class: "kv-panes" }, make("div", { class: "kv-pane" }, this.ring.svg),
-        make("div", { class: "kv-pane kv-wide" }, this.logs.root)),
+      this.frame.chips, this.frame.root,
       make("div", { class: "kv-said" }, this.what, this.why, this.notice), this.player.strip,
       make("footer", { class: "kv-foot" }, this.form), this.trouble, this.live);
     this.el.append(this.root);
-    this.outside = (event) => this.menu && !this.menu.contains(event.target) && this.closeMenu(false);
+    this.outside = (event) => {
+      if (this.menu && !this.menu.contains(event.target)) this.closeMenu(false);
+      if (this.asking.box && !this.asking.box.contains(event.target)) this.asking.close(false);
+    };
     document.addEventListener("pointerdown", this.outside, true);
+  }
+
+  keepPanes(open) { // so that the widget knows what is open when it is shown again
+    if (this.offline) return;
+    this.model.set("panes", open);
+    this.model.save_changes();
+  }
+
+  light(key) { // a key of the store: all panes show where it is
+    this.lit = this.lit === key ? null : key;
+    this.player.dirty = true;
+  }
+
+  why(what, seq, anchor) {
+    this.player.stop();
+    this.closeMenu(false);
+    this.asking.ask(what, seq, anchor);
+  }
+
+  goto(seq) {
+    this.player.stop();
+    this.player.glideOrJump(seq);
   }
 
   take(told) {
@@ -87,6 +114,7 @@ class Bench {
       this.trouble.replaceChildren(told.error, make("button", { type: "button", "aria-label": "Dismiss",
         "data-kv-action": "dismiss", onclick: () => (this.trouble.hidden = true) }, "✕"));
     }
+    if (told.why) this.asking.take(told.why);
     if (told.notice !== undefined) say(this.notice, told.notice);
     else if (told.thinned) say(this.notice, CROWD);
     else if (told.rows && this.notice.textContent === CROWD) say(this.notice, "");
@@ -270,14 +298,15 @@ class Bench {
     event.stopPropagation();
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName) && event.target.type !== "range";
     if (event.key === "Escape") {
-      if (this.menu) this.closeMenu();
+      if (this.asking.box) this.asking.close();
+      else if (this.menu) this.closeMenu();
       else if (this.logs.strips.contains(event.target)) this.logs.key(event);
       else this.side = null;
       this.player.dirty = true;
       return;
     }
     if (this.menu) return this.menuKey(event);
-    if (typing) return;
+    if (typing || (this.asking.box && this.asking.box.contains(event.target))) return;
     const { player } = this;
     const keys = { ArrowLeft: () => player.back(), ArrowRight: () => player.step(),
       PageUp: () => player.previous(), PageDown: () => player.next(), p: () => player.toggle(), n: () => player.next(),

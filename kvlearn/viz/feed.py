@@ -13,13 +13,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from kvlearn.kv.config import StoreConfig
 from kvlearn.trace import Trace
 from kvlearn.viz.moment import Moment
 from kvlearn.viz.timeline_rows import Row, RowCompiler, micros, thin
 
 LIMIT_BYTES = 3900  # of a payload; an update is 4,096 bytes with its envelope
 OPENING_ROWS = 60  # told with the first state, so that one can step back at once
-OPENING_ENTRIES = 200  # of the logs' ends; the older ones follow
+OPENING_FACTS = 200  # of a table's end: entries, changes, transactions; the older ones follow
 HISTORY_ROWS = 20_000  # kept for panels that open later; the trace itself has all
 CROWD_ROWS = 300  # more than this at once: heartbeats lose their dots (about six updates' worth)
 THRONG_ROWS = 600  # still more than this: all messages do
@@ -32,18 +33,20 @@ class Feed:
     and either told or in `pending`.
     """
 
-    def __init__(self, trace: Trace):
+    def __init__(self, trace: Trace, config: StoreConfig | None = None):
+        """`config`: what the stores of the run are made of; default: what the trace tells."""
         self.trace = trace
         self.era = trace.era
         self.read = 0
-        self.compiler = RowCompiler()
+        told = StoreConfig(**trace.about.get("store", {})) if config is None else config
+        self.compiler = RowCompiler(config=told)
         self.history: list[Row] = []
         self.pending: list[Row] = []
         self.anew: list[dict] = []  # the state, for a page that opened late: before all else
         self.backlog: Iterator[dict] = iter(())  # older rows for a page that opened: after all else
         self.thinned = 0  # records that were told without their dots since the last payload
         self._facts: list[tuple] = []  # (time, event) of what was read: to compare after a rewind
-        self._told_entries = 0
+        self._told_facts = dict.fromkeys(self.compiler.tables, 0)  # how many of each table
         self._cut: int | None = None
         self._merged: list[tuple[int, int]] = []  # (first, last) of the rows that stand for several
         self.sync()
@@ -92,9 +95,12 @@ class Feed:
         """The state as it stands, with the last few rows: what a widget is made with."""
         rows = self.history[-OPENING_ROWS:]
         told = self._reset(now_s)
-        self._told_entries = len(self.compiler.entries)
         told["state"] = self.compiler.state()
-        told["entries"] = self._entries(max(0, len(self.compiler.entries) - OPENING_ENTRIES))
+        told["tables"] = {}
+        for name, table in self.compiler.tables.items():
+            first = max(0, len(table) - OPENING_FACTS)
+            told["tables"][name] = [[first, table[first:]]]
+            self._told_facts[name] = len(table)
         told["older"] = [row.wire() for row in rows]
         told["complete"] = len(rows) == self.read
         return told
@@ -105,9 +111,9 @@ class Feed:
         Other pages pass over what is told to `who`.
         """
         behind = epoch != self.era or last < self.read - 1 - len(self.pending)
-        entries = self._entry_parts()
+        facts = self._fact_parts()
         if behind:  # rows that are still pending are part of this state, and are passed over
-            state = self._state_parts(now_s) + entries[:1]
+            state = self._state_parts(now_s) + facts[:3]
             self.anew += [{"who": who, **part} for part in state]
             first = self.read
         older = [row for row in self.history if row.seq < first]
@@ -115,7 +121,7 @@ class Feed:
         older = self._thin(older[:-OPENING_ROWS]) + keep
         self.thinned = 0  # that was history: nobody waits to see it drawn
         whole = not older or len(self.history) == self.read
-        parts = [*entries, *self._older(older), {"complete": whole}]
+        parts = [*facts, *self._older(older), {"complete": whole}]
         self.backlog = iter([{"who": who, **part} for part in parts])
 
     def _reset(self, now_s: float) -> dict:
@@ -126,11 +132,14 @@ class Feed:
         parts += [{"state": part} for part in packed(self.compiler.state())]
         return parts
 
-    def _entry_parts(self) -> list[dict]:
-        """All entries, the newest first."""
-        numbered = list(enumerate(self.compiler.entries))
-        parts = packed(numbered, from_end=True)
-        return [{"entries": [[part[0][0], [entry for _, entry in part]]]} for part in parts]
+    def _fact_parts(self) -> list[dict]:
+        """All tables, the newest facts first: those of all tables before older ones."""
+        ranked = []
+        for name, table in self.compiler.tables.items():
+            for rank, part in enumerate(packed(list(enumerate(table)), from_end=True)):
+                facts = [[part[0][0], [fact for _, fact in part]]]
+                ranked.append((rank, {"tables": {name: facts}}))
+        return [part for _, part in sorted(ranked, key=lambda one: one[0])]
 
     def _older(self, rows: list[Row]) -> list[dict]:
         wires = [row.wire() for row in rows]
@@ -154,14 +163,9 @@ class Feed:
         told: dict[str, Any] = {"epoch": self.era}
         if self._cut is not None:
             told["cut"], self._cut = self._cut, None
-        fresh = [[k, list(self.compiler.entries[k])] for k in self._fresh()]
         room = LIMIT_BYTES - size(told) - size(flags) - 60
-        part = next(packed(fresh, room // 2), [])
-        if part:
-            told["entries"] = [[part[0][0], [entry for _, entry in part]]]
-            self._told_entries += len(part)
-            room -= size(told["entries"])
-        if len(part) == len(fresh):
+        if self._tell_facts(told, room // 2):
+            room -= size(told.get("tables", {}))
             rows = next(packed([row.wire() for row in self.pending[:200]], room), [])
             told["rows"] = rows
             del self.pending[: len(rows)]
@@ -171,11 +175,19 @@ class Feed:
             flags.clear()
         return told
 
-    def _fresh(self) -> range:
-        return range(self._told_entries, len(self.compiler.entries))
-
-    def _entries(self, first: int) -> list:
-        return [[first, [list(entry) for entry in self.compiler.entries[first:]]]]
+    def _tell_facts(self, told: dict, room: int) -> bool:
+        """Tell what is new in the tables; whether that was all: rows must not come before it."""
+        for name, table in self.compiler.tables.items():
+            first = self._told_facts[name]
+            if first == len(table):
+                continue
+            part = next(packed([list(fact) for fact in table[first:]], room))
+            told.setdefault("tables", {})[name] = [[first, part]]
+            self._told_facts[name] += len(part)
+            room -= size(part)
+            if room <= 0 or first + len(part) < len(table):
+                return all(self._told_facts[n] == len(t) for n, t in self.compiler.tables.items())
+        return True
 
     def _thin(self, rows: list[Row], all_messages: bool = False) -> list[Row]:
         thinner, begins = [], rows[0].seq if rows else 0

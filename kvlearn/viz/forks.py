@@ -233,7 +233,7 @@ def _colour(one: Fork) -> str:
 def _branch(
     one: Fork, ops: tuple, name: str, taken: bool, x: float, y: float
 ) -> tuple[Markup, float]:
-    lines = _operations(ops)
+    lines = operation_lines(ops)
     hidden = max(0, len(lines) - SHOWN)
     rows = max(1, min(len(lines), SHOWN) + (hidden > 0))
     high = 30 + ROW * rows
@@ -262,7 +262,7 @@ def _branch(
     return group(parts, opacity=None if taken else PALE, **hooks), high
 
 
-def _operations(
+def operation_lines(
     ops: tuple, depth: int = 0, dead: bool = False
 ) -> list[tuple[int, bool | None, str, bool]]:
     """(depth, tick or cross, words, not carried out) of all operations, nested ones indented."""
@@ -282,7 +282,7 @@ def _operations(
         ):
             if branch:
                 lines.append((depth, None, f"{name}:", dead or not taken))
-                lines += _operations(branch, depth + 1, dead or not taken)
+                lines += operation_lines(branch, depth + 1, dead or not taken)
     return lines
 
 
@@ -369,7 +369,7 @@ def _text(one: Fork, changes: list[Change], done: bool) -> str:
     ] or ["  nothing is asked"]
     for taken, ops, name, _ in _sides(one):
         lines.append(f"{name} ({'taken' if taken else 'not taken'})")
-        for depth, sign, words, dead in _operations(ops, dead=not taken):
+        for depth, sign, words, dead in operation_lines(ops, dead=not taken):
             flag = "" if sign is None else "holds: " if sign else "does not hold: "
             lines.append(f"  {'  ' * depth}{'-' if dead else '+'} {flag}{words}")
     lines.append(_outcome(one, done))

@@ -106,6 +106,15 @@ class LeaseFold:
         self._reigns: list[Reign] = []
         self.leader: str | None = None
         self._rates: dict[str, float] = {}
+        self.touched: set[int] = set()  # leases that changed; whoever reads it empties it
+
+    def last(self, id: int) -> _Life | None:
+        """The last life of a lease, as far as it is."""
+        return self._lives.get(id)
+
+    def rate(self, node: str | None) -> float:
+        """How fast a node's clock runs: its seconds in a second of the trace."""
+        return self._rates.get(node, 1.0)
 
     def take(self, record: Record, lessor: Lessor) -> None:
         """Go on by one record; `lessor` has carried out what the record tells."""
@@ -135,6 +144,7 @@ class LeaseFold:
             case ev.LeaseExpired(lease=id):
                 if (life := self._alive(id)) and life.ran_out is None:
                     life.ran_out = time
+                    self.touched.add(id)
             case ev.LinksChanged(setting="clock rate", new=rate):
                 self._clock(record.node, time, rate)
 
@@ -143,7 +153,8 @@ class LeaseFold:
         life = self._alive(command.request.id)
         if life is None or record.event.error:
             return
-        life.close(record.time, self._rate(life.node))
+        self.touched.add(life.id)
+        life.close(record.time, self.rate(life.node))
         life.end = "expired" if not command.op_id and life.ran_out is not None else "revoked"
         life.ended, life.keys = record.time, keys
         life.revision = record.event.revision if keys else 0
@@ -154,7 +165,7 @@ class LeaseFold:
         for life in (*self._past, *self._lives.values()):
             stretches = tuple(life.done)
             if not life.end:
-                rate = self._rate(life.node)
+                rate = self.rate(life.node)
                 after = life.after(time, rate)
                 last = Stretch(life.start, time, life.left, after, life.node, life.why, rate)
                 stretches += (last,)
@@ -174,9 +185,6 @@ class LeaseFold:
         life = self._lives.get(id)
         return None if life is None or life.end else life
 
-    def _rate(self, node: str | None) -> float:
-        return self._rates.get(node, 1.0)
-
     def _granted(self, record: Record, id: int, lessor: Lessor) -> None:
         """On all nodes alike; its time begins when the leader carries it out."""
         life = self._alive(id)
@@ -186,6 +194,7 @@ class LeaseFold:
             if id in self._lives:
                 self._past.append(self._lives[id])
             life = self._lives[id] = _Life(id, lessor.leases[id].ttl_s, record.time)
+            self.touched.add(id)
         fresh = life.why == "nobody" and not life.done and life.node is None
         if fresh and record.node == self.leader:
             self._go_on(life, record.time, float(life.ttl_s), record.node, "grant")
@@ -194,6 +203,7 @@ class LeaseFold:
         """The answer tells how long a lease was granted for: a store may raise short times."""
         life = self._alive(id)
         if life is not None and ttl_s > life.ttl_s:
+            self.touched.add(id)
             if life.why in ("grant", "nobody") and life.left == life.ttl_s:
                 life.left = float(ttl_s)
             life.ttl_s = ttl_s
@@ -220,9 +230,10 @@ class LeaseFold:
         """A clock runs at another rate from now on."""
         for life in self._lives.values():
             if not life.end and life.node == node:
-                self._go_on(life, time, life.after(time, self._rate(node)), node, "clock")
+                self._go_on(life, time, life.after(time, self.rate(node)), node, "clock")
         self._rates[node] = float(rate)
 
     def _go_on(self, life: _Life, time: float, left: float, node: str | None, why: str) -> None:
-        life.close(time, self._rate(life.node))
+        self.touched.add(life.id)
+        life.close(time, self.rate(life.node))
         life.begin(time, left, node, why)

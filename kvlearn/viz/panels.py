@@ -18,6 +18,7 @@ import os
 import re
 import traceback
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -58,14 +59,42 @@ NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
 HANDS = (Crashed, Wiped, Paused, Resumed, LinksCut, Healed, LinksChanged, Delayed, Invoked)
 CLIENT = "panel"  # the name under which the panel asks
+PANES = (
+    *("ring", "logs", "spacetime", "revisions", "trees", "watches", "leases", "txn"),
+    *("history", "verdicts", "members"),
+)
+SCRIPTS = (
+    "player.js",
+    "pictures.js",
+    "axis.js",
+    "asking.js",
+    "frame.js",
+    "views.js",
+    *(f"pane_{name}.js" for name in PANES[2:]),
+    "bench.js",
+)
 
 
-def show(cluster: Any, speed: float | str = "follow") -> Bench:
-    """The lab bench of a cluster: ring and logs on one cursor.
+def show(
+    cluster: Any, speed: float | str = "follow", panes: Iterable[str] | str = ("ring", "logs")
+) -> Bench:
+    """The lab bench of a cluster: panes on one cursor, of which each can be opened and closed.
 
     `speed` is in virtual seconds a second, or "follow": slow while messages fly, real time between.
+    `panes`: names out of `PANES`, in their order, or "all".
     """
-    return Bench(cluster, speed)
+    return Bench(cluster, speed, panes)
+
+
+def known_panes(panes: Iterable[str] | str) -> list[str]:
+    """The names of panes, each once. Raises: ValueError for one that is not there."""
+    if panes == "all":
+        return list(PANES)
+    names = list(dict.fromkeys([panes] if isinstance(panes, str) else panes))
+    strange = [name for name in names if name not in PANES]
+    if strange:
+        raise ValueError(f"there is no pane {strange[0]!r}; the panes are {', '.join(PANES)}")
+    return names
 
 
 def _by_hand(trace: Trace, record: Record) -> bool:
@@ -99,15 +128,21 @@ class Bench(anywidget.AnyWidget):
     first line of each.
     """
 
-    _esm = _squeeze("player.js", "views.js", "bench.js")
+    _esm = _squeeze(*SCRIPTS)
     _css = _squeeze("bench.css")
     theme = traitlets.Dict().tag(sync=True)
     opening = traitlets.Dict().tag(sync=True)
     speed = traitlets.Any("follow").tag(sync=True)
+    panes = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
-    def __init__(self, cluster: Any, speed: float | str = "follow"):
+    def __init__(
+        self,
+        cluster: Any,
+        speed: float | str = "follow",
+        panes: Iterable[str] | str = ("ring", "logs"),
+    ):
         self.cluster = cluster
-        self.feed = Feed(cluster.trace)
+        self.feed = Feed(cluster.trace, getattr(cluster, "store", None))
         self.errors: list[str] = []
         self._inbox: deque[dict] = deque()
         self._flags: dict[str, Any] = {}  # go out with the update after which all is told
@@ -117,7 +152,7 @@ class Bench(anywidget.AnyWidget):
         self._slow_at: float | None = None  # the speed of which the panel says it is too much
         self._asked: list[int] = []  # requests of this panel that wait for their answer
         opening = {**self.feed.opening(cluster.now), "client": CLIENT}
-        super().__init__(theme=THEME, opening=opening, speed=speed)
+        super().__init__(theme=THEME, opening=opening, speed=speed, panes=known_panes(panes))
         self.on_msg(self._hear)
 
     def refresh(self) -> None:

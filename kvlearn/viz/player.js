@@ -10,12 +10,14 @@ const SPEEDS = [["follow", "follow the messages"], [0.001, "1/1000 ×"], [0.005,
   [0.02, "1/50 ×"], [0.1, "1/10 ×"], [1, "1 × real time"], [10, "10 ×"], [100, "100 ×"]];
 const STEP = "Step to the next record (→)";
 const LOW_S = 0.15, MORE_S = 0.25; // with less than this ahead, ask Python for this much more
+const LISTS = /\.(log|changes|holes|told|sees)$/; // keys of the state that hold lists of numbers
+const DRAWN = /^(svg|g|circle|path|line|text|tspan|rect|title|desc|polygon|polyline|clipPath|defs|ellipse)$/;
 const MOST_ROWS = 60000; // older ones are forgotten, not those of the trace in Python
 
 // Elements ------------------------------------------------------------------------------------
 
 function make(tag, attributes = {}, ...inside) {
-  const drawn = /^(svg|g|circle|path|line|text|tspan|rect|title)$/.test(tag);
+  const drawn = DRAWN.test(tag);
   const element = drawn ? document.createElementNS(SVG, tag) : document.createElement(tag);
   for (const [name, given] of Object.entries(attributes)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), given);
@@ -58,7 +60,8 @@ class Timeline {
 
   clear() {
     Object.assign(this, { rows: [], place: 0, us: 0, head: 0, state: {}, packets: new Map(),
-      flying: new Set(), entries: [], longest: 0, story: [], epoch: -1, seq0: -1, complete: false });
+      flying: new Set(), tables: { entries: [], changes: [], forks: [] }, operations: new Map(), versions: {},
+      memos: {}, longest: 0, story: [], epoch: -1, seq0: -1, complete: false });
   }
 
   take(told) { // one update from Python
@@ -69,11 +72,12 @@ class Timeline {
       this.us = this.head = told.now;
       this.seq0 = told.seq;
     }
-    for (const [first, list] of told.entries || []) {
-      list.forEach((entry, k) => {
-        this.entries[first + k] = entry;
-        this.longest = Math.max(this.longest, caption(entry[2])[0].length);
+    for (const [name, parts] of Object.entries(told.tables || {})) for (const [first, list] of parts) {
+      list.forEach((fact, k) => {
+        this.tables[name][first + k] = fact;
+        if (name === "entries") this.longest = Math.max(this.longest, caption(fact[2])[0].length);
       });
+      this.touch("s");
     }
     for (const pair of told.state || []) this.remember(pair);
     if (told.older) this.prepend(told.older);
@@ -90,9 +94,23 @@ class Timeline {
       const [id] = given;
       this.packets.set(id, packetOf(given, given[8]));
       this.flying.add(id);
-    } else if (key.endsWith(".log")) {
-      this.state[key] = numbers(given);
-    } else this.state[key] = given;
+    } else this.state[key] = LISTS.test(key) ? numbers(given) : given;
+    this.touch(key);
+  }
+
+  touch(key) { // what is drawn from this group of the state is to be drawn anew
+    const [group] = key.split(".");
+    const known = /^(s|w|l|page|cuts)$/.test(group) ? group : "node";
+    this.versions[known] = (this.versions[known] || 0) + 1;
+  }
+
+  memo(name, groups, make) { // made anew only after one of these groups changed
+    const key = groups.split(" ").map((group) => this.versions[group] || 0).join();
+    const known = this.memos[name];
+    if (known && known.key === key) return known.value;
+    const value = make();
+    this.memos[name] = { key, value };
+    return value;
   }
 
   learn(row) { // what a row says of messages, wherever the cursor is
@@ -101,12 +119,19 @@ class Timeline {
       this.packets.set(row.packet[0], Object.assign(packetOf(row.packet, row.us), known && known.end
         ? { end: known.end, lost: known.lost } : {}));
     }
+    if (row.operation) this.learnOperation(row);
     for (const id of row.ended) {
       const packet = this.packets.get(id) || { id };
       packet.end = row.us;
       packet.lost = row.text !== "" && !row.merged;
       this.packets.set(id, packet);
     }
+  }
+
+  learnOperation({ operation: [id, client, node, text, ok, unknown], us, seq }) {
+    const known = this.operations.get(id) || { id, client, node, request: "…", us: this.firstUs() };
+    const told = ok === undefined ? { request: text, us, seq } : { answer: text, ok, unknown, end: us, endSeq: seq };
+    this.operations.set(id, Object.assign(known, told));
   }
 
   append(rows) {
@@ -141,6 +166,10 @@ class Timeline {
     for (const row of gone) {
       if (row.packet) this.packets.delete(row.packet[0]);
       for (const id of row.ended) if (this.packets.has(id)) this.packets.get(id).end = undefined;
+      if (!row.operation) continue;
+      const asked = this.operations.get(row.operation[0]);
+      if (row.operation.length === 4) this.operations.delete(row.operation[0]);
+      else if (asked) Object.assign(asked, { end: undefined, answer: undefined, ok: undefined });
     }
     this.story = this.story.filter((row) => row.seq < seq);
     this.head = this.lastUs();
@@ -166,6 +195,7 @@ class Timeline {
   }
 
   patch([key, a, b, c], forwards) {
+    this.touch(key);
     if (c !== undefined) { // a log: at place a, entries b went and c came
       const log = this.state[key] || (this.state[key] = []);
       const [gone, come] = [numbers(b), numbers(c)];
@@ -288,8 +318,8 @@ class Timeline {
 }
 
 function rowOf([seq, us, text = "", patches = [], cause = null, weight = 0, packet = null, ended = [],
-  merged = 0]) {
-  return { seq, us, text, patches, cause, weight, packet, ended, merged };
+  merged = 0, operation = null]) {
+  return { seq, us, text, patches, cause, weight, packet, ended, merged, operation };
 }
 
 function numbers(runs) { // (first, count), ... -> the numbers themselves
@@ -325,7 +355,7 @@ function clockText(us) { return (us / 1e6).toFixed(6).replace(/(\d{3})$/, "\u200
 class Player {
   constructor(line, send, colour, speed) {
     Object.assign(this, { line, send, colour, views: [], playing: false, speed, asked: false,
-      glide: null, until: null, goal: null, shown: line.us, last: 0, number: 0, waiting: null });
+      glide: null, until: null, goal: null, remark: true, shown: line.us, last: 0, number: 0, waiting: null });
     const button = (action, label, act) => make("button", { type: "button", "data-kv-action": action,
       "aria-label": label, title: label, onclick: act }, icon(action));
     this.buttons = {

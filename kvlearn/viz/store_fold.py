@@ -236,7 +236,7 @@ class StoreFold:
         for record in self.trace.of(*dict.fromkeys(self.KINDS), start=self.seq + 1):
             if record.seq > end:
                 break
-            self._take(record)
+            self.take(record)
         self.seq = max(self.seq, end)
         return self
 
@@ -272,7 +272,9 @@ class StoreFold:
 
     # Records ----------------------------------------------------------------------------------
 
-    def _take(self, record: Record) -> None:
+    def take(self, record: Record) -> None:
+        """Go on by one record, which follows those that were taken before."""
+        self.seq = record.seq
         event = record.event
         match event:
             case ev.Applied():

@@ -30,11 +30,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kvlearn import events as ev
+from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.leases import AskLeader, LeaderAnswer
 from kvlearn.raft import messages as msg
-from kvlearn.trace import Record
+from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, line
 from kvlearn.viz.nodes import NodeMoment, Operation, Peer
+from kvlearn.viz.store_rows import StoreRows, runs
 
 TEXT_CHARS = 400  # of a sentence; a command may carry a megabyte
 LABEL_CHARS = 40  # of a command, in a cell's tooltip; the cell itself shows less
@@ -123,12 +125,13 @@ class Row:
     ended: tuple[int, ...] = ()
     kind: str = ""  # the class of message that leaves or ends here; "" for any other record
     merged: int = 0  # how many records were merged away
+    operation: tuple | None = None  # of a client: what is asked, or what was answered
 
     def wire(self) -> list:
         """Plain data for JSON; what is empty at the end is left out."""
         ended = list(self.ended)
         row = [self.seq, self.time_us, self.text, self.patches, self.cause, self.weight]
-        row += [self.packet, ended, self.merged]
+        row += [self.packet, ended, self.merged, self.operation]
         while not row[-1]:
             row.pop()
         return row
@@ -140,10 +143,13 @@ class RowCompiler:
     Invariant: `state()` is what all patches so far, applied to an empty state, would give.
     """
 
-    def __init__(self, moment: Moment | None = None):
-        """Begin after `moment` (default: before the first record)."""
+    def __init__(self, moment: Moment | None = None, config: StoreConfig = StoreConfig()):
+        """Begin after `moment` (default: before the first record); `config`: what the stores of
+        the run are made of."""
         self.moment = Moment() if moment is None else moment
+        self.store = StoreRows(config)
         self.entries: list[tuple[int, int, str]] = []  # by number: index, term, label
+        self.tables = {"entries": self.entries, **self.store.tables}  # facts that never change
         self._numbers: dict[tuple[int, int, str], int] = {}
         self._shown: dict[str, tuple] = {}  # node -> the values of _FIELDS as last told
         self._progress: dict[str, dict] = {}  # node -> peer -> what a leader knows of it
@@ -155,6 +161,7 @@ class RowCompiler:
         """Go on from `moment` instead, a cluster that was rewound; entries keep their numbers."""
         self.moment = moment
         self._shown, self._progress, self._logs, self._cuts = {}, {}, {}, []
+        self.store.begin(Trace() if moment.trace is None else moment.trace, moment.seq)
         for node in moment.nodes.values():
             self._compare(node, [])
         self._compare_cuts([])
@@ -185,6 +192,8 @@ class RowCompiler:
             self._compare(node, row.patches)
         if kind is ev.Invoked or kind is ev.Returned:
             self._compare_client(record.node, asked, row.patches)
+            row.operation = _told_operation(record)
+        row.patches += self.store.take(record)
         if kind is ev.LinksCut or kind is ev.Healed:
             self._compare_cuts(row.patches)
         row.weight = _weight(event, was, node)
@@ -198,12 +207,12 @@ class RowCompiler:
             pairs += [(f"{name}.{key}", value) for key, value in zip(_FIELDS, shown)]
             for peer, known in self.moment.nodes[name].progress.items():
                 pairs.append((f"{name}.peer.{peer}", _known(known)))
-            pairs.append((f"{name}.log", _runs(self._logs[name])))
+            pairs.append((f"{name}.log", runs(self._logs[name])))
         pairs += [(f"client.{c}", _operation(o)) for c, o in self.moment.clients.items()]
         for packet in self.moment.packets.values():
             sent = ev.Sent(packet.message, packet.number, packet.arrives_s, packet.fate)
             pairs.append(("packet", (*_packet(sent), micros(packet.sent_s), packet.seq)))
-        return pairs
+        return pairs + self.store.state()
 
     def _compare(self, node: NodeMoment, patches: list[tuple]) -> None:
         now = _fields(node)
@@ -233,7 +242,7 @@ class RowCompiler:
         while same and self._number(log[same - 1]) != numbers[same - 1]:
             same -= 1
         gone, come = numbers[same:], [self._number(entry) for entry in log[same:]]
-        patches.append((f"{node.name}.log", same, _runs(gone), _runs(come)))
+        patches.append((f"{node.name}.log", same, runs(gone), runs(come)))
         numbers[same:] = come
 
     def _number(self, entry: Any) -> int:
@@ -298,6 +307,17 @@ def _operation(asked: Operation | None) -> tuple | None:
     return (asked.op_id, asked.node, request, answer, True)
 
 
+def _told_operation(record: Record) -> tuple:
+    """(number, client, node, request) of what is asked; (number, client, node, answer, whether it
+    went well, whether it may have been carried out all the same) of an answer."""
+    event = record.event
+    if isinstance(event, ev.Invoked):
+        return (event.op_id, record.node, event.node, _short(str(event.request), LABEL_CHARS))
+    told = event.error or f"{_short(str(event.result), LABEL_CHARS)} · revision {event.revision}"
+    ways = event.op_id, record.node, event.node
+    return (*ways, _short(told, ANSWER_CHARS), not event.error, event.unknown)
+
+
 def _packet(event: ev.Sent) -> tuple:
     message = event.message
     arrives = None if event.arrives_s is None else micros(event.arrives_s)
@@ -321,16 +341,6 @@ def _weight(event: object, was: str, node: NodeMoment | None) -> int:
 
 def _short(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _runs(numbers: list[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][0] + runs[-1][1]:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
-        else:
-            runs.append((number, 1))
-    return runs
 
 
 # Fewer rows where there are too many ------------------------------------------------------------

@@ -374,7 +374,7 @@ class Logs {
       longest = Math.max(longest, base + log.length);
       this.drawFold(fold, line.get(name, "base"), line.get(name, "snap"));
       for (let index = Math.max(from, base + 1); index <= Math.min(to, base + log.length); index++) {
-        const entry = line.entries[log[index - base - 1]] || [index, 0, "…"];
+        const entry = line.tables.entries[log[index - base - 1]] || [index, 0, "…"];
         const key = `${name} ${index}`;
         seen.add(key);
         this.drawCell(name, strip, entry, index, index <= commit, index <= applied);

@@ -91,7 +91,12 @@ class _Life:
         self.newest = 0  # the newest revision of which it was told
         self.served = [Served(record.node, self.position, record.time)]
         self.end = self.lost = ""
-        self.created = False
+        self.created = self.again = False  # again: told the same event once more
+        self.asked = record.time
+
+    @property
+    def name(self) -> str:
+        return self.stream + (f" #{self.id}" if self.id > 0 else "")
 
     @property
     def node(self) -> str:
@@ -125,7 +130,7 @@ class WatchFold:
     KINDS = (ev.WatchAsked, ev.Notified, ev.StreamClosed, ev.Crashed)
 
     def __init__(self) -> None:
-        self._lives: list[_Life] = []
+        self.watchers: list[_Life] = []  # in the order in which they were asked for
 
     def take(self, record: Record) -> None:
         """Go on by one record."""
@@ -142,7 +147,7 @@ class WatchFold:
                 for life in self._of(stream, record.node):
                     life.lost = "its client is gone"
             case ev.Crashed():
-                for life in self._lives:
+                for life in self.watchers:
                     if life.node == record.node and not life.end:
                         life.lost = f"{record.node} crashed"
 
@@ -153,22 +158,22 @@ class WatchFold:
             kv = change.kv
             made[kv.key, change.revision] = (kv, last.get(kv.key))
             last[kv.key] = kv if kv.version else None
-        return tuple(self._life(life, changes, made, revisions) for life in self._lives)
+        return tuple(self._life(life, changes, made, revisions) for life in self.watchers)
 
     # Within -----------------------------------------------------------------------------------
 
     def _of(self, stream: str, node: str) -> list[_Life]:
-        return [life for life in self._lives if life.stream == stream and life.node == node]
+        return [life for life in self.watchers if life.stream == stream and life.node == node]
 
     def _asked(self, record: Record, stream: str, request: WatchCreate) -> None:
         wants = (request.key, request.range_end)
-        for life in self._lives:
+        for life in self.watchers:
             same = life.stream == stream and (life.request.key, life.request.range_end) == wants
             if same and not life.end and (life.lost or life.node != record.node):
                 life.served.append(Served(record.node, life.position, record.time))
                 life.lost, life.created = "", False
                 return
-        self._lives.append(_Life(stream, request, record))
+        self.watchers.append(_Life(stream, request, record))
 
     def _notified(self, record: Record, stream: str, response: WatchResponse) -> None:
         lives = self._of(stream, record.node)
@@ -239,6 +244,7 @@ def _tell(life: _Life, record: Record, response: WatchResponse) -> None:
         known = (event.kv.key, event.kv.mod_revision)
         if known in life.told:
             life.told[known] = life.told[known]._replace(times=life.told[known].times + 1)
+            life.again = True
         else:
             late = f"after {life.newest}" if event.kv.mod_revision < life.newest else ""
             life.newest = max(life.newest, event.kv.mod_revision)

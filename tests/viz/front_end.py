@@ -11,6 +11,7 @@ import json
 
 import comm
 
+from kvlearn.viz.store_rows import LISTS
 
 PAGES = itertools.count(1)
 
@@ -76,13 +77,15 @@ class Browser:
         if told.get("who", self.who) != self.who:
             return
         if "reset" in told:
-            self.rows, self.state, self.entries, self.packets = [], {}, {}, {}
+            self.rows, self.state, self.packets = [], {}, {}
+            self.tables = {"entries": {}, "changes": {}, "forks": {}}
             self.epoch, self.seq0, self.now = told["reset"], told["seq"], told["now"]
             self.complete = False
-        for first, entries in told.get("entries", []):
-            self.entries.update(enumerate(map(tuple, entries), start=first))
+        for name, parts in told.get("tables", {}).items():
+            for first, facts in parts:
+                self.tables[name].update(enumerate(map(tuple, facts), start=first))
         for key, given in told.get("state", []):
-            self.state[key] = numbers(given) if key.endswith(".log") else given
+            self.state[key] = numbers(given) if key.endswith(LISTS) else given
         if "older" in told:
             first = self.rows[0][0] if self.rows else self.seq0 + 1
             self.rows = [padded(row) for row in told["older"] if row[0] < first] + self.rows
@@ -121,14 +124,27 @@ class Browser:
             self.state[key] = new
 
     def shown(self) -> dict:
-        """The state without what is empty, logs as their entries."""
-        told = {}
-        for key, given in self.state.items():
-            if key.endswith(".log"):
-                given = [self.entries[number] for number in given]
-            if given not in (None, []) and key != "packet":
-                told[key] = given
-        return told
+        """The state without what is empty, numbers as the facts that they stand for."""
+        return resolved(self.state, self.tables)
+
+
+def resolved(state: dict, tables: dict) -> dict:
+    """A flat state in which no number of a table is left."""
+    told = {}
+    changes, forks, entries = tables["changes"], tables["forks"], tables["entries"]
+    for key, given in state.items():
+        if given in (None, []) or key == "packet":
+            continue
+        if key.endswith(".log"):
+            given = [tuple(entries[number]) for number in given]
+        elif key.endswith(LISTS):
+            given = [tuple(changes[number]) for number in given]
+        elif key.startswith("page.") and given[0] is None:
+            given = [None, *([tuple(changes[number]) for number in part] for part in given[1:])]
+        elif key == "s.fork":
+            given = tuple(forks[given])
+        told[key] = given
+    return told
 
 
 def numbers(runs: list) -> list[int]:
@@ -136,4 +152,4 @@ def numbers(runs: list) -> list[int]:
 
 
 def padded(row: list) -> list:
-    return row + [0, 0, "", [], None, 0, None, [], 0][len(row) :]
+    return row + [0, 0, "", [], None, 0, None, [], 0, None][len(row) :]

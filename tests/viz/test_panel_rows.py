@@ -8,6 +8,7 @@ from kvlearn import Cluster, RaftConfig
 from kvlearn.kv.requests import Put
 from kvlearn.viz.feed import LIMIT_BYTES, Feed, encode
 from kvlearn.viz.moment import Moment
+from kvlearn.viz.store_rows import LISTS
 from kvlearn.viz.timeline_rows import NEWS, RowCompiler, thin
 from tests.viz.front_end import numbers
 
@@ -75,7 +76,7 @@ def flat(compiler):
     for key, given in json.loads(json.dumps(compiler.state())):
         if key == "packet":
             continue
-        given = numbers(given) if key.endswith(".log") else given
+        given = numbers(given) if key.endswith(LISTS) else given
         if given not in (None, []):
             told[key] = given
     return told
@@ -169,6 +170,6 @@ def test_a_feed_after_a_rewind_is_that_of_a_trace_that_never_went_there():
     fresh = Feed(cluster.trace)
     assert flat(feed.compiler).keys() == flat(fresh.compiler).keys()
     for key, given in flat(fresh.compiler).items():
-        if not key.endswith(".log"):  # entries keep the numbers that they were told with
+        if not key.endswith(LISTS):  # entries keep the numbers that they were told with
             assert flat(feed.compiler)[key] == given
     assert [row.seq for row in feed.history] == list(range(len(cluster.trace)))
