@@ -105,7 +105,7 @@ class Linearizability:
 
     def picture(self, limit: int = 24):
         """The lanes drawn: an `Svg`."""
-        return door("lanes")(self, limit)
+        return door("lanes")(self, limit=limit)
 
     @property
     def text(self) -> str:

@@ -1,4 +1,4 @@
-"""The lanes of clients: what the picture shows is what the data say."""
+"""The lanes of clients: what the picture shows is what the data, or the records, say."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kvlearn import Cluster, check
+from kvlearn.events import Invoked, Returned
+from kvlearn.kv.requests import Put, Range
+from kvlearn.trace import Trace
 from kvlearn.viz import lanes
-from kvlearn.viz.lanes import CALL, MOMENT, RETURN, Axis
+from kvlearn.viz.lanes import CALL, MOMENT, RETURN, Axis, operations
+from tests.viz.test_store_runs import run_of
 
 
 def bar(client, row, text, call, end, **told):
@@ -122,3 +127,89 @@ def test_later_stands_further_right_and_nothing_overlaps_on_a_row():
     assert axis.x(0.0, CALL) < axis.x(0.4, MOMENT) < axis.x(1.0, RETURN)
     assert axis.x(4000.0, RETURN) - axis.x(4000.0, CALL) >= 40  # an instant, drawn as a bar
     assert axis.right < 1000  # the hour in which nothing happened is folded
+
+
+# Of a run -----------------------------------------------------------------------------------
+
+
+def asked():
+    """Two clients ask: an answer, a refusal, an answer that was lost, and one that is to come."""
+    trace = Trace()
+    trace.add(1.0, "c1", Invoked(1, "n1", Put(b"a", b"1")), None)
+    trace.add(1.5, "c2", Invoked(2, "n2", Range(b"a")), None)
+    trace.add(2.0, "c1", Returned(1, "n1", None, revision=2), None)
+    trace.add(2.0, "c1", Invoked(3, "n3", Put(b"b", b"2")), None)
+    trace.add(2.0, "c1", Returned(3, "n3", None, error="etcdserver: no leader"), None)
+    trace.add(2.0, "c1", Invoked(4, "n2", Put(b"b", b"2")), None)
+    trace.add(7.0, "c1", Returned(4, "n2", None, error="timed out", unknown=True), None)
+    return trace
+
+
+def test_a_run_is_drawn_with_what_was_asked_and_answered():
+    drawn = lanes(asked())
+    assert [b.get("data-kv-target") for b in hooked(drawn, "operation")] == ["n1", "n2", "n3", "n2"]
+    kinds = [b.get("data-kv-operation") for b in hooked(drawn, "operation")]
+    assert kinds == ["answered", "waiting", "refused", "unknown"]
+    told = words(ElementTree.fromstring(drawn.html()))
+    for line in (
+        "c1 asks n1: put a=1 → ok, revision 2",
+        "c2 asks n2: get a → no answer yet",
+        "c1 asks n3: put b=2 → refused: etcdserver: no leader",
+        "c1 asks n2: put b=2 → unknown: timed out (gave up at 7.000 s)",
+    ):
+        assert line in told
+    assert [b for b in told if b in ("no answer yet", "outcome unknown")] == [
+        "no answer yet",
+        "outcome unknown",
+    ]
+    title = "4 operations of 2 clients at 7.000 s: 1 answered, 1 refused, 1 unknown, 1 waiting"
+    assert drawn.title == title and drawn.text.startswith(title)
+
+
+def test_what_happens_at_one_time_stands_in_the_order_of_the_records():
+    data = operations(asked(), 6)
+    axis = Axis([one | {"row": row} for row, one in enumerate(data)])
+    places = [axis.start(data[0]), axis.start(data[1]), axis.end(data[0]), axis.start(data[2])]
+    places += [axis.end(data[2]), axis.start(data[3])]
+    assert places == sorted(places) and len(set(places)) == 6
+
+
+def test_the_cursor_hides_what_comes_later():
+    assert [one["kind"] for one in operations(asked(), 0)] == ["waiting"]
+    assert "put a=1 (1.000 s): no answer yet" in lanes(asked(), at=1.7).text
+    assert lanes(asked(), seq=1).text == lanes(asked(), at=1.5).text
+    assert "Nobody asked anything" in lanes(asked(), at=0.5).text
+    assert len(hooked(lanes(asked(), limit=2), "operation")) == 2
+    with pytest.raises(ValueError, match="whole history"):
+        lanes(stale(), at=1.0)
+    with pytest.raises(TypeError, match="needs a trace or a cluster"):
+        lanes(7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_overlaps_on_a_row_of_a_real_run(seed):
+    cluster = run_of(seed)
+    for limit in (6, 40):
+        drawn = lanes(cluster, limit=limit)
+        rows = {}
+        for shape in hooked(drawn, "operation"):
+            outline = next(e for e in shape.iter() if e.tag.endswith("}path")).get("d")
+            xs, ys = zip(*(map(float, xy) for xy in re.findall(r"([\d.]+),([\d.]+)", outline)))
+            rows.setdefault(max(ys), []).append((min(xs), max(xs)))
+        assert sum(map(len, rows.values())) == limit, f"run_of({seed})"
+        for row in rows.values():
+            row.sort()
+            assert all(a[1] <= b[0] for a, b in zip(row, row[1:])), f"run_of({seed})"
+        ElementTree.fromstring(drawn.svg(dark=True))
+
+
+def test_a_verdict_and_its_run_are_drawn_by_the_same_function():
+    cluster = Cluster(3, seed=7)
+    client = cluster.client()
+    client.put("a", "1")
+    client.get("a")
+    verdict = check.linearizable(cluster)
+    assert lanes(verdict).svg() == verdict.picture().svg()
+    assert lanes(verdict).hooks == {"data_kv_verdict": "ok"}
+    assert "data_kv_seq" in lanes(cluster).hooks
+    assert len(hooked(lanes(cluster), "operation")) >= 2
