@@ -27,6 +27,7 @@ class Bench {
     this.sized = new ResizeObserver(() => this.logs.line && this.logs.resized(line));
     this.sized.observe(this.logs.strips);
     this.theme0();
+    if (model.get("opening").verdicts) this.judge(model.get("opening").verdicts);
     this.player.dirty = true;
   }
 
@@ -115,10 +116,17 @@ class Bench {
         "data-kv-action": "dismiss", onclick: () => (this.trouble.hidden = true) }, "✕"));
     }
     if (told.why) this.asking.take(told.why);
+    if (told.verdicts) this.judge(told.verdicts);
+    if (told.checked) this.judge({ ...(this.verdicts || { upto: -1, list: [] }), checked: told.checked });
     if (told.notice !== undefined) say(this.notice, told.notice);
     else if (told.thinned) say(this.notice, CROWD);
     else if (told.rows && this.notice.textContent === CROWD) say(this.notice, "");
     this.player.dirty = true;
+  }
+
+  judge(verdicts) { // lamps: of each promise [group, name, section, state, breaking record, why, first record to judge]
+    this.verdicts = { checked: this.verdicts && this.verdicts.checked, ...verdicts };
+    this.line.versions.verdicts = (this.line.versions.verdicts || 0) + 1;
   }
 
   act(op, more = {}) { // a command that changes the cluster where the cursor stands

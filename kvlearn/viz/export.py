@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from kvlearn.viz.asking import Desk
 from kvlearn.viz.feed import Feed
 from kvlearn.viz.moment import trace_of
 from kvlearn.viz.panels import Bench, known_panes
@@ -87,6 +88,7 @@ def _page(subject: Any, panes: list[str], title: str, path: str | Path | None) -
         "older": [row.wire() for row in feed.history],
         "complete": len(feed.history) == feed.read,
         "offline": True,
+        "verdicts": Desk(trace, subject).verdicts(now=True),
     }
     told = {"theme": THEME, "opening": opening, "speed": "follow", "panes": panes}
     data = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()

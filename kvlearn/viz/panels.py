@@ -46,6 +46,7 @@ from kvlearn.events import (
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.trace import Record, Trace
+from kvlearn.viz.asking import Desk
 from kvlearn.viz.feed import Feed, encode
 from kvlearn.viz.theme import THEME
 from kvlearn.viz.timeline_rows import TURN
@@ -143,6 +144,7 @@ class Bench(anywidget.AnyWidget):
     ):
         self.cluster = cluster
         self.feed = Feed(cluster.trace, getattr(cluster, "store", None))
+        self.desk = Desk(cluster.trace, cluster)
         self.errors: list[str] = []
         self._inbox: deque[dict] = deque()
         self._flags: dict[str, Any] = {}  # go out with the update after which all is told
@@ -210,6 +212,8 @@ class Bench(anywidget.AnyWidget):
             if len(self._sent) == UPDATES_A_SECOND and now - self._sent[0] < 1 and self._looped():
                 return 1 - (now - self._sent[0])
             told = self.feed.next_payload(self.cluster.now, self._flags)
+            if told is None and "verdicts" in self.panes and (news := self.desk.verdicts()):
+                told = {"verdicts": news}
             if told is None:
                 return POLL_S
             if self.feed.thinned and "rows" in told:
@@ -251,8 +255,22 @@ class Bench(anywidget.AnyWidget):
                 self._step()
             case "next":
                 self._next_decision()
+            case "why" | "rule" | "check":
+                self._flags |= self._answer(command)
             case _:
                 self._act(command)
+
+    def _answer(self, command: dict) -> dict[str, Any]:
+        """What is asked about the run, and changes nothing."""
+        match command["op"]:
+            case "rule":
+                return {"why": {"number": command["number"], **self.desk.rule(command["rule"])}}
+            case "check":
+                return {"checked": self.desk.linearizable()}
+        if command["epoch"] != self.feed.era:
+            raise ValueError("the cluster has gone back in time meanwhile; ask once more")
+        told = self.desk.why(command["what"], command.get("mark"), command["seq"])
+        return {"why": {"number": command["number"], **told}}
 
     def _advance(self, wall_s: float, speed: float | str) -> None:
         """Let virtual time pass, as much as the front end shows in `wall_s` seconds."""

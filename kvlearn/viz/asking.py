@@ -1,0 +1,144 @@
+"""What a panel asks about a run: why a mark is as it is, how a rule is written, what is promised.
+
+Answers are plain data for JSON. They are made from the trace as far as the cursor stands, so they
+are true of what the student looks at, not of what happened later.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from kvlearn.doors import door
+from kvlearn.trace import Trace
+from kvlearn.viz.moment import Timeline
+from kvlearn.viz.store_fold import StoreMoment, look_store
+from kvlearn.viz.verdicts import lamps
+from kvlearn.viz.why import (
+    Why,
+    rule_source,
+    why,
+    why_entry,
+    why_key,
+    why_lease,
+    why_message,
+    why_node,
+    why_operation,
+    why_txn,
+    why_watch,
+)
+
+WHY_CHARS, CODE_CHARS = 700, 2400  # an update is at most 4 KB
+REST = 8  # after looking at all promises it does something else for so many times as long
+
+
+class Desk:
+    """Answers for one panel on one trace. Raises ValueError for what nobody can answer."""
+
+    def __init__(self, trace: Trace, subject: Any):
+        self.trace = trace
+        self.subject = subject  # the cluster, or the trace itself
+        self._timeline = Timeline(trace)
+        self._judged = (-1, -1)  # era and length of what the lamps have seen
+        self._rest_until = 0.0
+        self._lamps: tuple = ()
+
+    def why(self, what: list, mark: int | None, cursor: int) -> dict[str, Any]:
+        """Why the mark `what` is as it is after record `cursor`; see `_why` for its kinds."""
+        if not what:
+            raise ValueError("say what the question is about")
+        cursor = min(cursor, len(self.trace) - 1)
+        told = self._why(what, mark, cursor)
+        answer = {"sentence": told.sentence[:WHY_CHARS], "seq": told.seq, "rule": told.rule}
+        return {**answer, "section": told.section, "url": told.link}
+
+    def _why(self, what: list, mark: int | None, cursor: int) -> Why:
+        match what:
+            case ["record", int(seq)] if 0 <= seq < len(self.trace):
+                return why(self.trace, seq)
+            case ["node", str(name)]:
+                return why_node(self._timeline.at(cursor), name)
+            case ["entry", str(name), int(index)]:
+                return why_entry(self._timeline.at(cursor), name, index)
+            case ["packet", int(number)]:
+                moment = self._timeline.at(cursor)
+                if number in moment.packets:
+                    return why_message(moment, number)
+            case ["operation", int(number)]:
+                return why_operation(self.trace, number)
+            case ["promise", str(name)]:
+                return self._promise(name)
+            case ["key" | "watch" | "lease" | "txn", *_]:
+                return self._of_store(what, look_store(self.subject, seq=cursor))
+        if mark is not None and 0 <= mark < len(self.trace):
+            return why(self.trace, mark)
+        raise ValueError(f"nothing is known of {' '.join(map(str, what))} at record {cursor}")
+
+    @staticmethod
+    def _of_store(what: list, store: StoreMoment) -> Why:
+        match what:
+            case ["key", _, int(main), int(sub)]:
+                for change in store.changes:
+                    if (change.at.main, change.at.sub) == (main, sub):
+                        return why_key(store, change.kv.key, main)
+            case ["watch", str(key)] if key[2:].isdecimal() and int(key[2:]) < len(store.watches):
+                return why_watch(store, store.watches[int(key[2:])])
+            case ["lease", id]:
+                for life in reversed(store.leases):
+                    if life.id == int(id):
+                        return why_lease(store, life)
+            case ["txn", int(index)]:
+                for fork in reversed(store.forks):
+                    if fork.index == index:
+                        return why_txn(store, fork)
+        told = " ".join(map(str, what))
+        raise ValueError(f"nothing is known of {told} at record {store.seq}")
+
+    def _promise(self, name: str) -> Why:
+        for lamp in self._lamps:
+            if lamp.promise == name and lamp.record is not None:
+                return Why(lamp.why, lamp.record, "", lamp.section)
+            if lamp.promise == name:
+                return Why(lamp.why or f"{name} was kept so far", None, "", lamp.section)
+        raise ValueError(f"the promise {name!r} was not looked at yet")
+
+    @staticmethod
+    def rule(name: str) -> dict[str, Any]:
+        """A rule's own code, and where it stands."""
+        try:
+            told = rule_source(name)
+        except KeyError:
+            raise ValueError(f"no rule is called {name!r}") from None
+        code = told.code
+        if len(code) > CODE_CHARS:
+            code = code[:CODE_CHARS] + " …"
+        title, promise = told.title, told.promise[:400]
+        return {"title": title, "promise": promise, "code": code, "where": told.where}
+
+    # Promises -----------------------------------------------------------------------------------
+
+    def verdicts(self, now: bool = False) -> dict[str, Any] | None:
+        """A lamp for each promise, if there is news. Looking takes a while on a long trace, so it
+        is done at most an eighth of the time; `now`: whatever it costs."""
+        seen = (self.trace.era, len(self.trace))
+        if seen == self._judged or (not now and monotonic() < self._rest_until):
+            return None
+        begun = monotonic()
+        self._lamps = lamps(self.trace)
+        self._judged = seen
+        self._rest_until = monotonic() + REST * (monotonic() - begun)
+        return {"upto": seen[1] - 1, "list": [_lamp(lamp) for lamp in self._lamps]}
+
+    def linearizable(self) -> dict[str, Any]:
+        """Whether one order of the clients' operations explains every answer, as a lamp."""
+        verdict = door("linearizable")(self.trace)
+        seq = getattr(verdict, "record", None)
+        return {"ok": bool(verdict.ok), "seq": seq, "why": str(verdict)[:WHY_CHARS]}
+
+
+def _lamp(lamp: Any) -> list:
+    words = lamp.why[:300]
+    ways = [lamp.group, lamp.promise, lamp.section, lamp.state, lamp.record, words]
+    return [*ways, lamp.since]
+
+
