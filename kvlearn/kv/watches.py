@@ -61,9 +61,6 @@ class WatchProgress:
         return "progress?"
 
 
-WATCHING = (WatchCreate, WatchCancel, WatchProgress)
-
-
 def check_watch(request: WatchCreate | WatchCancel | WatchProgress) -> None:
     """Refuse what is wrong in the request itself. Raises: InvalidArgument."""
     match request:

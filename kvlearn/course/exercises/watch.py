@@ -132,17 +132,6 @@ def server_of(cluster: Cluster, watcher: Watcher) -> str:
     return told[-1].node
 
 
-def nothing_wanted(cluster: Cluster) -> None:
-    """Somebody wants to know what is deleted, and nothing else."""
-    writer = cluster.client()
-    cluster.wait_for_leader()
-    cluster.client().watch("a", filters=("put",))
-    cluster.run(0.1)
-    writer.put("a", "1")
-    writer.delete("a")
-    cluster.run(0.5)
-
-
 SIX = {  # a broken hub for each of etcd's six promises, and the scene that convicts it
     TellsByKey: from_the_past,
     RepeatsItself: from_the_past,
