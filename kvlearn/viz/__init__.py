@@ -25,6 +25,7 @@ and as text, with the same facts.
     fork(cluster)                 the last transaction: what it saw and which branch it took
     members(cluster)              who is a member, how far each is, and how it came to be so
     verdicts(cluster)             a lamp for every promise, and the event that broke it
+    causes(trace, 42)             what had to happen so that record 42 could, as a graph
     why(trace, 42)                why record 42 happened: one sentence, the rule and its section
     read_paths(paths)             what reads set in motion, side by side, and `read_costs` its table
     ladder(), availability()      how many nodes may be down, and how often no majority is up
@@ -42,6 +43,7 @@ from __future__ import annotations
 
 # Here and now, not when first asked for: modules and functions share their names, and the function
 # must win. The panels need a widget library and are loaded by whoever wants them.
+from kvlearn.viz.causes import causes
 from kvlearn.viz.dot import Graph, render_dot
 from kvlearn.viz.forks import fork, fork_now
 from kvlearn.viz.lanes import lanes
@@ -72,6 +74,7 @@ __all__ = [
     "Timeline",
     "Why",
     "availability",
+    "causes",
     "downtime",
     "fork",
     "fork_now",

@@ -30,12 +30,12 @@ from kvlearn import events as ev
 from kvlearn.raft import messages as msg
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, line, trace_of
+from kvlearn.viz.why_index import last
 from kvlearn.viz.why_marks import (
     commit_why,
     conf_at,
     follower_why,
     holders,
-    last,
     leader_why,
     log_end,
     need,

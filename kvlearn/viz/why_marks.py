@@ -18,6 +18,7 @@ from kvlearn.trace import Record, Trace
 from kvlearn.viz.fold import event_conf
 from kvlearn.viz.moment import Moment, fate_in_words
 from kvlearn.viz.nodes import NodeMoment, Packet, natural
+from kvlearn.viz.why_index import back, last
 from kvlearn.viz.why_rules import Why, because, brief
 
 # Numbers in words ---------------------------------------------------------------------------
@@ -55,17 +56,6 @@ def ticks(number: int) -> str:
 # Looking back -------------------------------------------------------------------------------
 
 
-def last(trace: Trace, upto: int, *kinds: type, node: str | None = None, fits: Any = None):
-    """The last record up to number `upto` of these kinds (at `node`, of which `fits` is true)."""
-    found = None
-    for record in trace.of(*kinds, node=node):
-        if record.seq > upto:
-            break
-        if fits is None or fits(record.event):
-            found = record
-    return found
-
-
 def conf_at(trace: Trace, node: str, seq: int) -> ConfState:
     """By which members the node counted just before record `seq`."""
     found = last(trace, seq - 1, ev.Started, ev.ConfChanged, node=node)
@@ -95,26 +85,22 @@ def log_end(trace: Trace, node: str, seq: int) -> EntryID | None:
 
 def holders(trace: Trace, record: Record, index: int) -> tuple[ConfState, set[str]]:
     """By whom the leader counted at `record`, and of whom it knew that they have entry `index`."""
-    node, known = record.node, {}
-    won = last(trace, record.seq, ev.BecameLeader, node=node)
+    node, seq, known = record.node, record.seq, {}
+    won = last(trace, seq, ev.BecameLeader, node=node)
     since = won.seq if won else 0
-    # It asked for votes after its log was on its disk.
-    own = won.event.last.index if won else 0
-    conf = conf_at(trace, node, since)
-    kinds = ev.Progressed, ev.Saved, ev.ConfChanged
-    for one in trace.of(*kinds, node=node, start=since):
-        if one.seq > record.seq:
+    conf = conf_at(trace, node, seq)
+    for one in back(trace, seq, ev.Progressed, node):
+        if one.seq < since or all(name in known for name in conf.members if name != node):
             break
-        match one.event:
-            case ev.Progressed(peer=peer, match=match):
-                known[peer] = match
-            case ev.Saved(last=saved):
-                own = max(own, saved)
-            case ev.ConfChanged(conf=conf):
-                pass
-    known[node] = own
-    cause = None if record.cause is None else trace[record.cause].event
-    match cause:  # what just came is told to the trace after it was counted
+        known.setdefault(one.event.peer, one.event.match)
+    # It asked for votes after its log was on its disk; as leader it takes nothing back.
+    known[node] = won.event.last.index if won else 0
+    for one in back(trace, seq, ev.Saved, node):
+        if one.seq < since or one.event.last:
+            known[node] = max(known[node], one.event.last if one.seq > since else 0)
+            break
+    match None if record.cause is None else trace[record.cause].event:
+        # What just came is told to the trace after it was counted.
         case ev.Received(message=msg.AppendResponse(source=peer, match=match, rejected=0)):
             known[peer] = max(match, known.get(peer, 0))
     return conf, {name for name, match in known.items() if match >= index}

@@ -17,7 +17,7 @@ from kvlearn.viz.lease_fold import LeaseLife, Stretch
 from kvlearn.viz.store_fold import Change, StoreMoment
 from kvlearn.viz.txn_fold import Fork
 from kvlearn.viz.watch_fold import WatchLife
-from kvlearn.viz.why_marks import last
+from kvlearn.viz.why_index import last
 from kvlearn.viz.why_rules import Why, because, brief
 
 # Keys ---------------------------------------------------------------------------------------
@@ -42,7 +42,7 @@ def why_key(store: StoreMoment, key: bytes, revision: int) -> Why:
     if later:
         text += f"it was replaced at revision {later[0].revision}"
         if store.compacted and revision <= store.compacted < later[0].revision:
-            text += f", and the compaction at {store.compacted} kept it as the newest below"
+            text += f", and the compaction at {store.compacted} kept it as the newest at or below"
     else:
         text += "nothing has changed it since"
     return because(_key_first(text), here.seq, "", section="etcd mvcc")
@@ -124,10 +124,10 @@ def why_watch(store: StoreMoment, life: WatchLife) -> Why:
         first = store.changes[life.behind[0]]
         count = len(life.behind)
         text = f"{name} is behind by {count} event{'s' * (count != 1)} since {first.time:.3f} s: "
-        text += f"it was told all up to revision {life.position}, and {node} has {has}"
+        text += f"it was told all up to revision {life.position}, and {node} is at {has}"
         return because(text, first.seq, "is_synced")
     if life.first > has:
-        text = f"{name} waits for revision {life.first} of {life.what}, and {node} has {has}"
+        text = f"{name} waits for revision {life.first} of {life.what}, and {node} is at {has}"
         return because(text, seq, "is_due")
     text = f"{name} is synced: {node} has applied revision {has}, and no change of {life.what} "
     text += f"from {life.first} on is untold"
@@ -166,10 +166,15 @@ def _watch_seq(store: StoreMoment, life: WatchLife) -> int | None:
 BEGAN = {  # a stretch's `why` -> the sentence's words, and the event that decided
     "grant": ("since it was granted", ev.Applied, ""),
     "keep-alive": ("since its holder kept it alive", ev.LeaseRenewed, "renewed_until"),
-    "counted": ("since it began to lead and gave it the whole time", ev.LeasesCounted, "time_of"),
-    "checkpoint": ("since it began to lead, from what was noted", ev.LeasesCounted, "time_of"),
+    "counted": ("since it began to lead and counted anew", ev.LeasesCounted, "time_of"),
+    "checkpoint": ("since it began to lead, as the log had noted,", ev.LeasesCounted, "time_of"),
     "clock": ("since its clock's rate changed", ev.LinksChanged, ""),
 }
+
+
+def _short_s(seconds: float) -> str:
+    """Seconds to the millisecond, without zeros at the end."""
+    return f"{seconds:.3f}".rstrip("0").rstrip(".")
 
 
 def why_lease(store: StoreMoment, life: LeaseLife) -> Why:
@@ -182,7 +187,7 @@ def why_lease(store: StoreMoment, life: LeaseLife) -> Why:
         left = now.left if now else float(life.ttl_s)
         since = f" since {now.start:.3f} s" if now else ""
         text = f"{name} is counted by nobody{since}, as there is no leader who counts: the next "
-        text += f"one begins with {left:g} of {life.ttl_s} s"
+        text += f"one begins with {_short_s(left)} of {life.ttl_s} s"
         return because(text, _lease_seq(store, life, now, ev.BecameFollower), "time_of")
     words, kind, rule = BEGAN[now.why]
     if life.ran_out is not None:
@@ -191,7 +196,7 @@ def why_lease(store: StoreMoment, life: LeaseLife) -> Why:
         text += f"{life.ttl_s} s were over, and its end is on its way through the log"
         return because(text, found and found.seq, "is_expired")
     text = f"{name} has {now.after:.3f} of {life.ttl_s} s left: {now.node} counts down from "
-    text += f"{now.left:g} s {words} at {now.start:.3f} s"
+    text += f"{_short_s(now.left)} s {words} at {now.start:.3f} s"
     if now.rate != 1.0:
         text += f", on a clock that runs at {now.rate:g}"
     return because(
@@ -251,21 +256,19 @@ def why_txn(store: StoreMoment, fork: Fork) -> Why:
     """Why a transaction took its branch: the comparison that failed and what it saw."""
     name = f"The transaction of entry {fork.index}@{fork.term}" if fork.index else "It"
     seq = fork.seq if fork.seq >= 0 else None
-    took, takes = ("took", "found") if fork.index else ("would take", "finds")
+    took = "took" if fork.index else "would take"
     at = f"at revision {fork.before}"
     if fork.error:
         text = f"{name} was refused {at} and changed nothing: {fork.error}"
     elif not fork.seen:
         text = f"{name} {took} its first branch {at}: it compares nothing"
-    elif fork.succeeded:
-        count = len(fork.seen)
-        held = "its comparison held" if count == 1 else f"all {count} comparisons held"
-        text = f"{name} {took} its first branch {at}: {held}, the first ({fork.seen[0].compare}) "
-        text += f"saw {fork.seen[0].saw}"
     else:
-        failed = [one for one in fork.seen if not one.holds]
-        text = f"{name} {took} its else branch {at}: {len(failed)} of {len(fork.seen)} comparisons "
-        text += f"failed, the first ({brief(failed[0].compare)}) saw {failed[0].saw}"
+        chosen = [one for one in fork.seen if one.holds == fork.succeeded]
+        first, count, all_ = chosen[0], len(chosen), len(fork.seen)
+        branch, did = ("first", "held") if fork.succeeded else ("else", "failed")
+        many = "its comparison" if all_ == 1 else f"{count} of its {all_} comparisons, first"
+        text = f"{name} {took} its {branch} branch {at}: {many} ({brief(first.compare)}) {did}, "
+        text += f"as it saw {first.saw}"
     return because(text, seq, "", section="etcd api")
 
 
