@@ -351,9 +351,10 @@ def _fate(life: LeaseLife, names: list[str]) -> str:
 
 def _words(life: LeaseLife, keys: tuple[bytes, ...]) -> str:
     told = [f"lease {life.id:x}: granted for {life.ttl_s} s at {life.granted:.3f} s"]
-    kept = sum(stretch.why == "keep-alive" for stretch in life.stretches)
+    kept = [f"{one.start:.3f}" for one in life.stretches if one.why == "keep-alive"]
     if kept:
-        told.append(f"kept alive {kept} time{'s' * (kept != 1)}")
+        times = ", ".join(tail(kept, TOLD, "… {} earlier"))
+        told.append(f"kept alive {len(kept)} time{'s' * (len(kept) != 1)} (at {times} s)")
     for stretch in life.stretches:
         if stretch.why in ("counted", "checkpoint"):
             how = "from its checkpoint" if stretch.why == "checkpoint" else "anew"
@@ -378,6 +379,8 @@ def _text(store: StoreMoment) -> str:
         keys = life.keys if life.end else store.held.get(life.id, ())
         told.append("  " + _words(life, keys))
     lines += tail(told, TOLD, "  … {} earlier leases")
+    led = [f"{r.node} in term {r.term} from {r.start:.3f} to {r.end:.3f} s" for r in store.reigns]
+    lines += ["led by: " + ", ".join(tail(led, TOLD, "… {} earlier"))] * bool(led)
     return "\n".join([*lines, *([store.caveat] if store.caveat else [])])
 
 

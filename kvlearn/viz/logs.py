@@ -87,7 +87,7 @@ def logs(
         "data_kv_leader": moment.leader or "",
         "data_kv_term": moment.term,
     }
-    title, text = _title(moment), _text(moment)
+    title, text = _title(moment), _text(moment, window if first or last else None)
     return Svg("logs", "".join(parts), wide, y + 2, title, text.replace("\n", "; "), text, hooks)
 
 
@@ -416,14 +416,18 @@ def _title(moment: Moment) -> str:
     return f"{len(moment.nodes)} logs at {moment.time:.3f} s: {who}, term {moment.term}"
 
 
-def _text(moment: Moment) -> str:
-    """The logs as lines: `|` stands after the last committed entry."""
+def _text(moment: Moment, window: Window | None) -> str:
+    """The logs as lines, of a chosen stretch or of the end: `|` stands after the last committed
+    entry."""
     lines = [_title(moment)]
     for name in moment.names:
         node = moment.nodes[name]
-        entries = node.log[-12:]
+        entries, later = node.log[-12:], 0
+        if window is not None:
+            entries = [e for e in node.log if window.first <= e.index <= window.last]
+            later = sum(e.index > window.last for e in node.log)
         told = []
-        hidden = len(node.log) - len(entries)
+        hidden = len(node.log) - len(entries) - later
         if node.log.base:
             told.append(f"(snapshot {_upto(node)})")
         if hidden:
@@ -432,10 +436,12 @@ def _text(moment: Moment) -> str:
             told.append(f"{entry.id} {_command(entry)}")
             if entry.index == node.commit:
                 told.append("|")
+        told += [f"… {later} later"] * bool(later)
         body = ", ".join(told).replace(", |,", " |").replace(", |", " |") or "empty"
+        disk = "" if node.durable >= node.log.last else f" on disk {node.durable}"
         lines.append(
             f"{name} {node.role} term {node.term} commit {node.commit} "
-            f"applied {node.applied}: {body}"
+            f"applied {node.applied}{disk}: {body}"
         )
         if node.incoming:
             last, has, total = node.incoming

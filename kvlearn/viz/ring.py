@@ -636,6 +636,16 @@ def _sentence(node: NodeMoment) -> str:
     return "; ".join(told)
 
 
+def _now(moment: Moment, name: str) -> str:
+    """What a node's line says besides at this moment: its timer, and that it is out unawares."""
+    node, told = moment.nodes[name], ""
+    if (left := node.timer_left(moment.time)) is not None:
+        told = f"; election timer: {left * node.timeout_s:.3f} of {node.timeout_s:.3f} s left"
+    if node.raft_role != "outside" and moment.conf.members and name not in moment.conf.members:
+        told += "; removed, unaware"
+    return told
+
+
 def _packet_sentence(packet: Packet) -> str:
     told = f"{packet.source}→{packet.target} {packet.message}"
     if packet.arrives_s is not None:
@@ -663,7 +673,7 @@ def _desc(moment: Moment) -> str:
 
 def _text(moment: Moment) -> str:
     lines = [_title(moment)]
-    lines += [_sentence(moment.nodes[name]) for name in moment.names]
+    lines += [_sentence(moment.nodes[name]) + _now(moment, name) for name in moment.names]
     if members := _members(moment):
         lines.append(f"members: {members}")
     lines += [f"on its way: {_packet_sentence(p)}" for p in moment.packets.values()]

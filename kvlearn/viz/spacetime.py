@@ -563,6 +563,9 @@ def _text(story: Story) -> str:
     told = [f"from {story.start_s:.3f} s to {story.end_s:.3f} s"]
     if story.left_out:
         told[0] += f", {story.left_out} heartbeats left out"
+    for name in story.before.names:
+        node = story.before.nodes[name]
+        told.append(f"{story.start_s:.4f} s  {name} is {node.role}, term {node.term}")
     for time, text in sorted(_happenings(story), key=lambda item: item[0]):
         told.append(f"{time:.4f} s  {one_line(text)}")
     return "\n".join(told)
