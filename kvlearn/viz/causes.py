@@ -25,7 +25,7 @@ from kvlearn.trace import Record, Trace
 from kvlearn.viz import theme
 from kvlearn.viz.dot import Graph, quoted
 from kvlearn.viz.moment import line, trace_of
-from kvlearn.viz.why_index import last
+from kvlearn.viz.why_index import back, last
 from kvlearn.viz.why_marks import holders
 
 DEPTH = 8  # arrows on the way back to what is drawn at most, unless somebody says
@@ -187,7 +187,7 @@ def _confirmations(trace: Trace, record: Record) -> Iterator[int]:
 
 def _asked(trace: Trace, record: Record, op_id: int) -> Iterator[int]:
     """The question, and the entry's being applied where it was asked."""
-    for asked in trace.of(ev.Invoked, node=record.node):
+    for asked in back(trace, record.seq, ev.Invoked, record.node):
         if asked.event.op_id == op_id:
             yield asked.seq
             break

@@ -30,7 +30,7 @@ from kvlearn import events as ev
 from kvlearn.raft import messages as msg
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, line, trace_of
-from kvlearn.viz.why_index import last
+from kvlearn.viz.why_index import back, last
 from kvlearn.viz.why_marks import (
     commit_why,
     conf_at,
@@ -365,7 +365,7 @@ def _expired(trace: Trace, record: Record) -> Why:
 
 def _returned(trace: Trace, record: Record) -> Why:
     id = record.event.op_id
-    for asked in trace.of(ev.Invoked, node=record.node):
+    for asked in back(trace, record.seq, ev.Invoked, record.node):
         if asked.event.op_id == id:
             return operation_why(trace, asked, record)
     return _plain(trace, record)

@@ -24,7 +24,7 @@ KINDS = (
     *(ev.Started, ev.Crashed, ev.Wiped, ev.Paused, ev.ConfChanged),
     *(ev.BecameFollower, ev.BecameCandidate, ev.BecameLeader, ev.AskedPreVote),
     *(ev.Appended, ev.Truncated, ev.Saved, ev.Progressed, ev.Committed),
-    *(ev.SnapshotInstalled, ev.LogCompacted, ev.LeaseExpired),
+    *(ev.SnapshotInstalled, ev.LogCompacted, ev.LeaseExpired, ev.Invoked),
 )
 
 

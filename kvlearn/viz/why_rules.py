@@ -176,17 +176,23 @@ class RuleSource(NamedTuple):
 
 
 @cache
+def _rules_of(cls: type) -> tuple[str, ...]:
+    """The methods in the last section of a class, which is called Rules."""
+    _, _, rules = inspect.getsource(cls).partition("\n    # Rules ---")
+    return tuple(re.findall(r"^    def (\w+)", rules, re.MULTILINE))
+
+
+@cache
 def rule_source(name: str) -> RuleSource:
     """The rule called `name`. Raises: KeyError for a name that is no rule."""
     for owner, cls in _OWNERS.items():
-        rule = vars(cls).get(name)
-        if rule is None or not (rule.__doc__ or "").strip():
-            continue
-        told = " ".join(inspect.cleandoc(rule.__doc__).split("\n\n")[0].split())
-        found = re.search(r"\s*\(([^()]*)\)\.$", told)
-        promise = told[: found.start()] + "." if found else told
-        section = _section(found[1]) if found else ""
-        return RuleSource(f"{owner}.{name}", section, promise, *_code(rule))
+        if name in _rules_of(cls):
+            rule = vars(cls)[name]
+            told = " ".join((rule.__doc__ or "").split("\n\n")[0].split())
+            found = re.search(r"\s*\(([^()]*)\)\.$", told)
+            section = _section(found[1]) if found else ""
+            promise = told[: found.start()] + "." if found else told
+            return RuleSource(f"{owner}.{name}", section, promise, *_code(rule))
     raise KeyError(f"no rule is called {name!r}")
 
 
@@ -230,7 +236,7 @@ def because(sentence: str, seq: int | None, *decided: type | str, section: str =
 
 
 def _is_rule(what: type | str) -> bool:
-    return isinstance(what, str) and any(what in vars(cls) for cls in _OWNERS.values())
+    return isinstance(what, str) and any(what in _rules_of(cls) for cls in _OWNERS.values())
 
 
 LONGEST = 220  # characters of a sentence

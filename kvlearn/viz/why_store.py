@@ -17,7 +17,7 @@ from kvlearn.viz.lease_fold import LeaseLife, Stretch
 from kvlearn.viz.store_fold import Change, StoreMoment
 from kvlearn.viz.txn_fold import Fork
 from kvlearn.viz.watch_fold import WatchLife
-from kvlearn.viz.why_index import last
+from kvlearn.viz.why_index import back, last
 from kvlearn.viz.why_rules import Why, because, brief
 
 # Keys ---------------------------------------------------------------------------------------
@@ -280,15 +280,12 @@ def why_operation(trace: Trace, op_id: int) -> Why:
 
     Raises: KeyError if the trace knows no operation of that number.
     """
-    asked = answered = None
-    for record in trace.of(ev.Invoked, ev.Returned):
-        if record.event.op_id == op_id:
-            if isinstance(record.event, ev.Returned):
-                answered = record
-                break
-            asked = record
+    every = back(trace, len(trace), ev.Invoked)
+    asked = next((record for record in every if record.event.op_id == op_id), None)
     if asked is None:
         raise KeyError(f"the trace knows no operation {op_id}")
+    ends = trace.of(ev.Returned, node=asked.node, start=asked.seq)
+    answered = next((record for record in ends if record.event.op_id == op_id), None)
     return operation_why(trace, asked, answered)
 
 
