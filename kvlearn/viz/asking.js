@@ -11,7 +11,7 @@ class Asking {
 
   ask(what, seq, anchor) {
     const { bench } = this, number = ++this.number;
-    this.open(anchor, bench.offline ? this.fromRows(seq) : { sentence: "…" });
+    this.open(anchor, !bench.offline ? { sentence: "…" } : what[0] === "entry" ? bench.entryWhy(what[1], what[2]) : this.fromRows(seq));
     if (!bench.offline) bench.player.ask("why", { what, mark: seq, number });
   }
 

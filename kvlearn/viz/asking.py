@@ -6,6 +6,7 @@ are true of what the student looks at, not of what happened later.
 
 from __future__ import annotations
 
+import json
 from time import monotonic
 from typing import Any
 
@@ -28,7 +29,7 @@ from kvlearn.viz.why import (
     why_watch,
 )
 
-WHY_CHARS, CODE_CHARS = 700, 2400  # an update is at most 4 KB
+WHY_CHARS, CODE_CHARS, VERDICT_BYTES = 700, 2400, 3700  # an update is at most 4 KB
 REST = 8  # after looking at all promises it does something else for so many times as long
 
 
@@ -127,7 +128,11 @@ class Desk:
         self._lamps = lamps(self.trace)
         self._judged = seen
         self._rest_until = monotonic() + REST * (monotonic() - begun)
-        return {"upto": seen[1] - 1, "list": [_lamp(lamp) for lamp in self._lamps]}
+        for most in (300, 120, 60, 0):
+            told = {"upto": seen[1] - 1, "list": [_lamp(lamp, most) for lamp in self._lamps]}
+            if len(json.dumps(told)) < VERDICT_BYTES:
+                break
+        return told
 
     def linearizable(self) -> dict[str, Any]:
         """Whether one order of the clients' operations explains every answer, as a lamp."""
@@ -136,8 +141,10 @@ class Desk:
         return {"ok": bool(verdict.ok), "seq": seq, "why": str(verdict)[:WHY_CHARS]}
 
 
-def _lamp(lamp: Any) -> list:
-    words = lamp.why[:300]
+def _lamp(lamp: Any, most: int) -> list:
+    """What the panel shows of a lamp, in words of at most `most` characters; a broken one's words
+    are worth more."""
+    words = lamp.why[: max(most, 120) if lamp.record is not None else most]
     ways = [lamp.group, lamp.promise, lamp.section, lamp.state, lamp.record, words]
     return [*ways, lamp.since]
 

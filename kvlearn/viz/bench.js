@@ -2,8 +2,8 @@
 // panels.py joins player.js, views.js and this file into the one module of the widget.
 
 const GLYPHS = { crash: "✕", restart: "↻", pause: "❙❙", resume: "▶", isolate: "⊘", heal: "⌁",
-  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", goto: "◂",
-  transfer: "♛", compact: "⇤" };
+  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", duplicate: "⧉", goto: "◂",
+  transfer: "♛", compact: "⇤", why: "?" };
 
 const SLOW = /^The kernel manages/; // holds for the speed it was said of, as panels.py words it
 const CROWD = "More happens than can be drawn: heartbeats and other routine messages have no dots.";
@@ -17,6 +17,7 @@ class Bench {
     this.ring = new Ring(this);
     this.logs = new Logs(this);
     this.asking = new Asking(this);
+    this.futures = new Futures(this);
     this.frame = new Frame(this, model.get("panes") || ["ring", "logs"]);
     this.player.views.push({ drawState: () => this.drawState(), drawTime: () => this.drawHooks(), pass() {} },
       this.ring, { drawState: (l) => this.logs.drawState(l), drawTime() {}, pass() {} }, this.frame);
@@ -78,6 +79,7 @@ class Bench {
       make("header", { class: "kv-head" }, this.who, this.cutter, this.count),
       this.frame.chips, this.frame.root,
       make("div", { class: "kv-said" }, this.what, this.why, this.notice), this.player.strip,
+      this.offline ? "" : this.futures.root,
       make("footer", { class: "kv-foot" }, this.form), this.trouble, this.live);
     this.el.append(this.root);
     this.outside = (event) => {
@@ -116,6 +118,7 @@ class Bench {
         "data-kv-action": "dismiss", onclick: () => (this.trouble.hidden = true) }, "✕"));
     }
     if (told.why) this.asking.take(told.why);
+    this.futures.take(told);
     if (told.verdicts) this.judge(told.verdicts);
     if (told.checked) this.judge({ ...(this.verdicts || { upto: -1, list: [] }), checked: told.checked });
     if (told.notice !== undefined) say(this.notice, told.notice);
@@ -234,8 +237,11 @@ class Bench {
     items.push(["isolate", "isolate"]);
     if (apart) items.push(["heal", "heal all links"]);
     if (role !== "down") items.push(["ask", "ask this node …"]);
+    if (this.offline) items.length = 0;
+    items.push(["why", role === "outside" ? "why is it no member?" : `why is it ${role}?`]);
     this.openMenu(this.ring.nodes.get(name).g, `${name}, ${role}`, name, items,
       () => this.ring.nodes.has(name), (op) => {
+        if (op === "why") return this.why(["node", name], this.deciding(`${name}.role`), this.ring.nodes.get(name).g);
         if (op === "transfer") return this.ask(op, { to: name, node: "" });
         if (op !== "ask") return this.act(op, { node: name });
         this.via.value = name;
@@ -250,28 +256,32 @@ class Bench {
     const waits = line.get(to, "role") === "paused" && due && due <= line.us; // no longer on the wire
     this.openMenu(this.ring.messages.get(id).g, `${packet.from} → ${to}: ${packet.label}`, waits ? to : id, waits
       ? [["resume", `resume ${to}: it is paused, and the message waits in its mailbox`]]
-      : [["drop", "drop"], ["delay", "delay"], ["deliver", "deliver now"]], () => this.ring.messages.has(id),
-      (op) => this.act(op, waits ? { node: to } : { packet: id }));
+      : this.offline ? [["why", "why?"]] : [["drop", "drop"], ["delay", "delay"], ["duplicate", "duplicate"], ["deliver", "deliver now"],
+        ["why", "why?"]], () => this.ring.messages.has(id), (op) => {
+        if (op === "why") return this.why(["packet", id], packet.seq, this.ring.messages.get(id).g);
+        return this.act(op, waits ? { node: to } : { packet: id });
+      });
   }
 
-  entryMenu(name, index, cell) { // why is it there, why is it committed or not: the deciding records
-    const { line } = this, at = `${name}.log`, known = `${name}.commit`, items = [];
-    const lead = line.get(name, "role") === "leader" && this.names.filter((peer) => peer === name
-      || (line.get(name, `peer.${peer}`) || [0])[0] >= index);
+  deciding(key) { // the record before the cursor that last changed this part of the state
+    const row = this.line.rows.slice(0, this.line.place).reverse().find((other) => other.patches.some(([k]) => k === key));
+    return row ? row.seq : null;
+  }
+
+  entryMenu(name, index, cell) {
+    this.why(["entry", name, index], null, cell);
+  }
+
+  entryWhy(name, index) { // without a kernel: what the rows tell of an entry
+    const { line } = this, known = line.get(name, "commit"), place = index - line.base(name) - 1;
     const find = (test) => line.rows.slice(0, line.place).reverse().find((row) => row.patches.some(test));
-    const place = index - line.base(name) - 1;
-    const come = find(([key, from, , runs]) => key === at && runs && from <= place
+    const come = find(([key, from, , runs]) => key === `${name}.log` && runs && from <= place
       && place < from + runs.reduce((sum, [, count]) => sum + count, 0));
-    const sure = find(([key, old, now]) => key === known && old < index && index <= now);
-    for (const row of [come, sure]) {
-      if (row) items.push(["goto", `${(row.us / 1e6).toFixed(4)} s: ${line.text(row)}, ${line.why(row)}`, row.seq]);
-    }
-    if (index > line.get(name, "commit")) {
-      items.push(["", `${name} does not know it to be committed: its commit index is ${line.get(name, "commit")}`
-        + (lead ? `; it knows it on ${lead.join(" ")}, ${lead.length} of ${this.names.length}` : "")]);
-    } else if (!sure) items.push(["", "It was committed before the records that the panel holds."]);
-    this.openMenu(cell, `entry ${cell.dataset.kvEntry} of ${name}: ${cell.label}`, null, items,
-      () => cell.isConnected, (op, seq) => op && (this.player.stop(), this.player.glideOrJump(seq)));
+    const sure = find(([key, old, now]) => key === `${name}.commit` && old < index && index <= now);
+    if (sure) return { sentence: `${line.text(sure)}, ${line.why(sure)}`, seq: sure.seq };
+    const told = index <= known ? "It was committed before the records that this page holds."
+      : `${name} does not know it to be committed: its commit index is ${known}.`;
+    return { sentence: come ? `${told} It came so: ${line.text(come)}.` : told, seq: come ? come.seq : null };
   }
 
   openMenu(anchor, title, target, items, alive, act) {
@@ -316,7 +326,8 @@ class Bench {
     if (this.menu) return this.menuKey(event);
     if (typing || (this.asking.box && this.asking.box.contains(event.target))) return;
     const { player } = this;
-    const keys = { ArrowLeft: () => player.back(), ArrowRight: () => player.step(),
+    const keys = { ArrowLeft: () => (event.shiftKey ? player.previous() : player.back()),
+      ArrowRight: () => (event.shiftKey ? player.next() : player.step()),
       PageUp: () => player.previous(), PageDown: () => player.next(), p: () => player.toggle(), n: () => player.next(),
       Home: () => player.scrub(0), End: () => player.toEdge() };
     if (event.target.tagName !== "BUTTON") keys[" "] = () => player.toggle();

@@ -31,9 +31,12 @@ PAGE = """<!doctype html>
 :root {{ color-scheme: light dark;
   --jp-content-font-color1: light-dark(#1f2328, #e6e8eb);
   --jp-content-font-color2: light-dark(#59636e, #a3abb5);
-  --jp-border-color1: light-dark(#b4bac2, #5d656f); --jp-border-color2: light-dark(#d5d9de, #444b54);
-  --jp-layout-color1: light-dark(#fff, #15181c); --jp-layout-color2: light-dark(#f0f1f3, #23282e);
-  --jp-error-color1: light-dark(#c4202b, #ff7b72); --jp-success-color1: light-dark(#1a7f37, #56d364);
+  --jp-border-color1: light-dark(#b4bac2, #5d656f);
+  --jp-border-color2: light-dark(#d5d9de, #444b54);
+  --jp-layout-color1: light-dark(#fff, #15181c);
+  --jp-layout-color2: light-dark(#f0f1f3, #23282e);
+  --jp-error-color1: light-dark(#c4202b, #ff7b72);
+  --jp-success-color1: light-dark(#1a7f37, #56d364);
   --jp-brand-color1: light-dark(#1f6fc4, #6cb6ff); }}
 body {{ margin: 0; padding: 16px; background: light-dark(#f6f7f8, #0c0e11);
   color: var(--jp-content-font-color1); font: 14px/1.5 system-ui, sans-serif; }}
@@ -50,7 +53,9 @@ const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("
 const told = JSON.parse(await new Response(stream).text());
 const root = document.getElementById("bench");
 root.replaceChildren();
-const model = {{ get: (name) => told[name], set() {{}}, save_changes() {{}}, on() {{}}, off() {{}}, send() {{}} }};
+const nothing = () => {{}};
+const model = {{ get: (name) => told[name], set: nothing, save_changes: nothing, on: nothing,
+  off: nothing, send: nothing }};
 const widget = kvlearnPanel();
 widget.initialize({{ model }});
 widget.render({{ model, el: root }});

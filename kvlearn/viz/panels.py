@@ -48,6 +48,7 @@ from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.asking import Desk
 from kvlearn.viz.feed import Feed, encode
+from kvlearn.viz.futures import Futures
 from kvlearn.viz.theme import THEME
 from kvlearn.viz.timeline_rows import TURN
 
@@ -58,6 +59,10 @@ CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the
 FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
 NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
+FUTURES = (
+    *("keep_future", "open_future", "rename_future", "forget_future", "compare"),
+    *("share", "open_code", "save_futures", "load_futures"),
+)
 HANDS = (Crashed, Wiped, Paused, Resumed, LinksCut, Healed, LinksChanged, Delayed, Invoked)
 CLIENT = "panel"  # the name under which the panel asks
 PANES = (
@@ -69,6 +74,7 @@ SCRIPTS = (
     "pictures.js",
     "axis.js",
     "asking.js",
+    "futures.js",
     "frame.js",
     "views.js",
     *(f"pane_{name}.js" for name in PANES[2:]),
@@ -111,6 +117,26 @@ def _by_hand(trace: Trace, record: Record) -> bool:
     return isinstance(event, HANDS) or isinstance(event, Dropped) and event.reason == "BY_HAND"
 
 
+def go_back(cluster: Any, seq: int, time_s: float) -> None:
+    """Take a cluster back to record `seq`, or later, up to `time_s`, if that is before the next
+    record."""
+    trace = cluster.trace
+    here = trace[seq].time if seq >= 0 else 0.0
+    following = trace[seq + 1].time
+    if following > here:
+        cluster.rewind(min(max(here, time_s), math.nextafter(following, 0.0)))
+        return
+    # Several things have this very time; those that hands did come after what had to happen.
+    first = seq
+    while first > 0 and trace[first - 1].time == here:
+        first -= 1
+    if any(_by_hand(trace, record) for record in trace[max(0, first) : seq + 1]):
+        cluster.rewind(here)
+    else:
+        cluster.rewind(max(0.0, math.nextafter(here, -1.0)))
+        cluster.run(here - cluster.now)
+
+
 def _squeeze(*names: str) -> str:
     """Source files as one text, without indentation and comments: each widget sends it."""
     here = Path(__file__).parent
@@ -145,6 +171,7 @@ class Bench(anywidget.AnyWidget):
         self.cluster = cluster
         self.feed = Feed(cluster.trace, getattr(cluster, "store", None))
         self.desk = Desk(cluster.trace, cluster)
+        self.futures = Futures(cluster)
         self.errors: list[str] = []
         self._inbox: deque[dict] = deque()
         self._flags: dict[str, Any] = {}  # go out with the update after which all is told
@@ -246,6 +273,8 @@ class Bench(anywidget.AnyWidget):
                 self._open = True
                 held = command["epoch"], command["first"], command["last"]
                 self.feed.hello(command["who"], *held, self.cluster.now)
+                if self.futures.kept:
+                    self._flags["futures"] = self.futures.told()
             case "bye":
                 self._open = False
             case "more":
@@ -257,6 +286,8 @@ class Bench(anywidget.AnyWidget):
                 self._next_decision()
             case "why" | "rule" | "check":
                 self._flags |= self._answer(command)
+            case op if op in FUTURES:
+                self._flags |= self._future(command)
             case _:
                 self._act(command)
 
@@ -271,6 +302,42 @@ class Bench(anywidget.AnyWidget):
             raise ValueError("the cluster has gone back in time meanwhile; ask once more")
         told = self.desk.why(command["what"], command.get("mark"), command["seq"])
         return {"why": {"number": command["number"], **told}}
+
+    def _future(self, command: dict) -> dict[str, Any]:
+        """What concerns other futures than the present one."""
+        futures, name = self.futures, command.get("name", "")
+        notice = ""
+        match command["op"]:
+            case "keep_future":
+                notice = futures.keep(name)
+            case "open_future":
+                notice = futures.open(name)
+            case "rename_future":
+                futures.rename(name, command["to"])
+            case "forget_future":
+                futures.forget(name)
+            case "compare":
+                return {"compared": futures.compare(name)}
+            case "share":
+                return {"code": self._share(command)}
+            case "open_code":
+                notice = futures.open_code(command["code"])
+            case "save_futures":
+                notice = futures.save(command["path"])
+            case "load_futures":
+                notice = futures.load(command["path"])
+        self.feed.sync()
+        told = {"futures": futures.told(), "notice": notice}
+        return {**told, "snap": True} if command["op"].startswith("open") else told
+
+    def _share(self, command: dict) -> str:
+        """The code of the moment where the cursor stands."""
+        cluster, trace = self.cluster, self.cluster.trace
+        if command["epoch"] != self.feed.era or command["seq"] >= len(trace) - 1:
+            return cluster.code()
+        there = type(cluster).from_journal(cluster.journal())
+        go_back(there, command["seq"], command["us"] / 1e6)
+        return there.code()
 
     def _advance(self, wall_s: float, speed: float | str) -> None:
         """Let virtual time pass, as much as the front end shows in `wall_s` seconds."""
@@ -329,8 +396,17 @@ class Bench(anywidget.AnyWidget):
 
     def _act(self, command: dict) -> None:
         """Change the cluster, where the cursor stands."""
+        self._left = None
         self._flags["notice"], self._slow_at = self._go_to_cursor(command), None
         self._flags["snap"] = True
+        try:
+            self._act_here(command)
+        finally:
+            if self._left is not None:  # what was undone is another future
+                self.futures.left(self._left)
+                self._flags["futures"] = self.futures.told()
+
+    def _act_here(self, command: dict) -> None:
         cluster, node = self.cluster, command.get("node")
         match command["op"]:
             case "crash":
@@ -355,7 +431,10 @@ class Bench(anywidget.AnyWidget):
             case "deliver":
                 cluster.deliver(command["packet"])
             case "delay":
-                cluster.delay(command["packet"], 10 * cluster.links.latency_s[1])
+                usual = 10 * cluster.links.latency_s[1]
+                cluster.delay(command["packet"], command.get("by_us", 1e6 * usual) / 1e6)
+            case "duplicate":
+                cluster.duplicate(command["packet"])
             case "compact":
                 cluster.compact(node)
             case "put" | "get" | "delete" | "transfer":
@@ -400,32 +479,15 @@ class Bench(anywidget.AnyWidget):
         if command["live"] or seq >= len(trace) - 1:
             return ""
         undone = len(trace)
-        self._rewind(seq, command["us"] / 1e6)
+        present = self.futures.before_leaving()
+        go_back(self.cluster, seq, command["us"] / 1e6)
         if command["us"] >= command["seen"]:
             return ""  # what lay ahead had not been seen: nothing is lost
+        self._left = present
         return (
             f"Time went back from {command['seen'] / 1e6:.3f} s to {self.cluster.now:.3f} s first: "
             f"what was recorded there ({undone - len(trace)} records) has not happened."
         )
-
-    def _rewind(self, seq: int, time_s: float) -> None:
-        """Take the cluster back to record `seq`, or later, up to `time_s`, if that is before the
-        next record."""
-        cluster, trace = self.cluster, self.cluster.trace
-        here = trace[seq].time if seq >= 0 else 0.0
-        following = trace[seq + 1].time
-        if following > here:
-            cluster.rewind(min(max(here, time_s), math.nextafter(following, 0.0)))
-            return
-        # Several things have this very time; those that hands did come after what had to happen.
-        first = seq
-        while first > 0 and trace[first - 1].time == here:
-            first -= 1
-        if any(_by_hand(trace, record) for record in trace[max(0, first) : seq + 1]):
-            cluster.rewind(here)
-        else:
-            cluster.rewind(max(0.0, math.nextafter(here, -1.0)))
-            cluster.run(here - cluster.now)
 
     # The static form --------------------------------------------------------------------------
 

@@ -82,7 +82,7 @@ _TURNS = (
     ev.StreamClosed,
     ev.LeasesCounted,
 )
-_NEWS = (
+NEWS_EVENTS = (
     ev.BecameLeader,
     ev.Crashed,
     ev.Wiped,
@@ -328,7 +328,7 @@ def _packet(event: ev.Sent) -> tuple:
 
 
 def _weight(event: object, was: str, node: NodeMoment | None) -> int:
-    if isinstance(event, _NEWS):
+    if isinstance(event, NEWS_EVENTS):
         return NEWS
     if isinstance(event, ev.BecameFollower):
         return NEWS if was == "leader" else TURN if was == "candidate" else QUIET

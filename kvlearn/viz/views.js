@@ -176,7 +176,8 @@ class Ring {
       role: "button", "aria-haspopup": "menu", style: this.bench.colours(term),
       "data-kv-message": id, "data-kv-fate": fate, "aria-label":
         `message ${label} from ${from} to ${to}${fate ? `, will be lost: ${fate}` : ""}`,
-      onclick: () => this.bench.messageMenu(id), onkeydown: pressed(() => this.bench.messageMenu(id)) },
+      onclick: () => !this.dragged && this.bench.messageMenu(id), onkeydown: pressed(() => this.bench.messageMenu(id)),
+      onpointerdown: (event) => this.grab(event, id) },
       tail, make("circle", { class: "kv-hit", r: 15 }), part ? make("rect", { class: "kv-dot", x: -r, y: -r,
         width: 2 * r, height: 2 * r, rx: 2 }) : make("circle", { class: "kv-dot", r }), text);
     // Everyone keeps to the right, so that question and answer do not meet.
@@ -190,7 +191,41 @@ class Ring {
     this.dots.append(g);
   }
 
+  // A message can be dragged along its edge: back, and it comes later; to its end, and it arrives now.
+
+  grab(event, id) {
+    this.dragged = null;
+    const { bench } = this, message = this.messages.get(id), { line } = bench;
+    if (bench.offline || event.button || !message || !line.flying.has(id)) return;
+    const from = [event.clientX, event.clientY], scale = this.svg.getBoundingClientRect().width / this.svg.viewBox.baseVal.width;
+    const begun = this.way(line, message.packet), long = Math.max(1, message.length - 2 * TIMER - 12);
+    const moved = (at) => ((at.clientX - from[0]) * message.ux + (at.clientY - from[1]) * message.uy) / scale / long;
+    const move = (at) => {
+      if (!this.dragged && Math.hypot(at.clientX - from[0], at.clientY - from[1]) < 5) return;
+      if (!this.dragged) bench.player.stop();
+      this.dragged = { id, way: Math.max(0, Math.min(1, begun + moved(at))) };
+      bench.player.dirty = true;
+    };
+    const drop = () => {
+      this.svg.ownerDocument.removeEventListener("pointermove", move);
+      this.svg.ownerDocument.removeEventListener("pointerup", drop);
+      if (this.dragged) this.letGo(message, begun, this.dragged.way);
+      setTimeout(() => (this.dragged = null)); // the click that follows is none
+    };
+    this.svg.ownerDocument.addEventListener("pointermove", move);
+    this.svg.ownerDocument.addEventListener("pointerup", drop);
+  }
+
+  letGo({ packet }, begun, way) { // as much later as it was pulled back: others overtake it
+    const { line } = this.bench, due = line.state[`p${packet.id}`] ?? packet.arrives;
+    if (way > 0.93) this.bench.act("deliver", { packet: packet.id });
+    else if (due && way < begun - 0.02) this.bench.act("delay", { packet: packet.id, by_us: Math.max(1, Math.round((begun - way) * (due - packet.us) * 4)) });
+    else if (due && way > begun + 0.02) this.bench.act("sooner", { packet: packet.id, by_us: Math.round(Math.min(due - line.us, (way - begun) * (due - packet.us))) });
+    this.bench.player.dirty = true;
+  }
+
   way(line, packet) { // how much of its way is behind it, 0 to 1
+    if (this.dragged && this.dragged.id === packet.id) return this.dragged.way;
     if (still.matches) return 0.5;
     const due = line.state[`p${packet.id}`] ?? packet.arrives;
     const end = packet.lost ? due : packet.end ?? due;

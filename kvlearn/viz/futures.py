@@ -1,0 +1,193 @@
+"""The other futures of a run: kept when the cursor goes back and something else is done there.
+
+A future is a journal (what was done by hand, and when), so going over to it is living it again,
+and a trace, so two of them can be compared without living either.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from kvlearn.trace import Trace
+from kvlearn.viz.moment import line
+from kvlearn.viz.timeline_rows import NEWS_EVENTS, micros
+
+MOST = 8  # futures that are kept; the oldest without a name of its own goes first
+MARKS, MARK_CHARS, NAME_CHARS = 12, 60, 40
+ROWS = 24  # of a comparison
+
+
+@dataclass
+class Future:
+    """One run that was left. `begins` is the first record that the run it was left for lacks."""
+
+    name: str
+    journal: Any
+    trace: Trace
+    begins: int
+    named: bool = False  # by a person, not by number
+
+    @property
+    def until(self) -> float:
+        """Virtual seconds at its end."""
+        return self.journal.now
+
+
+class Futures:
+    """What one panel has kept of its cluster's other futures."""
+
+    def __init__(self, cluster: Any):
+        self.cluster = cluster
+        self.kept: list[Future] = []
+        self._count = 0
+
+    # Keeping ------------------------------------------------------------------------------------
+
+    def before_leaving(self) -> tuple[Any, Trace]:
+        """The present run, to be kept if it is left; see `left`."""
+        return self.cluster.journal(), copy.deepcopy(self.cluster.trace)
+
+    def left(self, present: tuple[Any, Trace]) -> None:
+        """The cluster has gone elsewhere: keep what it left, unless it is kept already."""
+        journal, trace = present
+        if any(future.journal == journal for future in self.kept):
+            return
+        self._count += 1
+        begins = _parted(trace, self.cluster.trace)
+        self.kept.append(Future(f"future {self._count}", journal, trace, begins))
+        while len(self.kept) > MOST:
+            spare = next((one for one in self.kept if not one.named), self.kept[0])
+            self.kept.remove(spare)
+
+    def keep(self, name: str) -> str:
+        """Keep the present under a name; returns what to say."""
+        name = self._free_name(name)
+        journal, trace = self.before_leaving()
+        self.kept.append(Future(name, journal, trace, len(trace), named=True))
+        return f"Kept as {name!r}: {journal}."
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a kept future another name."""
+        future = self.find(old)
+        if new.strip() != old:
+            future.name, future.named = self._free_name(new), True
+
+    def forget(self, name: str) -> None:
+        """Keep a future no longer."""
+        self.kept.remove(self.find(name))
+
+    def find(self, name: str) -> Future:
+        """A kept future. Raises: ValueError."""
+        for future in self.kept:
+            if future.name == name:
+                return future
+        known = ", ".join(repr(future.name) for future in self.kept) or "none"
+        raise ValueError(f"no future is called {name!r}; there are: {known}")
+
+    def _free_name(self, name: str) -> str:
+        name = name.strip()
+        if not name or len(name) > NAME_CHARS:
+            raise ValueError(f"a future is called by 1 to {NAME_CHARS} letters")
+        if any(future.name == name for future in self.kept):
+            raise ValueError(f"another future is called {name!r} already; choose another name")
+        return name
+
+    # Going there --------------------------------------------------------------------------------
+
+    def open(self, name: str) -> str:
+        """Go over to a kept future; the present is kept in its place."""
+        future = self.find(name)
+        present = self.before_leaving()
+        self.cluster.go_to(future.journal)
+        self.kept.remove(future)
+        self.left(present)
+        if future.named:  # it keeps its name for when it is left
+            self.kept[-1].name = f"before {future.name}"
+        return f"Now in {name!r}: {future.journal}."
+
+    def open_code(self, code: str) -> str:
+        """Go over to the run of a shared code; the present is kept."""
+        shared = type(self.cluster).from_code(code.strip())
+        present = self.before_leaving()
+        self.cluster.go_to(shared.journal())
+        self.left(present)
+        return f"Opened: {shared.journal()}."
+
+    def save(self, path: str) -> str:
+        """Write the present and all kept futures to a file."""
+        from kvlearn.sim.branches import save_branches  # only a simulated run can be written down
+
+        runs = {"present": self.cluster.journal()}
+        runs |= {future.name: future.journal for future in self.kept}
+        save_branches(_path(path), runs)
+        return f"Saved {len(runs)} runs to {path}."
+
+    def load(self, path: str) -> str:
+        """Keep the runs of a file, under their names; the present stays as it is."""
+        from kvlearn.sim.branches import load_branches
+
+        runs = load_branches(_path(path))
+        for name, journal in runs.items():
+            taken = {future.name for future in self.kept}
+            free = next(n for n in (name, *(f"{name} {k}" for k in range(2, 99))) if n not in taken)
+            trace = type(self.cluster).from_journal(journal).trace
+            begins = _parted(trace, self.cluster.trace)
+            self.kept.append(Future(free[:NAME_CHARS], journal, trace, begins, named=True))
+        return f"Loaded {len(runs)} runs from {path}."
+
+    # Telling ------------------------------------------------------------------------------------
+
+    def told(self) -> list[dict[str, Any]]:
+        """Each kept future for the panel: its name, where it parts from the present, its end, and
+        what happened there that is worth telling."""
+        lanes = []
+        for future in self.kept:
+            future.begins = _parted(future.trace, self.cluster.trace)
+            start = future.trace[future.begins - 1].time if future.begins else 0.0
+            lane = {"name": future.name, "from": micros(start), "to": micros(future.until)}
+            lanes.append({**lane, "records": len(future.trace), "marks": _marks(future)})
+        return lanes
+
+    def compare(self, name: str) -> dict[str, Any]:
+        """The first record in which a kept future and the present differ, and both ends."""
+        from kvlearn.viz.compare import compare
+
+        return told_comparison(compare(self.cluster, self.find(name).trace), name)
+
+
+def told_comparison(found: Any, name: str) -> dict[str, Any]:
+    """A comparison as plain data, small enough for one update."""
+    rows = [[str(cell)[:60] for cell in row] for row in found.rows]
+    rows.sort(key=lambda row: row[-1] == row[-2])  # what differs first
+    told = {"name": name, "equal": found.equal, "first": found.seq, "rows": rows[:ROWS]}
+    told["more"] = max(0, len(rows) - ROWS)
+    for side, sentence in (("here", found.here), ("there", found.there)):
+        told[side] = sentence[:300]
+    return told
+
+
+def _parted(one: Trace, other: Trace) -> int:
+    """The number of the first record in which two traces differ."""
+    if one is other:
+        return len(one)
+    low = 0
+    for first, second in zip(one, other):
+        if first != second:
+            break
+        low += 1
+    return low
+
+
+def _marks(future: Future) -> list[list]:
+    """[microseconds, sentence] of what is worth saying aloud after it parted, the first few."""
+    news = islice(future.trace.of(*NEWS_EVENTS, start=future.begins), MARKS)
+    return [[micros(record.time), line(record)[:MARK_CHARS]] for record in news]
+
+
+def _path(path: str) -> str:
+    if not path.strip():
+        raise ValueError("say into which file: branches.json")
+    return path.strip()
