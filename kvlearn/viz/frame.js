@@ -80,7 +80,7 @@ class Frame {
     if (pane.element) body.append(pane.element(this.bench));
     const section = make("section", { class: "kv-pane", "data-kv-pane": name, "aria-label": pane.title },
       make("div", { class: "kv-pane-head" }, make("b", {}, pane.title), make("span", { class: "kv-of" }), tools), body, words);
-    return { section, body, tools, words, of: section.querySelector(".kv-of"), key: "" };
+    return { section, body, tools, words, of: section.querySelector(".kv-of"), key: "", wide: 0 };
   }
 
   dressSection(name) {
@@ -102,16 +102,17 @@ class Frame {
 
   resized(body) {
     const known = this.sections.get(body.dataset.kvBody);
-    if (known && known.wide !== body.clientWidth) this.bench.player.dirty = true;
+    if (!known || known.wide === body.clientWidth) return;
+    known.wide = body.clientWidth; // asked for here alone: it makes the browser lay the page out
+    this.bench.player.dirty = true;
   }
 
   drawState(line) {
     for (const name of this.open) {
-      const pane = PANES[name], known = this.sections.get(name), wide = known.body.clientWidth;
+      const pane = PANES[name], known = this.sections.get(name), { wide } = known;
       if (this.words.has(name)) say(known.words, pane.text(line, this.bench));
       if (pane.of) say(known.of, pane.of(line, this.bench));
       if (pane.element || !wide) continue;
-      known.wide = wide;
       const key = this.key(pane, line, wide);
       if (known.key === key) continue;
       known.key = key;
@@ -127,8 +128,8 @@ class Frame {
 
   drawTime(line) {
     for (const name of this.open) {
-      const pane = PANES[name], { body } = this.sections.get(name);
-      if (pane.time && body.clientWidth) pane.time(line, this.bench, body);
+      const pane = PANES[name], { body, wide } = this.sections.get(name);
+      if (pane.time && wide) pane.time(line, this.bench, body);
     }
   }
 

@@ -10,7 +10,8 @@ const SPEEDS = [["follow", "follow the messages"], [0.001, "1/1000 ×"], [0.005,
   [0.02, "1/50 ×"], [0.1, "1/10 ×"], [1, "1 × real time"], [10, "10 ×"], [100, "100 ×"]];
 const STEP = "Step to the next record (→)";
 const LOW_S = 0.15, MORE_S = 0.25; // with less than this ahead, ask Python for this much more
-const LISTS = /\.(log|changes|holes|told|sees)$/; // keys of the state that hold lists of numbers
+const LISTS = /\.(log|changes|holes|swept|told|sees)$/; // keys of the state that hold lists of numbers
+const GROUPS = new Map(); // key of the state -> its group
 const DRAWN = /^(svg|g|circle|path|line|text|tspan|rect|title|desc|polygon|polyline|clipPath|defs|ellipse)$/;
 const MOST_ROWS = 60000; // older ones are forgotten, not those of the trace in Python
 
@@ -99,9 +100,13 @@ class Timeline {
   }
 
   touch(key) { // what is drawn from this group of the state is to be drawn anew
-    const [group] = key.split(".");
-    const known = /^(s|w|l|page|cuts)$/.test(group) ? group : "node";
-    this.versions[known] = (this.versions[known] || 0) + 1;
+    let group = GROUPS.get(key);
+    if (group === undefined) {
+      [group] = key.split(".");
+      if (!/^(s|w|l|page|cuts)$/.test(group)) group = "node";
+      GROUPS.set(key, group);
+    }
+    this.versions[group] = (this.versions[group] || 0) + 1;
   }
 
   memo(name, groups, make) { // made anew only after one of these groups changed
