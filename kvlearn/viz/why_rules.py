@@ -253,4 +253,4 @@ def finished(sentence: str) -> str:
 def brief(thing: Any, limit: int = 40) -> str:
     """A request, a command or a message in few characters."""
     told = " ".join(str(thing).split())
-    return told if len(told) <= limit else told[: limit - 1].rstrip() + "…"
+    return told if len(told) <= limit else told[: limit - 1].rstrip(" ,.;:") + "…"
