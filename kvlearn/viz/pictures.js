@@ -57,11 +57,12 @@ function dress(node, attributes) {
 //   text(line, bench): the same facts in words, line by line; the picture's description.
 const PANES = {};
 
-// A sign that can be asked: click, Enter or Space open "Why?" (bench.why).
+// A sign that can be asked: click, Enter or Space open "Why?" (bench.why). `seq`: the record that
+// decided it, or a function that finds it when it is asked.
 function asked(bench, what, seq, attributes) {
-  const ask = (event) => bench.why(what, seq, event.currentTarget);
+  const ask = (event) => bench.why(what, typeof seq === "function" ? seq() : seq, event.currentTarget);
   return { tabindex: 0, role: "button", "aria-haspopup": "dialog", onclick: ask,
-    onkeydown: (event) => pressed(() => bench.why(what, seq, event.currentTarget))(event), ...attributes,
+    onkeydown: (event) => pressed(() => ask(event))(event), ...attributes,
     class: `kv-ask-why ${attributes.class || ""}` };
 }
 
@@ -107,11 +108,13 @@ const Store = {
       const [name, what, first, position, node, end, lost, us, filters, odd] = line.state[key];
       const sees = (line.state[`${key}.sees`] || []).map((n) => Store.change(line, n));
       const told = new Set(line.state[`${key}.told`] || []);
-      const upto = line.get(node, "revision") || 0;
-      const pale = sees.filter((c) => filters.includes(c.kind === "delete" ? "delete" : "put"));
-      const open = sees.filter((c) => c.main <= upto && !told.has(c.number) && !pale.includes(c));
-      const behind = end ? [] : open.filter((c) => c.main > position);
-      const missed = open.filter((c) => c.main <= position && !Store.holes(line).has(c.number));
+      const upto = line.get(node, "revision") || 0, swept = line.state["s.swept"] || [];
+      const open = sees.filter((c) => c.main <= upto && !told.has(c.number));
+      const filtered = (c) => filters.includes(c.kind === "delete" ? "delete" : "put");
+      const pale = open.filter((c) => filtered(c) && (!end || c.main <= position));
+      const behind = end ? [] : open.filter((c) => c.main > position && !filtered(c));
+      const away = (c) => c.kind === "delete" && swept.includes(c.main) && Store.holes(line).has(c.number);
+      const missed = open.filter((c) => c.main <= position && !filtered(c) && !away(c)); // away: swept at its own revision
       const state = end ? "ended" : lost ? "waiting" : behind.length ? "behind" : "synced";
       return { key, name, what, first, position, node, end, lost, us, filters, odd, sees, told, pale, behind, missed, state };
     }),

@@ -6,6 +6,7 @@ names them by number: a record of the store (`changes`), a transaction that was 
 
     s.revision, s.compacted      of the node that has applied most
     s.changes, s.holes           numbers of changes: all so far, and those a compaction took away
+    s.swept                      the revisions of the compactions
     s.root, page.7               the grey tree: [children, keys] or [None, changes, holes] of a page
     s.fork                       the transaction that was decided last
     w.0, w.0.sees, w.0.told      a watcher, the changes that it asked for, those that it was told
@@ -26,6 +27,7 @@ names them by number: a record of the store (`changes`), a transaction that was 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from itertools import islice
 from typing import Any
 
@@ -33,7 +35,7 @@ from kvlearn import events as ev
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.requests import interval
 from kvlearn.mvcc.bptree import BPlusTree, Page
-from kvlearn.mvcc.revision import Revision, short
+from kvlearn.mvcc.revision import KeyValue, Revision, short
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.forks import operation_lines
 from kvlearn.viz.store_fold import Change, StoreFold
@@ -44,7 +46,7 @@ KEY_CHARS, VALUE_CHARS, WORDS = 40, 60, 80  # of a key, a value, a line of a tra
 LINES = 9  # of a list of a transaction; the picture shows no more
 HELD = 30  # keys of a lease that are told by name
 ORDER = 4  # records in a page of the grey tree, as in `viz.trees`
-LISTS = (".log", ".changes", ".holes", ".told", ".sees")  # keys of lists, told as runs
+LISTS = (".log", ".changes", ".holes", ".swept", ".told", ".sees")  # keys of lists, told as runs
 _KINDS = frozenset(StoreFold.KINDS)
 
 
@@ -81,6 +83,7 @@ class StoreRows:
         self.config = config
         self.tables: dict[str, list] = {"changes": [], "forks": []}
         self._numbers: dict[tuple, int] = {}
+        self._named: dict[str, bytes] = {}  # how a key is called -> the key
         self.begin(Trace(), -1)
 
     def begin(self, trace: Trace, seq: int) -> None:
@@ -91,7 +94,8 @@ class StoreRows:
         self._lists: dict[str, Runs] = {}
         self._places: list[int] = []  # place in `fold.changes` -> number
         self._at: dict[Revision, int] = {}  # revision -> number
-        self._made: dict[tuple[bytes, int], Change] = {}  # key and main revision -> what it did
+        self._made: dict[tuple[bytes, int], tuple] = {}  # key, main revision -> number, now, before
+        self._last: dict[bytes, KeyValue | None] = {}  # key -> what it holds
         self._holder: dict[bytes, int] = {}  # key -> its lease
         self._tree = BPlusTree(ORDER)
         self._swept = self._judged = 0  # compactions and transactions that were told
@@ -117,15 +121,13 @@ class StoreRows:
 
     def _compare(self, event: Any = None) -> list[tuple]:
         fold, patches = self.fold, []
-        store = fold.machine.store
-        if len(fold.changes) < len(self._places):  # a node that lost its disk is followed anew
-            self._forget_all(patches)
-        patches += self._set("s.revision", store.revision)
         fresh = fold.changes[len(self._places) :]
-        if fresh:
-            patches += self._grow(fresh)
-        if len(fold.compactions) > self._swept:
-            patches += self._compact()
+        patches += self._set("s.revision", fold.machine.store.revision)
+        for compaction in fold.compactions[self._swept :]:  # what came before it is there by then
+            before = bisect_right(fold.changes, compaction.now, key=_revision)
+            patches += self._grow(fold.changes[len(self._places) : before])
+            patches += self._compact(compaction.revision)
+        patches += self._grow(fold.changes[len(self._places) :])
         if len(fold.forks) > self._judged:
             patches += self._judge()
         patches += self._leases(fresh)
@@ -139,38 +141,34 @@ class StoreRows:
         self._told[key] = fact
         return [(key, old, fact)]
 
-    def _forget_all(self, patches: list[tuple]) -> None:
-        self._places, self._tree, self._at, self._made = [], BPlusTree(ORDER), {}, {}
-        self._holder, self._swept, self._judged, self._first = {}, 0, 0, {}
-        for key, numbers in self._lists.items():
-            patches += numbers.become(key, [])
-        for key in [key for key in self._told if key.startswith(("page.", "s."))]:
-            patches += self._set(key, None)
-
     def _list(self, key: str) -> Runs:
         return self._lists.setdefault(key, Runs())
 
     def _grow(self, fresh: list[Change]) -> list[tuple]:
-        come = [self._number("changes", _change(change)) for change in fresh]
+        if not fresh:
+            return []
+        come = [self._number("changes", self._change(change)) for change in fresh]
         self._places += come
         pages: dict[int, Page] = {}
         for change, number in zip(fresh, come):
             self._at[change.at] = number
-            self._made[change.kv.key, change.revision] = change
+            kv = change.kv
+            self._made[kv.key, change.revision] = number, kv, self._last.get(kv.key)
+            self._last[kv.key] = kv if kv.version else None
             self._tree.put(change.at, number)
             self._near(change.at, pages)
         patches = self._list("s.changes").grow("s.changes", come)
         return patches + self._pages(pages)
 
-    def _compact(self) -> list[tuple]:
-        fold = self.fold
-        new = {compaction.revision for compaction in fold.compactions[self._swept :]}
-        self._swept = len(fold.compactions)
-        gone = [place for place, change in enumerate(fold.changes) if change.removed in new]
+    def _compact(self, revision: int) -> list[tuple]:
+        changes = self.fold.changes
+        gone = [place for place in range(len(self._places)) if changes[place].removed == revision]
         for place in gone:
-            self._tree.delete(fold.changes[place].at)
+            self._tree.delete(changes[place].at)
+        self._swept += 1
         holes = [self._places[place] for place in gone]
-        patches = self._set("s.compacted", fold.machine.store.compacted)
+        patches = self._set("s.compacted", revision)
+        patches += self._list("s.swept").grow("s.swept", [revision])
         patches += self._list("s.holes").grow("s.holes", holes)
         there = {page.number: page for level in self._tree.pages() for page in level}
         for key in [key for key in self._told if key.startswith("page.")]:
@@ -181,6 +179,20 @@ class StoreRows:
     def _judge(self) -> list[tuple]:
         self._judged = len(self.fold.forks)
         return self._set("s.fork", self._number("forks", fork_facts(self.fold.forks[-1])))
+
+    def _change(self, change: Change) -> list:
+        kv, value = change.kv, short(change.kv.value, VALUE_CHARS)
+        facts = [change.at.main, change.at.sub, change.kind, self._name(kv.key), value]
+        return [*facts, kv.version, kv.lease, change.term, change.index, change.seq]
+
+    def _name(self, key: bytes) -> str:
+        """A key as the browser knows it: short, and no other key's."""
+        told = name = short(key, KEY_CHARS)
+        number = 1
+        while self._named.setdefault(name, key) != key:
+            number += 1
+            name = f"{told}~{number}"
+        return name
 
     def _number(self, table: str, facts: list) -> int:
         key = (table, repr(facts))
@@ -233,7 +245,7 @@ class StoreRows:
             return None
         held = self.fold.machine.lessor.leases.get(id)
         keys = life.keys if life.end else sorted(held.keys) if held else ()
-        names = [short(key, KEY_CHARS) for key in keys[:HELD]]
+        names = [self._name(key) for key in keys[:HELD]]
         ended, ran_out = _micros(life.ended), _micros(life.ran_out)
         rate = self.fold.leases.rate(life.node)
         return [
@@ -276,11 +288,12 @@ class StoreRows:
         self._heard[place] = len(life.told)
         numbers = []
         for told in list(islice(life.told.values(), known, None)):
-            change = self._made.get((told.event.kv.key, told.revision))
-            if change is not None:
-                numbers.append(self._at[change.at])
+            at = told.event.kv.key, told.revision
+            made = self._made.get(at)
+            if made:
+                numbers.append(made[0])
             if not self._odd.get(place):
-                self._odd[place] = life.fault(told, {})
+                self._odd[place] = life.fault(told, {at: made[1:]} if made else {})
         if not self._odd.get(place) and life.again:
             self._odd[place] = "told twice"
         return numbers
@@ -311,11 +324,8 @@ def runs(numbers: list[int]) -> list[tuple[int, int]]:
     return told
 
 
-def _change(change: Change) -> list:
-    kv = change.kv
-    key, value = short(kv.key, KEY_CHARS), short(kv.value, VALUE_CHARS)
-    facts = [change.at.main, change.at.sub, change.kind, key, value]
-    return [*facts, kv.version, kv.lease, change.term, change.index, change.seq]
+def _revision(change: Change) -> int:
+    return change.at.main
 
 
 def fork_facts(fork: Fork) -> list:

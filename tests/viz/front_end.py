@@ -137,7 +137,7 @@ def resolved(state: dict, tables: dict) -> dict:
             continue
         if key.endswith(".log"):
             given = [tuple(entries[number]) for number in given]
-        elif key.endswith(LISTS):
+        elif key.endswith(LISTS) and key != "s.swept":
             given = [tuple(changes[number]) for number in given]
         elif key.startswith("page.") and given[0] is None:
             given = [None, *([tuple(changes[number]) for number in part] for part in given[1:])]
