@@ -14,6 +14,7 @@ from random import Random
 from typing import Any
 
 from kvlearn import Cluster, RaftConfig, StoreConfig, check, viz
+from kvlearn import events as ev
 from kvlearn.check.naive import NaiveStore
 from kvlearn.errors import RequestError
 from kvlearn.events import (
@@ -22,6 +23,7 @@ from kvlearn.events import (
     BecameLeader,
     Committed,
     Crashed,
+    Dropped,
     Invoked,
     LeaseRenewed,
     Notified,
@@ -29,6 +31,7 @@ from kvlearn.events import (
     Returned,
     Saved,
     Sent,
+    Started,
     StreamClosed,
     WatchAsked,
 )
@@ -42,6 +45,7 @@ from kvlearn.trace import Trace
 from tests.viz.test_store_runs import NAMES, ask, disturb
 
 SEEDS = (1, 2, 5, 8)
+LAMPS = ("kept", "broken", "nothing to judge")
 MOMENTS = 10
 
 
@@ -55,6 +59,8 @@ class Seen:
     nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
     progress: dict[str, tuple] = field(default_factory=dict)  # of the leader
     conf: Any = None  # the leader's
+    last: int = 0  # the end of the leader's log, in memory
+    disk: int = 0  # and on its disk
     flying: list = field(default_factory=list)  # (source, target) of messages on their way
     cuts: set = field(default_factory=set)
     left: dict[int, float] = field(default_factory=dict)  # lease -> seconds, as the leader counts
@@ -78,7 +84,7 @@ def look(cluster):
     host = cluster._hosts.get(cluster.leader or "")
     if host is not None and host.node is not None:
         raft, lessor = host.node.raft, host.node.machine.lessor
-        seen.conf = raft.conf
+        seen.conf, seen.last, seen.disk = raft.conf, raft.log.last_index, raft.log.stable
         known = {name: (p.match, p.next, p.state) for name, p in raft.progress.items()}
         seen.progress = {name: told for name, told in known.items() if name != raft.id}
         now = host.own_clock.read(cluster.now)
@@ -153,6 +159,11 @@ def moments(*seeds):
             yield f"lively({seed}), seq={one.seq}", cluster, one
 
 
+def tells_time(text, trace, seq):
+    """Whether the first line has the time of the record."""
+    return f"{trace[seq].time:.3f} s" in text.split("\n")[0]
+
+
 def until(trace, seq, *kinds):
     return [record for record in trace.of(*kinds) if record.seq <= seq]
 
@@ -166,6 +177,9 @@ def test_the_ring_s_words_are_what_the_nodes_say():
         text = viz.ring(cluster.trace, seq=seen.seq).text
         lines = text.splitlines()
         assert (f"{seen.leader} leads" if seen.leader else "no leader") in lines[0], replay
+        assert tells_time(text, cluster.trace, seen.seq), replay
+        told_last = [line for line in lines if line.startswith("last: ")]
+        assert told_last == [f"last: {sentence_of(cluster.trace[seen.seq])}"], replay
         told = {line.split(": ")[0]: line for line in lines if re.match(r"n\d+: ", line)}
         assert set(told) == set(seen.nodes), replay
         for name, facts in seen.nodes.items():
@@ -173,6 +187,8 @@ def test_the_ring_s_words_are_what_the_nodes_say():
             role = re.match(r"n\d+: (\w+)(, paused)?, term (\d+)", line)
             is_role = "paused" if role[2] else role[1]
             assert (is_role, int(role[3])) == (facts["role"], facts["term"]), (replay, line)
+            base = re.search(r"; log compacted up to (\S+);", line)
+            assert (base[1] if base else "0@0") == str(facts["base"]), (replay, line)
             numbers = (
                 r"log up to (\d+), on disk \d+, committed (\d+), applied (\d+), revision (\d+)"
             )
@@ -187,15 +203,60 @@ def test_the_ring_s_words_are_what_the_nodes_say():
         cut = next((line[5:].split() for line in lines if line.startswith("cut: ")), [])
         assert {tuple(link.split("→")) for link in cut} == seen.cuts, replay
         paused = {name for name, facts in seen.nodes.items() if facts["role"] == "paused"}
+        if seen.conf is not None:
+            check_sets(text, seen, replay)
+        sent = on_the_way(cluster.trace, seen.seq)
+        due = [f"{sent[number]:.4f} s" for number in sent]
+        assert re.findall(r"^on its way: .*, due at ([\d.]+ s)", text, re.M) == due, replay
         flying = re.findall(r"^on its way: (\w+)→(\w+) ", text, re.M)
         assert sorted(f for f in flying if f[1] not in paused) == seen.flying, replay
     assert {"leader", "follower", "down", "learner"} <= kinds, kinds
+
+
+def sentence_of(record):
+    """A record as the ring's last line tells it."""
+    event = record.event
+    if isinstance(event, Sent):
+        told = f"{record.node} sends {event.message} to {event.message.target}"
+        why = "the network lost it" if event.fate == "LOST" else ""
+        if event.fate == "CUT":
+            why = f"the link from {event.message.source} to {event.message.target} is cut"
+        return told + (f" in vain: {why or event.fate}" if event.fate else "")
+    if isinstance(event, Received):
+        return f"{record.node} receives {event.message} from {event.message.source}"
+    if isinstance(event, Dropped):
+        return f"{event.message.source}→{event.message.target}: {event}"
+    return str(record)
+
+
+def on_the_way(trace, seq):
+    """Packet -> when it is due, of all that left and have not come to an end."""
+    flying = {}
+    for record in until(trace, seq, Sent, Received, Dropped):
+        if isinstance(record.event, Sent):
+            flying[record.event.packet] = record.event.arrives_s
+        else:
+            flying.pop(record.event.packet, None)
+    return {number: due for number, due in flying.items() if due is not None}
+
+
+def check_sets(text, seen, replay):
+    """The line of the members, where not simply everybody has a vote."""
+    line = re.search(r"^members: (.*)$", text, re.M)
+    if seen.conf.outgoing:
+        assert " ".join(seen.conf.voters) in line[1] and " ".join(seen.conf.outgoing) in line[1]
+        return
+    outside = [name for name in sorted(seen.nodes) if name not in seen.conf.members]
+    parts = (("voters", seen.conf.voters), ("learners", seen.conf.learners), ("outside", outside))
+    told = "; ".join(f"{name}: {' '.join(those)}" for name, those in parts if those)
+    assert (line[1] if line else f"voters: {' '.join(sorted(seen.nodes))}") == told, replay
 
 
 def test_the_logs_words_are_what_the_nodes_hold():
     compacted = 0
     for replay, cluster, seen in moments():
         text = viz.logs(cluster.trace, seq=seen.seq).text
+        assert tells_time(text, cluster.trace, seen.seq), replay
         lines = {line.split()[0]: line for line in text.splitlines() if re.match(r"n\d+ ", line)}
         for name, facts in seen.nodes.items():
             head, _, body = lines[name].partition(": ")
@@ -256,7 +317,8 @@ def test_the_members_words_are_what_the_leader_counts_by():
         text = viz.members(cluster.trace, seq=seen.seq).text
         lines = text.splitlines()
         assert lines[0].startswith(f"{len(seen.conf.members)} member"), replay
-        assert lines[0].endswith(f": {seen.conf}"), replay
+        end = f" s, as {seen.leader} counts in term {seen.nodes[seen.leader]['term']}: {seen.conf}"
+        assert lines[0].endswith(end) and tells_time(text, cluster.trace, seen.seq), replay
         sets = [seen.conf.voters] + [seen.conf.outgoing] * bool(seen.conf.outgoing)
         decide = " and ".join(f"{majority(len(one))} of {' '.join(one)}" for one in sets)
         assert lines[1].removeprefix("joint: ") == f"{decide} decide", replay
@@ -271,7 +333,12 @@ def test_the_members_words_are_what_the_leader_counts_by():
             seats.add(seat)
             if name in seen.progress:
                 match, after, state = seen.progress[name]
-                assert rest.startswith(f"; match {match} ({state}), next {after}, "), replay
+                behind = seen.last - match
+                told = f"; match {match} ({state}), next {after}, {behind} behind"
+                assert rest.split("; may")[0] == told, replay
+            elif name == seen.leader:
+                told = f"; match {seen.disk}, {seen.last - seen.disk} behind"
+                assert rest == told, (replay, rest)
         told = {int(i): what for i, what in re.findall(r"^  (\d+)@\d+: (.+)$", text, re.M)}
         log = [
             (record.event.index, bool(record.event.error))
@@ -296,9 +363,27 @@ def test_the_states_words_count_what_happened():
         won = {}
         for record in until(cluster.trace, seen.seq, BecameLeader):
             won[record.node] = won.get(record.node, 0) + 1
-        line = next((x for x in text.splitlines() if x.startswith("candidate → leader ")), "")
-        counted = re.findall(r"(n\d+) (\d+)×", line)
-        assert {name: int(times) for name, times in counted} == won, (replay, line)
+        assert times_of(text, "candidate", "leader") == won, replay
+        crashes, starts, again = {}, {}, {}
+        for record in until(cluster.trace, seen.seq, Crashed, Started):
+            first = isinstance(record.event, Started) and record.event.boot == 1
+            count = starts if first else again
+            if isinstance(record.event, Crashed):
+                count = crashes
+            count[record.node] = count.get(record.node, 0) + 1
+        assert times_of(text, "\\S+", "down") == crashes, replay
+        assert times_of(text, "start", "\\S+") == starts, replay
+        assert times_of(text, "down", "\\S+") == again, replay
+
+
+def times_of(text, here, there):
+    """Node -> how often it took a transition, as the words tell it."""
+    found: dict[str, int] = {}
+    for line in text.splitlines():
+        if re.match(rf"{here} → {there} \(", line):
+            for name, times in re.findall(r"(n\d+) (\d+)×", line.rsplit("): ", 1)[1]):
+                found[name] = found.get(name, 0) + int(times)
+    return found
 
 
 def test_the_space_time_words_tell_every_message_and_call_of_the_window():
@@ -309,15 +394,23 @@ def test_the_space_time_words_tell_every_message_and_call_of_the_window():
         text = viz.spacetime(trace, start, end, heartbeats=True).text
         window = [r for r in trace if start <= r.time <= end]
         sent = [r for r in window if isinstance(r.event, Sent)]
+        lines = text.splitlines()
+        arrived = {r.event.packet: r.time for r in window if isinstance(r.event, Received)}
+        lost = {r.event.packet: r.event.reason for r in window if isinstance(r.event, Dropped)}
         assert len(re.findall(r"→.*, sent ", text)) >= len(sent), replay
         for record in sent:
-            message = record.event.message
-            line = f"{record.time:.4f} s  {message.source}→{message.target} "
-            assert line in text, (replay, line)
-        arrived = {r.event.packet: r.time for r in window if isinstance(r.event, Received)}
-        numbers = {r.event.packet for r in sent}
-        for number, time in arrived.items():
-            assert number not in numbers or f"received {time:.4f} s" in text, replay
+            message, packet = record.event.message, record.event.packet
+            line = f"{record.time:.4f} s  {message.source}→{message.target} {message}, "
+            line += f"sent {record.time:.4f} s, "
+            if packet in arrived:
+                line += f"received {arrived[packet]:.4f} s"
+            elif packet in lost:
+                line += f"lost: {ev.sentence(lost[packet], facts_of(message))}"
+            elif record.event.fate:
+                line += f"lost: {ev.sentence(record.event.fate, facts_of(message))}"
+            else:
+                line += "on its way"
+            assert line in lines, (replay, line)
         for record in window:
             event, head = record.event, f"{record.time:.4f} s  "
             if isinstance(event, Committed):
@@ -327,6 +420,10 @@ def test_the_space_time_words_tell_every_message_and_call_of_the_window():
             elif isinstance(event, Returned):
                 answer = event.error or f"answer, rev {event.revision}"
                 assert f"{head}{event.node} answers {record.node}: {answer}" in text, replay
+
+
+def facts_of(message):
+    return (("source", message.source), ("target", message.target))
 
 
 # The store ----------------------------------------------------------------------------------
@@ -375,6 +472,7 @@ def test_the_revisions_words_are_what_the_log_did_with_its_holes():
             continue
         head = re.match(r"The store at [\d.]+ s: revision (\d+)(?:, compacted at (\d+))?", text)
         assert int(head[1]) == truth.store.revision, replay
+        assert tells_time(text, cluster.trace, seen.seq), replay
         assert int(head[2] or 0) == truth.store.compacted, replay
         told = {}
         for line in text.splitlines()[2:]:
@@ -539,6 +637,9 @@ def test_the_watches_words_are_what_was_told_and_what_is_still_to_come():
                 behind = re.search(r"; behind: ([^;]*)", rest)
                 assert behind is None or list(map(int, behind[1].split(", "))) == lacks, replay
             states.add(state)
+        head = text.split("\n")[0]
+        assert not found or f", the store at revision {truth.store.revision}: " in head, replay
+        assert not found or tells_time(text, cluster.trace, seen.seq), replay
         counted = re.search(r": ((?:\d+ \w+(?:, )?)+)$", text.split("\n")[0])
         assert counted is None or sum(map(int, re.findall(r"\d+", counted[1]))) == len(found)
     assert states >= {"synced", "behind", "ended"}, states
@@ -571,7 +672,9 @@ def test_the_leases_words_are_what_the_leader_counts_and_what_hangs_on_them():
             and not record.event.error
         }
         assert set(lines) == {f"{id:x}" for id in granted}, replay
-        renewed = [r.event.lease for r in until(cluster.trace, seen.seq, LeaseRenewed)]
+        renewals = until(cluster.trace, seen.seq, LeaseRenewed)
+        renewed = [record.event.lease for record in renewals]
+        assert not granted or f" at {seen.time:.3f} s, counted by " in text, replay
         for id, record in granted.items():
             line = lines[f"{id:x}"]
             ttl_s = max(record.event.command.request.ttl_s, 2)
@@ -579,6 +682,8 @@ def test_the_leases_words_are_what_the_leader_counts_and_what_hangs_on_them():
             times = re.search(r"kept alive (\d+) times? \(at ([^)]*) s\)", line)
             assert int(times[1] if times else 0) == renewed.count(id), (replay, line)
             kept += times is not None
+            when = [f"{r.time:.3f}" for r in renewals if r.event.lease == id]
+            assert (times[2].split(", ") if times else []) == when, (replay, line)
             if id not in truth.store.leases:
                 ended += 1
                 check_end(truth, id, line, replay)
@@ -631,27 +736,32 @@ def test_the_lanes_words_are_what_was_asked_and_answered():
                 asked[event.op_id] = [record, None]
             else:
                 asked[event.op_id][1] = record
-        lines = []
+        lines, now = [], []
         for call, answer in asked.values():
             told = f"  {call.node} asks {call.event.node}: {call.event.request} ({call.time:.3f} s"
             if answer is None:
-                kinds.add("waiting")
+                now.append("waiting")
                 lines.append(f"{told}): no answer yet")
                 continue
             event = answer.event
             if event.unknown:
-                kinds.add("unknown")
+                now.append("unknown")
                 end = f"): unknown: {event.error} (gave up at {answer.time:.3f} s)"
             elif event.error:
-                kinds.add("refused")
+                now.append("refused")
                 end = f" to {answer.time:.3f} s): refused: {event.error}"
             else:
-                kinds.add("answered")
+                now.append("answered")
                 end = f" to {answer.time:.3f} s): {event.result}, revision {event.revision}"
             lines.append(told + end)
         told = [line for line in text.splitlines()[1:] if not line.startswith("  … ")]
         assert told == lines[-80:], replay
-        assert text.startswith(f"{len(lines)} operation"), replay
+        many = f"{len(lines)} operation" if lines else "Nobody asked anything."
+        assert text.startswith(many), replay
+        head = text.split("\n")[0].partition(" s: ")[2]
+        counted = {kind: int(many) for many, kind in re.findall(r"(\d+) (\w+)", head)}
+        assert counted == {kind: now.count(kind) for kind in now}, replay
+        kinds |= set(now)
     assert kinds >= {"answered", "refused", "unknown"}, kinds
 
 
@@ -667,6 +777,11 @@ def test_the_lamps_words_are_the_verdicts():
             r"^  (.+?) \(([^)]*)\): (kept|broken|nothing to judge): (.*)$", text, re.M
         )
         assert [line[0] for line in found] == [verdict.promise for verdict in told], replay
+        words = [line[2] for line in found]
+        counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(LAMPS)
+                            if word in words)  # fmt: skip
+        head = f"{len(told)} promises at {cluster.trace[seen.seq].time:.3f} s: {counted}"
+        assert text.split("\n")[0] == head, replay
         for (_, section, word, why), verdict in zip(found, told):
             assert section.endswith(verdict.section), replay
             assert (word == "broken") == (not verdict.ok), replay
