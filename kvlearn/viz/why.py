@@ -201,14 +201,28 @@ def _granted(trace: Trace, record: Record) -> Why:
     message = getattr(asked, "message", None)
     text = f"{record.node} {'would vote' if event.pre else 'votes'} for {event.candidate} in term "
     text += str(event.term)
-    free = "" if event.pre else "it had given its vote of that term to nobody else, and "
+    if not event.pre:
+        other = _voted(trace, record)
+        text += f", though it had voted for {other} in it" if other else ", its first vote in it"
     if isinstance(message, msg.RequestVote):
         own = log_end(trace, record.node, record.seq)
-        text += f": {free}a log that ends at {message.last} is not behind its own"
+        behind = own is not None and message.last < own
+        text += f": a log that ends at {message.last} is {'' if behind else 'not '}behind its own"
         text += f", which ends at {own}" if own else ""
-    elif free:
-        text += ": it had given its vote of that term to nobody else"
     return because(text, record.seq, "is_up_to_date" if event.pre else ev.VoteGranted)
+
+
+def _voted(trace: Trace, record: Record) -> str:
+    """Whom else the node had given its vote of that term; "": nobody."""
+    event, node = record.event, record.node
+    for one in back(trace, record.seq - 1, ev.VoteGranted, node):
+        if not one.event.pre and one.event.term == event.term:
+            if one.event.candidate != event.candidate:
+                return one.event.candidate
+        elif one.event.term < event.term:
+            break
+    stood = last(trace, record.seq, ev.BecameCandidate, node=node)
+    return node if stood is not None and stood.event.term == event.term else ""
 
 
 def _refused(trace: Trace, record: Record) -> Why:
@@ -228,8 +242,8 @@ def _appended(trace: Trace, record: Record) -> Why:
     cause = trace[record.cause].event if record.cause is not None else None
     message = getattr(cause, "message", None)
     if isinstance(message, msg.AppendEntries):
-        text = f"{record.node} takes {what} from {message.source}: its log has {message.prev}, "
-        return because(text + "which they follow", record.seq, "log_matches")
+        text = f"{record.node} takes {what} from {message.source}: they follow {message.prev}, "
+        return because(text + "which it takes to be in its log", record.seq, "log_matches")
     made = event.entries[-1]
     why = "a new leader begins with an empty entry" if made.data is None else (
         f"it leads term {made.term}, and takes {brief(made.data)}")  # fmt: skip
@@ -254,8 +268,7 @@ def _confirmed(trace: Trace, record: Record) -> Why:
     reads = f"{event.reads} read{'s' * (event.reads != 1)}"
     if not event.acks:
         text = f"{record.node} lets {reads} see index {event.index} without asking: its lease, "
-        return because(text + "which a majority has given it, has not run out", record.seq,
-                       "holds_lease")  # fmt: skip
+        return because(text + "as it counts, has not run out", record.seq, "holds_lease")
     conf = conf_at(trace, record.node, record.seq)
     text = f"{record.node} lets {reads} see index {event.index}: {tally(conf, event.acks)}, have "
     text += f"confirmed that it leads, and {need(conf, was=True)}"
@@ -335,8 +348,8 @@ def _notified(trace: Trace, record: Record) -> Why:
     count = len(response.events)
     first, newest = (response.events[k].kv.mod_revision for k in (0, -1))
     which = f"revision {first}" if first == newest else f"revisions {first} to {newest}"
-    text = f"{name} {count} change{'s' * (count != 1)} of {which}: its store is at {at}, and the "
-    return because(text + "watch had not heard of them", record.seq, "next_after")
+    text = f"{name} {count} change{'s' * (count != 1)} of {which}: its store is at {at}, and it "
+    return because(text + "takes them for news to the watch", record.seq, "next_after")
 
 
 def _leases_counted(trace: Trace, record: Record) -> Why:
@@ -353,14 +366,14 @@ def _leases_counted(trace: Trace, record: Record) -> Why:
 def _renewed(trace: Trace, record: Record) -> Why:
     event = record.event
     text = f"{record.node} gives lease {event.lease:x} its whole {event.ttl_s} s again: its holder "
-    return because(text + "said in time that it is alive", record.seq, ev.LeaseRenewed)
+    return because(text + "said that it is alive", record.seq, ev.LeaseRenewed)
 
 
 def _expired(trace: Trace, record: Record) -> Why:
     event = record.event
-    text = f"{record.node} finds lease {event.lease:x} over: nobody has kept it alive, and its "
-    return because(f"{text}time, of {event.ttl_s} s granted, has passed on {record.node}'s clock",
-                   record.seq, ev.LeaseExpired)  # fmt: skip
+    text = f"{record.node} takes lease {event.lease:x} for over: as its clock counts, all its "
+    text += f"time, {event.ttl_s} s when it was granted, has passed"
+    return because(text, record.seq, ev.LeaseExpired)
 
 
 def _returned(trace: Trace, record: Record) -> Why:

@@ -22,7 +22,7 @@ from kvlearn.trace import Record, Trace
 # the few records of one round.
 KINDS = (
     *(ev.Started, ev.Crashed, ev.Wiped, ev.Paused, ev.ConfChanged),
-    *(ev.BecameFollower, ev.BecameCandidate, ev.BecameLeader, ev.AskedPreVote),
+    *(ev.BecameFollower, ev.BecameCandidate, ev.BecameLeader, ev.AskedPreVote, ev.VoteGranted),
     *(ev.Appended, ev.Truncated, ev.Saved, ev.Progressed, ev.Committed),
     *(ev.SnapshotInstalled, ev.LogCompacted, ev.LeaseExpired, ev.Invoked),
 )

@@ -12,7 +12,7 @@ from typing import Any
 from kvlearn import events as ev
 from kvlearn.kv.leases import AskLeader, LeaderAnswer
 from kvlearn.raft import messages as msg
-from kvlearn.raft.quorum import majority
+from kvlearn.raft.quorum import WON, majority, vote_result
 from kvlearn.raft.types import ZERO, ConfState, EntryID
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.fold import event_conf
@@ -172,7 +172,9 @@ def commit_why(trace: Trace, record: Record, index: int, entry: str) -> Why:
     match message:
         case msg.AppendEntries(source=leader) | msg.Heartbeat(source=leader):
             text = f"Entry {entry} is committed on {name}: its leader {leader} told it that "
-            text += f"{message.commit} is committed, and its log agrees up to {event.index}"
+            text += (
+                f"{message.commit} is committed, and it takes its log to agree up to {event.index}"
+            )
             rule = "commit_for" if isinstance(message, msg.Heartbeat) else ""
             return because(text, record.seq, rule, section="Raft paper, section 5.3")
         case msg.InstallSnapshot(source=leader, last=last_):
@@ -185,7 +187,12 @@ def commit_why(trace: Trace, record: Record, index: int, entry: str) -> Why:
     conf, have = holders(trace, record, event.index)
     text = f"Entry {entry} is committed on {name}: {tally(conf, have)}, had "
     text += "it" if index == event.index else f"{event.index}@{event.term} after it"
-    text += f", {need(conf, was=True)}, and {event.index}@{event.term} was of its own term"
+    won = last(trace, record.seq, ev.BecameLeader, node=name)
+    text += f", {need(conf, was=True)}, "
+    if won is None or won.event.term == event.term:
+        text += f"and {event.index}@{event.term} was of its own term"
+    else:  # no rule of Raft allows that
+        text += f"but {event.index}@{event.term} was not of its own term {won.event.term}"
     return because(text, record.seq, "may_commit")
 
 
@@ -218,6 +225,8 @@ def _waits_at_leader(moment: Moment, node: NodeMoment, index: int) -> Why:
     has = "have" if conf.outgoing or len(have) > 1 else "has"
     text = f"Entry {entry.id}, made by {node.name}, is not committed yet: as {node.name} knows, "
     text += f"{tally(conf, have)}, {has} it on disk, and {need(conf)}"
+    if vote_result(conf, dict.fromkeys(have, True)) == WON:
+        text += "; it has not counted since"
     return because(text, seq, "quorum_index")
 
 
