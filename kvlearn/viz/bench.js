@@ -61,7 +61,7 @@ class Bench {
     this.who = make("span", { class: "kv-leader" });
     this.count = make("span", { class: "kv-seq" });
     this.what = make("p", { class: "kv-what" });
-    this.why = make("p", { class: "kv-why" });
+    this.cause = make("p", { class: "kv-why" });
     this.via = make("select", { name: "via", "aria-label": "Ask which node" });
     this.answer = make("output", { class: "kv-reply" });
     this.form = make("form", { class: "kv-ask", "aria-label": "Ask the cluster",
@@ -78,9 +78,11 @@ class Bench {
       "aria-label": "Lab bench: a Raft cluster", onkeydown: (event) => this.key(event) },
       make("header", { class: "kv-head" }, this.who, this.cutter, this.count),
       this.frame.chips, this.frame.root,
-      make("div", { class: "kv-said" }, this.what, this.why, this.notice), this.player.strip,
+      make("div", { class: "kv-said" }, this.what, this.cause, this.notice), this.player.strip,
       this.offline ? "" : this.futures.root,
       make("footer", { class: "kv-foot" }, this.form), this.trouble, this.live);
+    this.root.classList.toggle("kv-offline", this.offline); // a recording has no hands
+    this.root.kvBench = this; // for whoever drives the panel from outside
     this.el.append(this.root);
     this.outside = (event) => {
       if (this.menu && !this.menu.contains(event.target)) this.closeMenu(false);
@@ -156,7 +158,7 @@ class Bench {
     if (names.length && names.join() !== (this.names || []).join()) this.setNames(names);
     const row = line.row();
     say(this.what, line.text(row));
-    say(this.why, line.why(row));
+    say(this.cause, line.why(row));
     const { leader, term } = line.lead(), [voters, outgoing] = line.conf();
     set(this.who, "style", this.colours(term));
     this.who.replaceChildren(...(leader ? [make("b", {}, leader), " leads"] : ["no leader"]),

@@ -102,6 +102,7 @@ function leaseCard(line, bench, lease) {
 function leaseTools(bench, lease, hex) {
   const tool = (action, told, title) => h("button", { key: action, type: "button", "data-kv-action": action, "data-kv-target": hex, "aria-label": `${title}: lease ${hex}`, title,
     onclick: () => bench.hands.run(action, { id: lease.id }) }, told);
-  return h("div", { key: "tools", class: "kv-l-tools" }, tool("lease_keep_alive_once", "keep alive once", "Refill its time once"), tool("lease_keep", "start keep-alive", "Keep it alive from now on"),
-    tool("lease_unkeep", "stop keep-alive", "Stop keeping it alive: it runs out"), tool("lease_revoke", "revoke", "End it now: its keys are deleted"));
+  return h("div", { key: "tools", class: "kv-l-tools", role: "group", "aria-label": `What to do with lease ${hex}` }, h("span", {}, "keep alive:"),
+    tool("lease_keep_alive_once", "once", "Keep it alive once: its time is refilled"), tool("lease_keep", "start", "Start keep-alive: it is refilled again and again"),
+    tool("lease_unkeep", "stop", "Stop keep-alive: it runs out"), tool("lease_revoke", "revoke", "Revoke it: its keys are deleted at once"));
 }

@@ -55,9 +55,10 @@ function watchesTold(all) {
   return Object.entries(counts).map(([state, count]) => `${count} ${state}`).join(", ");
 }
 
-function watchStanding(w) {
+function watchStanding(line, w) {
+  const upto = Store.revision(line);
   const told = w.end ? (w.end.startsWith("refused") ? w.end : `ended: ${w.end}`) : watchOver(w) ? `ended: ${w.lost}`
-    : w.lost ? `waiting: ${w.lost}` : w.behind.length ? `behind ${w.behind.length}` : "synced";
+    : w.lost ? `waiting: ${w.lost}` : w.behind.length ? `behind ${w.behind.length}` : w.first > upto + 1 ? `synced: revision ${w.first} has yet to come` : "synced";
   return told + (w.missed.length ? `, ${w.missed.length} passed over` : "") + (w.odd ? `, wrong: ${w.odd}` : "");
 }
 
@@ -66,8 +67,8 @@ function watchWords(line, w) {
   const told = [...w.told].map((number) => Store.change(line, number));
   return [`${w.name} watches ${w.what} from revision ${w.first}${w.filters.length ? `, without ${w.filters.join(" and ")} events` : ""}`,
     `served by ${w.node}`, `told ${told.length > 30 ? `${told.length} events, the last ones ` : ""}${named(told) || "nothing"}`,
-    w.pale.length && `filtered: ${named(w.pale)}`, w.behind.length && `behind: ${named(w.behind)}`, w.missed.length && `missed: ${named(w.missed)}`,
-    `position ${w.position}`, watchStanding(w)].filter(Boolean).join("; ");
+    w.pale.length && `filtered: ${named(w.pale)}`, w.behind.length && !watchOver(w) && `behind: ${named(w.behind)}`, w.missed.length && `missed: ${named(w.missed)}`,
+    `position ${w.position}`, watchStanding(line, w)].filter(Boolean).join("; ");
 }
 
 // Drawing
@@ -91,11 +92,12 @@ function storeMarks(line, bench, axis, y) { // what could be told of
 
 function watchLane(line, bench, axis, w, top) {
   const y = top + 17, start = axis.edge(Math.min(w.first, axis.last + 1)), here = Math.max(start, axis.edge(w.position + 1));
-  const upto = w.end ? here : Math.max(here, axis.edge((line.get(w.node, "revision") || 0) + 1)), told = watchWords(line, w);
+  const upto = watchOver(w) ? here : Math.max(here, axis.edge((line.get(w.node, "revision") || 0) + 1)), told = watchWords(line, w);
   const fault = w.missed.length || w.odd || (w.end && !/client/.test(w.end)) || (w.lost && !watchOver(w)), state = watchOver(w) ? "ended" : w.state;
   const tone = fault ? "kv-w-fault" : `kv-w-${state}`, ask = (more) => asked(bench, ["watch", w.key], () => bench.deciding(w.key), more);
-  const words = `${WATCH_SIGNS[state]} ${watchStanding(w)}`, room = axis.width - axis.gutter - 8;
-  const more = [w.end ? "" : `${w.node} serves`, `told up to ${w.position}`, `from ${w.first}`, w.filters.length ? `no ${w.filters.join(", ")}s` : ""].filter(Boolean);
+  const words = `${WATCH_SIGNS[state]} ${watchStanding(line, w)}`, room = axis.width - axis.gutter - 8;
+  const more = [watchOver(w) ? "" : `${w.node} serves`, w.position < w.first ? "told nothing" : `told up to ${w.position}`, `from ${w.first}`, w.filters.length ? `no ${w.filters.join(", ")}s` : ""].filter(Boolean);
+  const upTo = w.position < w.first ? `told nothing yet, from revision ${w.first} on` : `told all up to revision ${w.position}`;
   while (more.length && wide(`${words} · ${more.join(" · ")}`) > room) more.pop();
   return h("g", { key: w.key, class: `kv-w-lane ${tone}`, "data-kv-watch": w.name, "data-kv-state": w.state, "data-kv-position": w.position, "data-kv-node": w.node },
     h("g", ask({ class: "kv-w-name", "aria-label": told }), h("title", {}, told), h("rect", { x: 0, y: top + 3, width: axis.gutter - 12, height: WATCH_LANE - 10, rx: 5, class: "kv-hit" }),
@@ -104,8 +106,8 @@ function watchLane(line, bench, axis, w, top) {
     upto > here && h("path", { key: "ahead", d: `M${here},${y} H${upto}`, class: `kv-w-ahead ${w.behind.length ? "" : "kv-w-quiet"}` }),
     w.first >= axis.first && h("path", { key: "post", d: `M${start},${y - 9} V${y + 9}`, class: "kv-w-post" }),
     watchColumns(line, bench, axis, w, y),
-    h("g", ask({ key: "flag", class: "kv-w-flag", style: `transform:translate(${here.toFixed(1)}px,${y}px)`, "aria-label": `${w.name}: told all up to revision ${w.position}, ${watchStanding(w)}` }),
-      h("title", {}, `told all up to revision ${w.position}`), h("rect", { x: -4, y: -15, width: 14, height: 20, class: "kv-hit" }),
+    h("g", ask({ key: "flag", class: "kv-w-flag", style: `transform:translate(${here.toFixed(1)}px,${y}px)`, "aria-label": `${w.name}: ${upTo}, ${watchStanding(line, w)}` }),
+      h("title", {}, upTo), h("rect", { x: -4, y: -15, width: 14, height: 20, class: "kv-hit" }),
       h("path", { d: watchOver(w) ? "M-5,-5 L5,5 M-5,5 L5,-5" : "M0,4 V-14 L9,-10.5 L0,-7", class: watchOver(w) ? "kv-w-cross" : "kv-w-pole" })),
     h("text", { x: axis.gutter, y: y + 22, class: "kv-tiny" }, h("title", {}, told), h("tspan", { class: "kv-w-state" }, cutTo(words, room)), more.length ? ` · ${more.join(" · ")}` : ""));
 }
@@ -123,10 +125,10 @@ function watchColumns(line, bench, axis, w, y) { // what each revision means to 
     else put(Store.change(line, number), "wrong");
   }
   w.pale.forEach((c) => c.main >= axis.first && put(c, "pale"));
-  w.behind.forEach((c) => c.main >= axis.first && put(c, "behind"));
+  if (!watchOver(w)) w.behind.forEach((c) => c.main >= axis.first && put(c, "behind"));
   w.missed.forEach((c) => put(c, "missed"));
   const r = Math.min(6.5, axis.step * 0.45), order = ["wrong", "missed", "told", "behind", "pale"];
-  return h("g", { key: "events" }, earlier && axis.folded ? h("text", { x: axis.gutter + FOLD / 2 - 2, y: y - 6, class: "kv-tiny", "text-anchor": "middle" }, `… ${earlier}`) : null,
+  return h("g", { key: "events" }, earlier && axis.folded ? h("text", { x: axis.gutter + FOLD / 2 - 4, y: y - 5, class: "kv-tiny", "text-anchor": "end" }, `… ${earlier}`) : null,
     [...columns].map(([main, found]) => {
       found.sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || b.change.sub - a.change.sub);
       const spots = watchPile(axis, found.length, r), x = axis.x(main);
@@ -142,14 +144,14 @@ function watchMark(bench, w, found, x, y, r) {
   return h("g", asked(bench, what, change.seq, { key: `e${change.number}`, class: `kv-w-${kind} ${bench.lit === change.key ? "kv-lit" : ""}`, style: bench.colours(change.term),
     "aria-label": `${w.name}: ${told}`, "data-kv-watch": kind, "data-kv-revision": change.main, "data-kv-key": change.key, "data-kv-count": found.length > 1 ? found.length : null }),
     h("title", {}, told), h("circle", { cx: x, cy: y, r: Math.max(8, r + 3), class: "kv-hit" }),
-    kind === "pale" ? h("circle", { cx: x, cy: y, r: 2.6, class: "kv-w-dot" }) : h("path", { d: markPath(change.kind, x, y, r), class: full ? "kv-shape" : "kv-w-open" }),
+    kind === "pale" ? h("circle", { cx: x, cy: y, r: 3.2, class: "kv-w-dot" }) : h("path", { d: markPath(change.kind, x, y, r), class: full ? "kv-shape" : "kv-w-open" }),
     (kind === "missed" || (full && change.kind === "delete" && r >= 4.5)) && h("path", { d: `M${x - s},${y - s} L${x + s},${y + s} M${x - s},${y + s} L${x + s},${y - s}`, class: full ? "kv-shape-x" : "kv-w-cross" }),
     kind === "wrong" && h("circle", { cx: x, cy: y, r: r + 3.5, class: "kv-w-ring" }));
 }
 
 function watchHandle(line, bench, axis, y) { // a mark on the axis: watch from here
   const newest = Store.revision(line) + 1, from = Math.max(2, Math.min(newest, bench.watchFrom || newest)), gone = from <= Store.compacted(line);
-  const told = from === newest ? "watch from now on" : `watch from ${from}${gone ? ": compacted" : ""}`, room = wide(told) + 18, x = axis.edge(from);
+  const told = from === newest ? "watch from now on" : `watch from ${from}${gone ? ": compacted" : ""}`, room = wide(told, 12) + 18, x = axis.edge(from);
   const left = Math.max(2, Math.min(x - 9, axis.width - room - 2)), open = () => bench.hands && bench.hands.openWatch(from);
   const move = (to) => {
     bench.watchFrom = to >= newest ? null : Math.max(2, to);
@@ -185,7 +187,7 @@ function watchHandle(line, bench, axis, y) { // a mark on the axis: watch from h
 
 function watchLegend(bench, shown, y, width) { // as many a row as fit; the picture's height below them
   const disc = "M-5,0 a5,5 0 1 0 10,0 a5,5 0 1 0 -10,0", cross = "M-4.5,-4.5 L4.5,4.5 M-4.5,4.5 L4.5,-4.5";
-  const items = [["told", [disc, "kv-shape"]], ["not told yet", [disc, "kv-w-open"]], ["filtered", ["M-2.5,0 a2.5,2.5 0 1 0 5,0 a2.5,2.5 0 1 0 -5,0", "kv-w-dot"]],
+  const items = [["told", [disc, "kv-shape"]], ["not told yet", [disc, "kv-w-open"]], ["filtered", ["M-3,0 a3,3 0 1 0 6,0 a3,3 0 1 0 -6,0", "kv-w-dot"]],
     ["told up to here", ["M-2,6 V-6 L6,-3.5 L-2,-1", "kv-w-pole"]], ["asked from here", ["M0,-6 V6", "kv-w-post"]], ["ended", [cross, "kv-w-cross kv-w-over"]],
     shown.some((w) => w.missed.length) && ["passed over: a fault", [disc, "kv-w-open"], [cross, "kv-w-cross"]],
     shown.some((w) => w.state === "synced") && ["nothing there was for it", ["M-8,0 H6", "kv-w-ahead kv-w-quiet"]]].filter(Boolean);
