@@ -43,12 +43,11 @@ from kvlearn.events import (
     Started,
     Wiped,
 )
-from kvlearn.kv.members import MoveLeader
-from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.asking import Desk
 from kvlearn.viz.feed import Feed, encode
 from kvlearn.viz.futures import Futures
+from kvlearn.viz.hands import Hands, Refusal
 from kvlearn.viz.theme import THEME
 from kvlearn.viz.timeline_rows import TURN
 
@@ -58,7 +57,6 @@ POLL_S = 0.2  # how often an idle panel looks whether a cell has moved the clust
 CHUNK_S = 0.06  # computing at most so long at a time: the kernel belongs to the student
 FLIGHT_S, BEAT_FLIGHT_S = 0.75, 0.3  # as in player.js: a message's time on screen, a heartbeat's
 NEXT_S = 5.0  # "next decision" looks so far ahead, in virtual seconds
-ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
 FUTURES = (
     *("keep_future", "open_future", "rename_future", "forget_future", "compare"),
     *("share", "open_code", "save_futures", "load_futures"),
@@ -78,6 +76,7 @@ SCRIPTS = (
     "frame.js",
     "views.js",
     *(f"pane_{name}.js" for name in PANES[2:]),
+    "hands.js",
     "bench.js",
 )
 
@@ -117,24 +116,26 @@ def _by_hand(trace: Trace, record: Record) -> bool:
     return isinstance(event, HANDS) or isinstance(event, Dropped) and event.reason == "BY_HAND"
 
 
-def go_back(cluster: Any, seq: int, time_s: float) -> None:
+def go_back(cluster: Any, seq: int, time_s: float) -> float:
     """Take a cluster back to record `seq`, or later, up to `time_s`, if that is before the next
-    record."""
+    record. Returns the time in seconds to which it was rewound, before time went on."""
     trace = cluster.trace
     here = trace[seq].time if seq >= 0 else 0.0
     following = trace[seq + 1].time
     if following > here:
         cluster.rewind(min(max(here, time_s), math.nextafter(following, 0.0)))
-        return
+        return cluster.now
     # Several things have this very time; those that hands did come after what had to happen.
     first = seq
     while first > 0 and trace[first - 1].time == here:
         first -= 1
     if any(_by_hand(trace, record) for record in trace[max(0, first) : seq + 1]):
         cluster.rewind(here)
-    else:
-        cluster.rewind(max(0.0, math.nextafter(here, -1.0)))
-        cluster.run(here - cluster.now)
+        return here
+    before = max(0.0, math.nextafter(here, -1.0))
+    cluster.rewind(before)
+    cluster.run(here - before)
+    return before
 
 
 def _squeeze(*names: str) -> str:
@@ -179,7 +180,7 @@ class Bench(anywidget.AnyWidget):
         self._open = False  # whether a front end shows it
         self._timer: asyncio.TimerHandle | None = None
         self._slow_at: float | None = None  # the speed of which the panel says it is too much
-        self._asked: list[int] = []  # requests of this panel that wait for their answer
+        self.hands = Hands(cluster, CLIENT)
         opening = {**self.feed.opening(cluster.now), "client": CLIENT}
         super().__init__(theme=THEME, opening=opening, speed=speed, panes=known_panes(panes))
         self.on_msg(self._hear)
@@ -223,7 +224,7 @@ class Bench(anywidget.AnyWidget):
             if "id" in command:
                 self._flags["done"] = command["id"]
         try:
-            self._give_up_late()
+            self.hands.give_up_late()
             self.feed.sync()
             if self._open:
                 self._wake(self._tell())
@@ -238,6 +239,7 @@ class Bench(anywidget.AnyWidget):
             now = monotonic()
             if len(self._sent) == UPDATES_A_SECOND and now - self._sent[0] < 1 and self._looped():
                 return 1 - (now - self._sent[0])
+            self.hands.add_news(self._flags)
             told = self.feed.next_payload(self.cluster.now, self._flags)
             if told is None and "verdicts" in self.panes and (news := self.desk.verdicts()):
                 told = {"verdicts": news}
@@ -260,6 +262,9 @@ class Bench(anywidget.AnyWidget):
         return True
 
     def _report(self, error: Exception) -> None:
+        if isinstance(error, Refusal):  # the form says so itself, beside the field
+            self._flags["refused"] = {"field": error.field, "why": str(error)[:300]}
+            return
         self.errors.append("".join(traceback.format_exception(error)))
         expected = isinstance(error, (KVLearnError, ValueError))
         text = str(error) if expected else f"{type(error).__name__}: {error}"
@@ -273,6 +278,7 @@ class Bench(anywidget.AnyWidget):
                 self._open = True
                 held = command["epoch"], command["first"], command["last"]
                 self.feed.hello(command["who"], *held, self.cluster.now)
+                self.hands.tell_again()
                 if self.futures.kept:
                     self._flags["futures"] = self.futures.told()
             case "bye":
@@ -284,6 +290,8 @@ class Bench(anywidget.AnyWidget):
                 self._step()
             case "next":
                 self._next_decision()
+            case "preview":
+                self.hands.preview(command)
             case "why" | "rule" | "check":
                 self._flags |= self._answer(command)
             case op if op in FUTURES:
@@ -396,11 +404,18 @@ class Bench(anywidget.AnyWidget):
 
     def _act(self, command: dict) -> None:
         """Change the cluster, where the cursor stands."""
-        self._left = None
+        self._left, of_store = None, self.hands.knows(command)
+        if of_store:
+            self.hands.check(command)
         self._flags["notice"], self._slow_at = self._go_to_cursor(command), None
         self._flags["snap"] = True
         try:
-            self._act_here(command)
+            if of_store:
+                self.hands.do(command)
+            else:
+                begun = self.cluster.now
+                self._act_here(command)
+                self.hands.tell_verb(command, begun)
         finally:
             if self._left is not None:  # what was undone is another future
                 self.futures.left(self._left)
@@ -437,38 +452,8 @@ class Bench(anywidget.AnyWidget):
                 cluster.duplicate(command["packet"])
             case "compact":
                 cluster.compact(node)
-            case "put" | "get" | "delete" | "transfer":
-                self._ask(command)
             case other:
                 raise ValueError(f"this panel knows no command {other!r}")
-
-    def _ask(self, command: dict) -> None:
-        key, cluster = command.get("key", "").encode(), self.cluster
-        request = {
-            "put": lambda: Put(key, command["value"].encode()),
-            "get": lambda: Range(key),
-            "delete": lambda: DeleteRange(key),
-            "transfer": lambda: MoveLeader(command["to"]),
-        }[command["op"]]()
-        running = [name for name, view in cluster.nodes.items() if view.alive]
-        anyone = cluster.leader or (running or list(cluster.nodes))[0]
-        op_id = cluster.submit(request, command["node"] or anyone, CLIENT)
-        self._asked.append(op_id)
-
-    def _give_up_late(self) -> None:
-        """Requests that got no answer in time end, as a client's do."""
-        cluster = self.cluster
-        waiting = []
-        for op_id in self._asked:
-            try:
-                operation = cluster.operation(op_id)
-            except KeyError:
-                continue  # it was asked in a future that has been rewound
-            if not operation.done and cluster.now - operation.call_s >= ANSWER_S:
-                cluster.give_up(op_id)
-            elif not operation.done:
-                waiting.append(op_id)
-        self._asked = waiting
 
     def _go_to_cursor(self, command: dict) -> str:
         """Take the cluster back to the moment that the front end shows; what to say about it."""
@@ -480,7 +465,7 @@ class Bench(anywidget.AnyWidget):
             return ""
         undone = len(trace)
         present = self.futures.before_leaving()
-        go_back(self.cluster, seq, command["us"] / 1e6)
+        self.hands.went_back(go_back(self.cluster, seq, command["us"] / 1e6))
         if command["us"] >= command["seen"]:
             return ""  # what lay ahead had not been seen: nothing is lost
         self._left = present

@@ -1,0 +1,1 @@
+// Hands on the store: the forms at the foot of the bench.
