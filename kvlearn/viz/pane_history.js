@@ -37,7 +37,8 @@ function nthOperation(line, way) {
 function operationAt(line, one) { // as it is known at the cursor: its kind, the words
   const seq = line.row() ? line.row().seq : -1, done = one.end !== undefined && one.endSeq <= seq;
   const kind = one.us > line.us || one.seq > seq ? "later" : !done ? "waiting" : one.ok ? "answered" : one.unknown ? "unknown" : "refused";
-  const answer = { answered: ` → ${one.answer}`, unknown: ` → unknown: ${one.answer}`, refused: ` → refused: ${one.answer}`, waiting: " → no answer yet", later: "" }[kind];
+  const error = (one.answer || "").replace(/^etcdserver: /, "");
+  const answer = { answered: ` → ${one.answer}`, unknown: ` → unknown: ${error}`, refused: ` → refused: ${error}`, waiting: " → no answer yet", later: "" }[kind];
   return { kind, short: `${one.request}${answer}`, told: `${one.client} asks ${one.node}: ${one.request}${answer}, asked at ${seconds(one.us)}${done ? `, answered at ${seconds(one.end)}` : ""}` };
 }
 
@@ -50,16 +51,16 @@ PANES.history = {
   draw(line, bench, width) {
     const { all, reach, open } = operationsOf(line);
     if (!all.length) return [h("p", { class: "kv-empty" }, "No client has asked anything yet.")];
-    const sheet = Sheet.lay(bench, "history", nthOperation, width - CLIENT_WIDE, 0.72), last = firstAsked(all, sheet.to);
+    const sheet = Sheet.lay(bench, "history", nthOperation, width - CLIENT_WIDE), last = firstAsked(all, sheet.to);
     let first = firstAsked(all, sheet.from);
     while (first && reach[first - 1] >= sheet.from) first--;
     const seen = all.slice(first, last).filter((one) => one.end === undefined || one.end >= sheet.from);
     const shown = [...open.filter((one) => one.us <= sheet.to && !seen.includes(one)), ...seen].slice(-400);
     const lanes = [...new Set(shown.map(({ client, lane }) => `${client} ${lane}`))].sort(natural);
     const drawn = lanes.slice(0, MOST_CLIENT_LANES), y = new Map(drawn.map((lane, k) => [lane, k * LANE_HIGH]));
-    const bottom = Math.max(1, drawn.length) * LANE_HIGH + 4, high = bottom + 34, edge = CLIENT_WIDE + near(sheet.part * sheet.length), { us } = line;
-    const page = { line, bench, sheet, y, reach: new Map() }, bars = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)).reverse().map((one) => drawOperation(page, one)).reverse();
-    const scrub = (event) => bench.player.scrub(us + (event.offsetX - edge) / sheet.k);
+    const bottom = Math.max(1, drawn.length) * LANE_HIGH + 4, high = bottom + 34;
+    const page = { line, bench, sheet, y, reach: new Map(), left: (line.us - sheet.base) * sheet.k - Sheet.edge(bench, sheet) }, bars = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)).reverse().map((one) => drawOperation(page, one)).reverse();
+    const scrub = (event) => bench.player.scrub(line.us + (event.offsetX - CLIENT_WIDE - Sheet.edge(bench, sheet)) / sheet.k);
     const told = lanes.length > drawn.length ? `${plural(lanes.length - drawn.length, "lane")} more not drawn` : shown.length ? "" : "nothing is asked in this time";
     return [h("div", { key: "tools", class: "kv-row-of" }, Sheet.tools(bench, sheet), h("span", { class: "kv-hint" }, told)),
       h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "What clients asked, and what they were told" },
@@ -71,20 +72,19 @@ PANES.history = {
           h("g", { key: "moves", class: "kv-sheet", onkeydown: Sheet.walk },
             h("g", { key: "ticks", "aria-hidden": true }, Sheet.ticks(sheet).map(([t, word]) => [
               h("path", { key: `l${t}`, d: `M${sheet.at(t)},0 V${bottom}`, class: "kv-grid" }),
-              h("text", { key: `t${t}`, x: sheet.at(t), y: bottom + 13, "text-anchor": "middle", class: "kv-tiny" }, word)])),
+              h("text", { key: `t${t}`, x: sheet.at(t), y: bottom + 13, "text-anchor": t ? "middle" : "start", class: "kv-tiny" }, word)])),
             h("g", { key: "bars" }, bars)),
-          h("rect", { key: "veil", x: edge - CLIENT_WIDE, width: sheet.length - edge + CLIENT_WIDE, height: bottom, class: "kv-veil" })),
-        h("path", { key: "cursor", d: `M${edge},0 V${bottom}`, class: "kv-now" }),
-        h("rect", { key: "box", x: edge - 32, y: bottom + 17, width: 64, height: 16, rx: 4, class: "kv-now-box" }),
-        h("text", { key: "clock", x: edge, y: bottom + 29, "text-anchor": "middle", class: "kv-tiny kv-now-word" }))];
+          h("rect", { key: "veil", width: sheet.length, height: bottom, class: "kv-veil kv-at-now" })),
+        h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${CLIENT_WIDE},0 V${bottom}`, class: "kv-now" }),
+          h("rect", { x: CLIENT_WIDE - 32, y: bottom + 17, width: 64, height: 16, rx: 4, class: "kv-now-box" }),
+          h("text", { x: CLIENT_WIDE, y: bottom + 29, "text-anchor": "middle", class: "kv-tiny kv-now-word" })))];
   },
 
   time(line, bench, body) {
-    const sheet = Sheet.of(bench, "history"), moves = body.querySelector(".kv-sheet");
-    if (!moves) return;
-    set(moves, "transform", `translate(${Sheet.shift(bench, sheet)},0)`);
-    say(body.querySelector(".kv-now-word"), (line.us / 1e6).toFixed(4));
+    const sheet = Sheet.of(bench, "history"), left = (line.us - sheet.base) * sheet.k - Sheet.edge(bench, sheet);
+    Sheet.move(bench, sheet, body, false);
     for (const bar of body.querySelectorAll("[data-kv-open]")) set(bar, "d", openBar(sheet, +bar.dataset.kvOpen, line.us));
+    for (const word of body.querySelectorAll("[data-kv-stick]")) set(word, "x", near(Math.max(+word.dataset.kvStick, left + 2)));
   },
 
   text(line) {
@@ -99,19 +99,19 @@ function openBar(sheet, from, us) { // no right edge: it waits
   return `M${near(Math.max(x + 2, (us - sheet.base) * sheet.k))},-6 H${x} V6 H${near(Math.max(x + 2, (us - sheet.base) * sheet.k))}`;
 }
 
-function drawOperation({ line, bench, sheet, y, reach }, one) {
+function drawOperation({ line, bench, sheet, y, reach, left }, one) {
   const lane = `${one.client} ${one.lane}`, top = y.get(lane) + 23, { kind, short, told } = operationAt(line, one);
   const from = Math.max(one.us, sheet.from), x = sheet.at(from), to = sheet.at(Math.min(sheet.to, one.end ?? (kind === "later" ? from : line.us)));
-  const end = Math.max(x + 2.5, to), room = (reach.get(lane) ?? sheet.at(sheet.to)) - x - 6;
+  const end = Math.max(x + 2.5, to), room = (reach.get(lane) ?? sheet.at(sheet.to)) - Math.max(x, left) - 6;
   reach.set(lane, x);
   const bar = kind === "waiting" ? { d: openBar(sheet, one.us, line.us), "data-kv-open": one.us } : { d: `M${x},-6 H${end} V6 H${x} Z` };
-  const word = room > 24 && cutTo(kind === "later" ? one.request : short, room, 10.5);
+  const word = room > 42 && end > left && cutTo(kind === "later" ? one.request : short, room, 10.5);
   return h("g", asked(bench, ["operation", one.id], (kind === "waiting" ? one.seq : one.endSeq ?? one.seq) ?? null, { key: `o${one.id}`, tabindex: kind === "waiting" || one.id === newest(line) ? 0 : -1,
     class: `kv-bar-of kv-walk kv-op-${kind}`, transform: `translate(0,${top})`, "aria-label": told, "data-kv-operation": one.id, "data-kv-client": one.client, "data-kv-outcome": kind }),
     h("title", {}, told), h("rect", { x: x - 2, y: -10, width: near(end - x + 4), height: 20, rx: 4, class: "kv-hit" }), h("path", { ...bar, class: "kv-bar-shape" }),
     kind === "refused" && h("path", { d: `M${near(end - 4)},-4 l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }),
     kind === "unknown" && h("text", { x: near(end + 3), y: 4, class: "kv-strong" }, "?"),
-    word && word.length > 2 && h("text", { x: x + 1, y: -10, class: `kv-mini kv-halo ${kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
+    word && h("text", { "data-kv-stick": x + 1, y: -10, class: `kv-mini kv-halo ${kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
 }
 
 function newest(line) { // who was asked last before the cursor: Tab leads there

@@ -4,6 +4,7 @@
 
 const SPANS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].map((ms) => ms * 1000);
 const MOST_ARROWS = 260, HEAD_HIGH = 38, TIME_WIDE = 62;
+const PAST = 0.72; // of a window lies before the cursor
 const near = (v) => Math.round(v * 10) / 10;
 const spanText = (us) => (us < 1e6 ? `${us / 1e3} ms` : `${us / 1e6} s`);
 
@@ -20,9 +21,9 @@ const Sheet = {
     const key = `${line.place} ${line.rows.length}`;
     if (sheet.key !== key) {
       sheet.key = key;
-      const gaps = [(line.us - nth(line, -1)) / 0.7, (nth(line, 1) - line.us) / 0.3].filter((gap) => gap >= 0);
-      const goal = gaps.length ? Math.min(...gaps) : 1e5, at = SPANS.findIndex((span) => span >= goal);
-      const fit = at < 0 ? SPANS.length - 1 : at;
+      const before = line.us - nth(line, -1), after = 1.15 * (nth(line, 1) - line.us), whole = !(before >= 0 || after >= 0);
+      const at = SPANS.findIndex((span) => before <= PAST * span || after <= span - Math.min(PAST * span, line.us - line.firstUs()));
+      const fit = whole ? 2 : at < 0 ? SPANS.length - 1 : at;
       if (!sheet.span || Math.abs(fit - SPANS.indexOf(sheet.span)) > 1) sheet.span = SPANS[fit];
     }
     return sheet.span;
@@ -33,17 +34,23 @@ const Sheet = {
     return `${span} ${Math.floor((line.us * 4) / span)} ${line.rows.length} ${line.lastSeq()} ${line.epoch}`;
   },
 
-  lay(bench, name, nth, length, part) {
+  lay(bench, name, nth, length) {
     const sheet = Sheet.of(bench, name), span = Sheet.span(bench, sheet, nth), { us } = bench.line;
     const first = Math.floor((us * 4) / span) * span / 4, base = Math.floor(us / span) * span, k = length / span;
-    return Object.assign(sheet, { base, k, part, length, from: first - part * span, to: first + (1.25 - part) * span,
+    return Object.assign(sheet, { base, k, length, from: first - PAST * span, to: first + 1.25 * span,
       at: (t) => near((t - base) * k) });
   },
 
-  shift(bench, sheet) { // where the sheet lies now; it is drawn anew before its edge comes into sight
-    const { us } = bench.line;
-    if (us - sheet.part * sheet.span < sheet.from || us + (1 - sheet.part) * sheet.span > sheet.to) bench.player.dirty = true;
-    return (sheet.part * sheet.length - (us - sheet.base) * sheet.k).toFixed(2);
+  edge: ({ line }, { k, length }) => Math.min(PAST * length, Math.max(0, line.us - line.firstUs()) * k), // where the cursor is
+
+  move(bench, sheet, body, down) { // the sheet, and what stands at the cursor; drawn anew before an edge comes into sight
+    const { us } = bench.line, moves = body.querySelector(".kv-sheet");
+    if (!moves) return;
+    if (us - PAST * sheet.span < sheet.from || us + sheet.span > sheet.to + 1) bench.player.dirty = true;
+    const edge = Sheet.edge(bench, sheet), way = (v) => (down ? `translate(0,${v.toFixed(2)})` : `translate(${v.toFixed(2)},0)`);
+    set(moves, "transform", way(edge - (us - sheet.base) * sheet.k));
+    for (const mark of body.querySelectorAll(".kv-at-now")) set(mark, "transform", way(edge));
+    say(body.querySelector(".kv-now-word"), (us / 1e6).toFixed(4));
   },
 
   ticks(sheet) {
@@ -100,45 +107,40 @@ PANES.spacetime = {
     const names = line.nodes();
     if (!names.length) return [h("p", { class: "kv-empty" }, "No node has started yet.")];
     const high = Math.round(Math.max(300, Math.min(520, width * 0.62))), column = (width - TIME_WIDE - 8) / names.length;
-    const sheet = Sheet.lay(bench, "spacetime", nthPacket, high - HEAD_HIGH, 0.72);
+    const sheet = Sheet.lay(bench, "spacetime", nthPacket, high - HEAD_HIGH);
     const x = new Map(names.map((name, k) => [name, near(TIME_WIDE + column * (k + 0.5))]));
-    const page = { line, bench, sheet, x, column, width, names, places: new Places(), said: new Set(), edge: near(sheet.part * sheet.length) };
+    const page = { line, bench, sheet, x, column, width, names, places: new Places(), said: new Set() };
     const { first, last } = rowsOf(line, sheet.from, sheet.to), { arrows, left } = arrowsOf(page, first, last);
     const marks = line.rows.slice(first, last).filter((row) => row.weight).map((row) => markOfRow(page, row)).filter(Boolean);
     const lives = lifeLines(page, first, last), shapes = [...marks.map((mark) => drawMark(page, mark))], ways = arrows.map((arrow) => drawArrow(page, arrow));
-    const labels = spaceLabels(page, arrows, marks), { us } = line;
-    const scrub = (event) => bench.player.scrub(us + (event.offsetY - HEAD_HIGH - page.edge) / sheet.k);
+    const labels = spaceLabels(page, arrows, marks);
+    const scrub = (event) => bench.player.scrub(line.us + (event.offsetY - HEAD_HIGH - Sheet.edge(bench, sheet)) / sheet.k);
     const told = left ? `${plural(left, "message")} not drawn: zoom in` : sheet.span > 1e6 ? "zoom in to see each message" : "";
     return [h("div", { key: "tools", class: "kv-row-of" }, Sheet.tools(bench, sheet), h("span", { class: "kv-hint" }, told)),
       h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "Messages between the nodes over time" },
         names.map((name) => lifeHead(page, name)),
         h("svg", { key: "sheet", y: HEAD_HIGH, width, height: sheet.length, class: "kv-window" },
           h("rect", { width, height: sheet.length, class: "kv-hit kv-past-of", onclick: scrub }),
-          h("g", { key: "moves", class: "kv-sheet", onkeydown: Sheet.walk },
+          h("g", { key: "moves", class: `kv-sheet ${arrows.length > 70 ? "kv-many" : ""}`, onkeydown: Sheet.walk },
             h("g", { key: "ticks", "aria-hidden": true }, Sheet.ticks(sheet).map(([t, word]) => [
               h("path", { key: `l${t}`, d: `M${TIME_WIDE - 14},${sheet.at(t)} H${width}`, class: "kv-grid" }),
               h("text", { key: `t${t}`, x: TIME_WIDE - 18, y: sheet.at(t) + 4, "text-anchor": "end", class: "kv-tiny" }, word)])),
             h("g", { key: "lives", "aria-hidden": true }, lives), h("g", { key: "ways" }, ways), h("g", { key: "marks" }, shapes),
             h("g", { key: "labels", "aria-hidden": true }, labels)),
-          h("rect", { key: "veil", y: page.edge, width, height: sheet.length - page.edge, class: "kv-veil" })),
-        h("path", { key: "cursor", d: `M${TIME_WIDE - 8},${HEAD_HIGH + page.edge} H${width}`, class: "kv-now" }),
-        h("rect", { key: "box", x: 0, y: HEAD_HIGH + page.edge - 9, width: TIME_WIDE - 8, height: 18, rx: 4, class: "kv-now-box" }),
-        h("text", { key: "clock", x: (TIME_WIDE - 8) / 2, y: HEAD_HIGH + page.edge + 4, "text-anchor": "middle", class: "kv-tiny kv-now-word" }))];
+          h("rect", { key: "veil", width, height: sheet.length, class: "kv-veil kv-at-now" })),
+        h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${TIME_WIDE - 8},${HEAD_HIGH} H${width}`, class: "kv-now" }),
+          h("rect", { x: 1, y: HEAD_HIGH - 9, width: TIME_WIDE - 9, height: 18, rx: 4, class: "kv-now-box" }),
+          h("text", { x: (TIME_WIDE - 8) / 2, y: HEAD_HIGH + 4, "text-anchor": "middle", class: "kv-tiny kv-now-word" })))];
   },
 
-  time(line, bench, body) {
-    const sheet = Sheet.of(bench, "spacetime"), moves = body.querySelector(".kv-sheet");
-    if (!moves) return;
-    set(moves, "transform", `translate(0,${Sheet.shift(bench, sheet)})`);
-    say(body.querySelector(".kv-now-word"), (line.us / 1e6).toFixed(4));
-  },
+  time(line, bench, body) { Sheet.move(bench, Sheet.of(bench, "spacetime"), body, true); },
 
   text(line, bench) {
     const sheet = Sheet.of(bench, "spacetime"), span = Sheet.span(bench, sheet, nthPacket);
-    const { first } = rowsOf(line, line.us - 0.72 * span, line.us), rows = line.rows.slice(first, line.place);
+    const { first } = rowsOf(line, line.us - PAST * span, line.us), rows = line.rows.slice(first, line.place);
     const told = rows.filter((row) => !(row.packet && row.packet[4].startsWith("beat"))), most = told.slice(-60);
     const ways = rows.filter((row) => row.packet).length, lost = rows.filter((row) => row.ended.length && row.text && !row.merged).length;
-    return [`${spanText(Math.round(0.72 * span))} up to ${seconds(line.us)}: ${plural(ways, "message")} sent, ${lost} lost`,
+    return [`${spanText(Math.round(PAST * span))} up to ${seconds(line.us)}: ${plural(ways, "message")} sent, ${lost} lost`,
       ...line.nodes().map((name) => `${name}: ${line.get(name, "role")}, term ${line.get(name, "term")}`),
       told.length > most.length ? `… ${told.length - most.length} earlier` : "",
       ...most.map((row) => `${(row.us / 1e6).toFixed(4)} s  ${line.text(row)}`)].filter(Boolean).join("\n");
@@ -206,16 +208,17 @@ function arrowsOf({ line, x }, first, last) {
   };
   for (const id of line.flying) if ((line.packets.get(id) || {}).us < from) take(id, true);
   for (let k = Math.max(0, first - 300); k < last; k++) if (line.rows[k].packet) take(line.rows[k].packet[0], k < first);
-  const all = [...new Set(found)], beat = (packet) => packet.kind.startsWith("beat") && !packet.lost;
-  let arrows = all.length > MOST_ARROWS ? all.filter((packet) => !beat(packet)) : all;
+  const all = [...new Set(found)], beat = (packet) => packet.kind.startsWith("beat");
+  let arrows = all.length > MOST_ARROWS ? all.filter((packet) => !beat(packet) || packet.lost) : all;
   if (arrows.length > MOST_ARROWS) arrows = arrows.sort((a, b) => Math.abs(a.us - line.us) - Math.abs(b.us - line.us)).slice(0, MOST_ARROWS);
   return { left: all.length - arrows.length, arrows: arrows.sort((a, b) => a.us - b.us || a.id - b.id).map((packet) => ({ ...packet, beat: beat(packet) })) };
 }
 
-function drawArrow({ line, bench, sheet, x }, arrow) {
+function drawArrow({ line, bench, sheet, x, column }, arrow) {
   const { id, from, to, us, fate, kind, label } = arrow, lost = arrow.lost || (fate && arrow.end === undefined), known = arrow.end !== undefined;
   const ends = known ? arrow.end : Math.max(us, line.state[`p${id}`] ?? arrow.arrives ?? line.us);
-  const side = x.get(to) > x.get(from) ? 1 : -1, ax = x.get(from) + 7 * side, far = x.get(to) - 8 * side, part = lost && fate ? 0.72 : 1;
+  const side = x.get(to) > x.get(from) ? 1 : -1, ax = x.get(from) + 7 * side, far = x.get(to) - 8 * side;
+  const part = lost && fate ? 1 - (0.4 * column) / Math.abs(far - ax) : 1; // it never gets there: a cross before the goal
   const [ay, by, bx] = [sheet.at(us), near(sheet.at(us) + (sheet.at(ends) - sheet.at(us)) * part), near(ax + (far - ax) * part)];
   Object.assign(arrow, { ax, ay, bx, by, dead: lost });
   const angle = Math.atan2(by - ay, bx - ax), [c, s] = [Math.cos(angle), Math.sin(angle)];
@@ -225,7 +228,7 @@ function drawArrow({ line, bench, sheet, x }, arrow) {
   const head = `M${bx},${by} l${near(-9 * c + 3.8 * s)},${near(-9 * s - 3.8 * c)} L${near(bx - 9 * c - 3.8 * s)},${near(by - 9 * s + 3.8 * c)} Z`;
   const seq = known && (line.rows[line.firstAfter((row) => row.us >= us)] || {}).seq;
   return h("g", asked(bench, ["packet", id], sentAt(line, arrow) ?? (seq || null), { key: `p${id}`, tabindex: us <= line.us && us === (line.row() || {}).us ? 0 : -1,
-    class: `kv-way kv-walk ${arrow.beat ? "kv-routine" : ""} ${kind.startsWith("pre") ? "kv-pre" : ""} ${kind === "snapshot" ? "kv-broad" : ""} ${lost ? "kv-gone" : ""}`,
+    class: `kv-way kv-walk ${arrow.beat ? (lost ? "kv-thin" : "kv-routine") : ""} ${kind.startsWith("pre") ? "kv-pre" : ""} ${kind === "snapshot" ? "kv-broad" : ""} ${lost ? "kv-gone" : ""}`,
     style: bench.colours(arrow.term), "aria-label": told, "data-kv-way": id, "data-kv-from": from, "data-kv-to": to, "data-kv-fate": lost ? fate || "down" : null }),
     h("title", {}, told), h("path", { d: way, class: "kv-hit" }), h("path", { d: way, class: "kv-way-term" }), h("path", { d: way, class: "kv-way-line" }),
     lost ? h("path", { d: `M${bx - 4},${by - 4} l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }) : h("path", { d: head, class: "kv-way-head" }));
@@ -263,10 +266,10 @@ function drawMark(page, mark) {
   Object.assign(mark, { y, mid });
   const jump = () => bench.goto(row.seq), told = `${seconds(row.us)}: ${line.text(row)}`;
   const button = { key: `r${row.seq}`, tabindex: line.row() === row ? 0 : -1, role: "button", class: `kv-decision kv-walk kv-dec-${kind}`, "aria-label": `${told}; jump there`,
-    "data-kv-action": "goto", "data-kv-target": row.seq, onclick: jump, onkeydown: pressed(jump), style: bench.colours(line.get(node, "term") || 0) };
+    "data-kv-action": "goto", "data-kv-target": row.seq, onclick: jump, onkeydown: pressed(jump) };
   if (kind === "network") return h("g", button, h("title", {}, told), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}`, class: "kv-hit" }), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}` }));
   const [sx, shape] = { leader: [mid, `M-9,3 L-10,-7 L-4.5,-2 L0,-9 L4.5,-2 L10,-7 L9,3 Z`], down: [mid, "M-5,-5 L5,5 M5,-5 L-5,5"], paused: [mid, "M-3.5,-5 V6 M3.5,-5 V6"],
-    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -13 : 0), kind.startsWith("client") ? "M-3,-3 H3 V3 H-3 Z" : "M-3.4,0 a3.4,3.4 0 1 0 6.8,0 a3.4,3.4 0 1 0 -6.8,0 Z"];
+    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -22 : 0), kind.startsWith("client") ? "M-3,-3 H3 V3 H-3 Z" : "M-3.4,0 a3.4,3.4 0 1 0 6.8,0 a3.4,3.4 0 1 0 -6.8,0 Z"];
   places.take([sx - 6, y - 6, sx + 6, y + 6]);
   return h("g", { ...button, transform: `translate(${near(sx)},${y})` }, h("title", {}, told), h("circle", { r: 8, class: "kv-hit" }), h("path", { d: shape }));
 }
@@ -280,7 +283,7 @@ function spaceLabels(page, arrows, marks) {
     if (kind === "network") wanted.push({ key: `r${mark.row.seq}`, rank: 0, text: cutTo(mark.word, width - TIME_WIDE - 10, 10.5), look: "kv-bad-word", tries: [[width - 4, y - 4, "end"], [width - 4, y + 12, "end"]] });
     else if (column > 44) {
       wanted.push({ key: `r${mark.row.seq}`, rank: rank[kind] ?? 2, text: cutTo(mark.word, column - 26, 10.5), look: kind === "down" || kind.endsWith("failed") ? "kv-bad-word" : rank[kind] < 2 ? "kv-strong" : left ? "kv-dim-word" : "",
-        tries: [0, -8, 9, 18].map((away) => (left ? [mid - 20, y + 4 + away, "end"] : [mid + 12, y + 4 + away, "start"])) });
+        tries: [0, -8, 9, 18].map((away) => (left ? [mid - (kind === "commit" ? 20 : 28), y + 4 + away, "end"] : [mid + 12, y + 4 + away, "start"])) });
     }
   }
   for (const arrow of arrows) {
