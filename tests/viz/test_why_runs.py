@@ -6,7 +6,9 @@ Each failure prints the line that plays the run again.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,11 +16,13 @@ import pytest
 from kvlearn import events as ev
 from kvlearn.check.sweep import Case, play
 from kvlearn.check.workloads import WORKLOADS, workload_named
+from kvlearn.course.mutants import MUTANTS
 from kvlearn.kv.txn import Txn
 from kvlearn.lease import Lessor
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft import messages as msg
 from kvlearn.raft.rules import Rules
+from kvlearn.sim.script import play as transcript
 from kvlearn.viz import Timeline, look_store, why
 from kvlearn.viz.why import (
     link_of,
@@ -39,6 +43,7 @@ RUNS = [(name, 3 + 2 * (seed % 2), seed)
 RUNS += [("churn", 3, 2), ("store", 3, 12), ("store", 5, 13)]
 STORES = [run for run in RUNS if run[0] == "store"]
 NAME = r"[a-z]\w*\d+(?:/w\d+)?"  # n1, c2, c1/w1
+SCENES = Path(__file__).resolve().parents[1] / "transcripts" / "mutants"
 COUNTED = re.compile(rf"((?:{NAME} )*{NAME}|nobody), (\d+) of (\d+)\b")
 RAW = ("None", "b'", 'b"', "(('", "object at", "<kvlearn", "Entry(", "EntryID(", "{", "frozenset")
 
@@ -46,7 +51,7 @@ RAW = ("None", "b'", 'b"', "(('", "object at", "<kvlearn", "Entry(", "EntryID(",
 @cache
 def run_of(name, nodes, seed):
     """The cluster of a run, and the line that plays it again."""
-    run = play(Case(workload_named(name), nodes, seed))
+    run = play(Case(replace(workload_named(name), virtual_s=20.0), nodes, seed))
     return run.cluster, run.case.line()
 
 
@@ -113,9 +118,6 @@ class Disks:
                 self.snapshot[node] = max(self.snapshot.get(node, 0), last.index)
             case ev.BecameCandidate(term=term):
                 self.votes[node, term] = {node}
-                self.no[node] = set()
-            case ev.AskedPreVote():
-                self.no[node] = set()
             case ev.VoteGranted(term=term, candidate=candidate, pre=False):
                 self.votes.setdefault((candidate, term), set()).add(node)
             case ev.Refused(action="vote", peer=peer):
@@ -165,9 +167,11 @@ def judge(record, text, disks, trace, line):
             assert all(disks.had(name, disks.log[node][index]) for name in names), (text, line)
         case ev.ReadConfirmed(acks=acks) if acks:
             assert counts(text, disks, node, line) <= set(acks), (text, line)
+        case ev.ReadConfirmed():
+            assert "without asking" in text, (text, line)
         case ev.BecameFollower(reason="ELECTION_LOST" | "PRE_VOTE_LOST") if "needed" in text:
             names = counts(text, disks, node, line, majority=False)
-            assert names and names <= disks.no[node], (text, line)
+            assert names and names <= disks.no.get(node, set()), (text, line)
         case ev.VoteGranted():
             cause = trace[record.cause].event.message
             assert f"ends at {cause.last} " in text, (text, line)
@@ -399,3 +403,33 @@ def test_rules_that_decide_are_named_in_the_runs():
     assert all(
         hasattr(Rules, one) or hasattr(Lessor, one) or rule_source(one) for one in named if one
     )
+
+
+@pytest.mark.parametrize("name", sorted(MUTANTS))
+def test_sentences_are_true_of_broken_rules_too(name):
+    """What a broken rule does is told as it was: with too few votes, of an old term, or twice."""
+    scene = SCENES / f"{MUTANTS[name].witness}.txt"
+    cluster = transcript(scene.read_text("utf-8")).cluster
+    trace, disks, voted, told = cluster.trace, Disks(), {}, ""
+    for record in trace:
+        event, text = record.event, str(why(trace, record.seq))
+        told += text
+        well_formed(why(trace, record.seq), trace, scene.name)
+        disks.take(record)
+        match event:
+            case ev.Committed(term=term) if "needed" in text:
+                leads = max(one.event.term for one in trace.of(ev.BecameLeader, node=record.node)
+                            if one.seq < record.seq)  # fmt: skip
+                assert ("but" in text) == (term != leads), (text, scene.name)
+                counts(text, disks, record.node, scene.name, majority=False)
+            case ev.BecameLeader(term=term):
+                names = counts(text, disks, record.node, scene.name, majority=False)
+                assert names <= disks.votes[record.node, term], (text, scene.name)
+            case ev.BecameCandidate(term=term):
+                voted[record.node, term] = record.node
+            case ev.VoteGranted(term=term, candidate=candidate, pre=False):
+                before = voted.setdefault((record.node, term), candidate)
+                twice = f"it had voted for {before} in it" in text
+                assert twice == (before != candidate), (text, scene.name)
+    shows = {"CommitsOldTerms": "was not of its own term", "VotesTwice": "though it had voted for"}
+    assert shows.get(name, "") in told, scene.name
