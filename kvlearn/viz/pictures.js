@@ -6,6 +6,7 @@ function h(tag, attributes, ...children) {
 }
 
 function morph(parent, wanted) { // the children of `parent` become `wanted`; `key` tells who is who
+  if (!wanted.length && !parent.kvChildren) return;
   const old = parent.kvChildren || new Map(), now = new Map(), counts = {};
   let place = parent.firstChild;
   for (const child of wanted) {
@@ -30,9 +31,10 @@ function morph(parent, wanted) { // the children of `parent` become `wanted`; `k
 
 function dress(node, attributes) {
   const old = node.kvDress || {};
-  for (const [name, given] of Object.entries(attributes)) {
+  for (const name in attributes) { // both are plain objects
+    const given = attributes[name];
     if (name === "key" || old[name] === given) continue;
-    if (name.startsWith("on")) {
+    if (name[0] === "o" && name[1] === "n") {
       if (!node.kvOn) node.kvOn = {};
       if (!node.kvOn[name]) node.addEventListener(name.slice(2), (event) => node.kvOn[name] && node.kvOn[name](event));
       node.kvOn[name] = given;
@@ -41,7 +43,7 @@ function dress(node, attributes) {
     } else if (given === null || given === undefined || (given === false && !name.startsWith("aria"))) node.removeAttribute(name);
     else node.setAttribute(name, given === true && !name.startsWith("aria") ? "" : given);
   }
-  for (const name of Object.keys(old)) {
+  for (const name in old) {
     if (name in attributes) continue;
     if (name.startsWith("on")) node.kvOn[name] = null;
     else if (name !== "key") node.removeAttribute(name);
