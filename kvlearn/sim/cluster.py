@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from heapq import heappop
 from math import inf
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -33,19 +34,21 @@ from kvlearn.kv.kinds import REQUESTS, check_depth
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import LEADER, Raft
 from kvlearn.raft.types import ConfState
+from kvlearn.sim.branches import load, save
 from kvlearn.sim.channel import SimulatedChannel
 from kvlearn.sim.clients import Clients
 from kvlearn.sim.clock import CLIENT, DISK, PACKET, REFUSAL, TIMER, VirtualClock, rate_of_clock
 from kvlearn.sim.desk import Desk, Operation
 from kvlearn.sim.disk import Disk
 from kvlearn.sim.host import Host
+from kvlearn.sim.journal import Journal, relive
 from kvlearn.sim.network import Links, Network, Packet, span_of_seconds
-from kvlearn.sim.verbs import carry_out
+from kvlearn.sim.sharing import code_of, read
+from kvlearn.sim.verbs import after_hand, carry_out
 from kvlearn.sim.views import ClockView, DiskView, LinksView, Nodes, NodeView, known_names
 from kvlearn.trace import Record, Trace
 from kvlearn.values import check_timeout
 
-HAND_S = 1e-6  # what one verb takes, in virtual seconds
 MOST_NODES = 25  # of a cluster, with all that were added
 MOST_SILENT = 100  # timers without a record that one step passes over
 
@@ -455,11 +458,8 @@ class Cluster:
 
     def _do(self, verb: str, *arguments: Any) -> Any:
         """Carry a verb out, and remember it for `rewind`."""
-        # A hand is not infinitely quick: so `rewind(cluster.now)`, read before, undoes the verb.
-        # But nothing happens meanwhile, or the packet that was to be dropped might arrive.
         clock = self._clock
-        gap = clock.queue[0][0] - clock.now if clock.queue else inf
-        clock.now += min(HAND_S, gap / 2)
+        clock.now = after_hand(clock)
         self._done.append((self._clock.happened, self._clock.now, verb, arguments))
         outcome = carry_out(self, verb, arguments)
         if self._reader is not None and self._reader.broken is not None:
@@ -521,12 +521,64 @@ class Cluster:
         else:
             twin._relive(self._done, lambda time: time > to_s)
             twin._clock.now = to_s
-        twin._desk.clients = self._desk.clients
-        twin._clients.opened = self._clients.opened
+        self._become(twin)
+
+    def _become(self, twin: Cluster) -> None:
+        """Go over to the run of `twin`; no name that was given out is given out again."""
+        twin._desk.clients = max(self._desk.clients, twin._desk.clients)
+        for client, opened in self._clients.opened.items():
+            twin._clients.opened[client] = max(opened, twin._clients.opened.get(client, 0))
         if self._reader is not None:
             self._reader.detach(self.trace)
+        self.trace.seed, self.trace.about = twin.trace.seed, twin.trace.about
         twin._tell(self.trace.replaced_by(twin.trace))
         self.__dict__.update(twin.__dict__)
+
+    def journal(self) -> Journal:
+        """What this cluster was made with and all that hands did to it: the run, written down."""
+        return Journal.of(self)
+
+    @classmethod
+    def from_journal(cls, journal: Journal) -> Cluster:
+        """A new cluster that has lived that run: the same trace, byte for byte, and the same
+        future. Raises: ValueError if it cannot be lived again."""
+        return relive(cls, journal)
+
+    def go_to(self, journal: Journal) -> None:
+        """Go over to another run, as `rewind` goes back in this one: clients stay usable, panels
+        follow. `journal()`, asked before, leads back. Raises: ValueError, and nothing is changed,
+        if the run cannot be lived again."""
+        self._become(relive(type(self), journal))
+
+    def save(self, path: str | Path, name: str = "main") -> None:
+        """Write the run to a JSON file, as a branch of that name (`save_branches` writes several).
+
+        Raises: ValueError for a run that cannot be told, such as one of a Raft of one's own.
+        """
+        save(self, path, name)
+
+    @classmethod
+    def load(cls, path: str | Path, name: str | None = None) -> Cluster:
+        """A cluster that has lived the run that was saved; of several, the first or that `name`.
+
+        Raises: ValueError for a file that is damaged, or whose run comes out another.
+        """
+        return load(cls, path, name)
+
+    def code(self) -> str:
+        """The run as a short text, `kv1-…`, that opens the same moment elsewhere (`from_code`): at
+        most 1,500 characters for 200 verbs. It was opened once before it is handed out.
+
+        Raises: ValueError for what a code cannot tell: a Raft of one's own, values of more than
+        1,000 bytes, very long runs. `save` keeps most of these.
+        """
+        return code_of(self)
+
+    @classmethod
+    def from_code(cls, code: str) -> Cluster:
+        """A new cluster that has lived the run of a code. Raises: ValueError for a code that is
+        mistyped, cut off, of another version, or whose run comes out another here."""
+        return read(cls, code)
 
     def _relive(self, done: list[tuple], enough: Callable[[float], bool]) -> None:
         """Let the same happen, and do the same by hand, until it is `enough(next time)`."""
@@ -540,19 +592,25 @@ class Cluster:
             if enough(verb[1] if by_hand else clock.queue[0][0]):
                 return
             if by_hand:
-                clock.now = verb[1]
-                self._done.append(verb)
-                carry_out(self, *verb[2:])
+                self._do_again(verb)
                 verb = next(verbs, None)
             else:
-                self._replay()
+                self._replay(self._happen)
 
-    def _replay(self) -> None:
+    def _do_again(self, verb: tuple) -> None:
+        """Do what was done by hand, at the time at which it was done."""
+        self._clock.now = verb[1]
+        self._done.append(verb)
+        self._replay(carry_out, self, *verb[2:])
+
+    def _replay(self, do: Callable, *arguments: Any) -> None:
         """Let a thing happen again; whatever it broke was raised the first time."""
         try:
-            self._happen()
-        except Violation:
+            do(*arguments)
+        except (Violation, AssertionError):
             pass
+        if self._reader is not None and self._reader.broken is not None:
+            self._raised = True
 
     def _tell(self, trace: Trace) -> None:
         """Go on telling the story in `trace`."""

@@ -6,19 +6,32 @@ journal, as data, and here it is carried out. A run that is lived again comes st
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from kvlearn.events import LinksChanged
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import ConfState
+from kvlearn.sim.clock import VirtualClock
 
 if TYPE_CHECKING:
     from kvlearn.sim.cluster import Cluster
 
+HAND_S = 1e-6  # what one verb takes, in virtual seconds
 CLIENT_VERBS = {"open_stream", "ask_stream", "close_stream", "hold_stream", "keep", "unkeep"}
 CLIENT_VERBS |= {"pause_client", "resume_client", "end_client"}
 WIRE_VERBS = {"partition", "isolate", "cut", "heal", "links", "drop", "deliver", "delay"}
 WIRE_VERBS |= {"duplicate"}
+
+
+def after_hand(clock: VirtualClock) -> float:
+    """When a verb is done that a hand begins now, in virtual seconds.
+
+    A hand is not infinitely quick: so `rewind(cluster.now)`, read before, undoes the verb. But
+    nothing happens meanwhile, or the packet that was to be dropped might arrive.
+    """
+    gap = clock.queue[0][0] - clock.now if clock.queue else inf
+    return clock.now + min(HAND_S, gap / 2)
 
 
 def carry_out(cluster: Cluster, verb: str, arguments: tuple) -> Any:
