@@ -382,14 +382,7 @@ def _bar(bar: dict[str, Any], axis: Axis, top: float, wide: float, reach: float)
         el("path", d=outline, **look),
         label(x, y - BAR / 2 - 5, shown, size=SMALL, tone=named, bold=bold),
     ]
-    if stuck:
-        parts.append(cross(end, y, 6, stroke=tone("fault"), stroke_width=2.6))
-    if refused:
-        parts.append(cross(end, y, 4.5, stroke=tone("fault"), stroke_width=2))
-    if open_ended:
-        words = {"waiting": "no answer yet", "unknown": "outcome unknown"}
-        told = fit(words.get(bar["kind"], "no answer"), end - x - 4, SMALL)
-        parts.append(label(end, y + 4, told, size=SMALL, tone="dim", anchor="end"))
+    parts += _end(bar, x, end, y)
     return group(
         parts,
         class_="kv-operation",
@@ -399,6 +392,19 @@ def _bar(bar: dict[str, Any], axis: Axis, top: float, wide: float, reach: float)
         data_kv_core="" if core else None,
         data_kv_target=bar.get("node"),
     )
+
+
+def _end(bar: dict[str, Any], x: float, end: float, y: float) -> list[Markup]:
+    """How a bar ends: a cross where it was refused or fits nowhere, words where it goes on."""
+    if bar["kind"] == "stuck":
+        return [cross(end, y, 6, stroke=tone("fault"), stroke_width=2.6)]
+    if bar["kind"] == "refused":
+        return [cross(end, y, 4.5, stroke=tone("fault"), stroke_width=2)]
+    if bar["return"] is not None:
+        return []
+    words = {"waiting": "no answer yet", "unknown": "outcome unknown"}
+    told = fit(words.get(bar["kind"], "no answer"), end - x - 4, SMALL)
+    return [label(end, y + 4, told, size=SMALL, tone="dim", anchor="end")]
 
 
 def sentence(bar: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from kvlearn import events as ev
-from kvlearn.raft.confchange import GONE, LEARNER, ConfChange
+from kvlearn.raft.confchange import GONE, LEARNER, VOTER, ConfChange
 from kvlearn.raft.quorum import majority
 from kvlearn.raft.types import ConfState
 from kvlearn.trace import Trace
@@ -50,6 +50,7 @@ BOX, SEAT, R = 62.0, 40.0, 14.0  # a box's height, the room of a node in it, a s
 ROW, LINE = 34.0, 17.0  # of the table, of the changes
 NAME, ROLE, STANDING, MATCH, PROMOTE = 14.0, 64.0, 150.0, 274.0, 496.0  # columns
 BAR = 92.0  # the whole of the leader's log
+CELL = 46.0  # of a change
 DRAWN, TOLD = 10, 80  # so many changes are drawn, and told: the last ones
 SMALL = SIZES["small"]
 
@@ -96,7 +97,8 @@ def members(subject: Any, at: float | None = None, seq: int | None = None) -> Sv
     table = SETS + BOX + 34
     below = table + 16 + ROW * len(rows) + 22
     shown = changes[-DRAWN:]
-    bottom = below + 10 + LINE * (len(shown) + 1 + (len(shown) < len(changes)))
+    bottom = below + 10 + LINE * (1 + (len(shown) < len(changes)))
+    bottom += LINE * sum(len(_lines(change)) for change in shown)
     body = [
         _head(moment),
         group(_sets(moment), class_="kv-sets"),
@@ -249,13 +251,18 @@ def words(change: ConfChange) -> str:
     """What an entry changes.
 
     >>> from kvlearn.raft.confchange import Change as One
-    >>> words(ConfChange((One("n4"), One("n1", GONE)), "implicit"))
-    'n4 becomes a voter, n1 leaves (joint)'
+    >>> words(ConfChange((One("n4"), One("n5"), One("n1", GONE)), "implicit"))
+    'n4 n5 become voters, n1 leaves (joint)'
     """
     if not change.changes:
         return "leaves the joint configuration"
-    kinds = {GONE: "leaves", LEARNER: "becomes a learner"}
-    told = [f"{one.node} {kinds.get(one.role, 'becomes a voter')}" for one in change.changes]
+    told = []
+    for role, one, more in ((VOTER, "becomes a voter", "become voters"),
+                            (LEARNER, "becomes a learner", "become learners"),
+                            (GONE, "leaves", "leave")):  # fmt: skip
+        names = [each.node for each in change.changes if each.role == role]
+        if names:
+            told.append(f"{' '.join(names)} {one if len(names) == 1 else more}")
     how = {"implicit": " (joint)", "explicit": " (joint, left when asked)"}
     return ", ".join(told) + how.get(change.transition, "")
 
@@ -272,46 +279,46 @@ def _head(moment: Moment) -> Markup:
 def _sets(moment: Moment) -> list[Markup]:
     """The voters in one box or in two that overlap, learners beside them, others behind."""
     conf = moment.conf
-    old = [n for n in conf.outgoing if n not in conf.voters]
-    both = [n for n in conf.voters if not conf.outgoing or n in conf.outgoing]
-    new = [n for n in conf.voters if n not in both]
-    seated = {*conf.members}
-    outside = [n for n in moment.names if n not in seated]
-    order = [sorted(part, key=natural) for part in (old, both, new, conf.learners, outside)]
-    seats = sum(max(1, len(part)) for part in order[:3]) if conf.outgoing else len(both)
-    seats += len(conf.learners) + len(outside)
-    gaps = 24.0 * 4 + 40
-    step = min(SEAT, (WIDE - 2 * LEFT - gaps) / max(1, seats))
-    x, parts, spots = LEFT, [], {}
-    edges = [x]
-    for number, part in enumerate(order[:3]):
-        x += 12 if conf.outgoing or number == 1 else 0
-        for name in part:
+    old, both, new, learners, outside = _parts(moment)
+    seats = len(old) + len(both) + len(new) + len(learners) + len(outside)
+    step = min(SEAT, (WIDE - 2 * LEFT - 170) / max(1, seats))
+    spots: dict[str, float] = {}
+
+    def seated(names: Sequence[str], x: float) -> float:
+        for name in names:
             spots[name] = x + step / 2
             x += step
-        if conf.outgoing and not part:
-            x += 12
-        edges.append(x)
-    x += 12
+        return x
+
     if conf.outgoing:
-        parts += _box(edges[0], edges[2] + 6, "old", conf.outgoing, "6 4")
-        parts += _box(edges[1] + 6, x, "new", conf.voters, None, above=False)
+        inner = seated(old, LEFT + 12) + (0 if old else 12)  # the left edge of the new set
+        outer = seated(both, inner + 12) + (0 if both else 12)
+        x = seated(new, outer + 12) + (0 if new else 12)
+        parts = _box(LEFT, outer + 6, "old", conf.outgoing, "6 4")
+        parts += _box(inner + 6, x + 6, "new", conf.voters, None, above=False)
     else:
-        parts += _box(LEFT, max(x, LEFT + 150), "voters", conf.voters, None)
-        x = max(x, LEFT + 150)
-    for part, named in ((order[3], "learners"), (order[4], "outside")):
-        if not part:
-            continue
-        x += 24
-        start = x
-        for name in part:
-            spots[name] = x + step / 2 + 6
-            x += step
-        x = max(x + 12, start + width(named, SMALL) + 14)
-        parts += _plain_box(start, x, named)
+        x = max(seated(both, LEFT + 12) + 12, LEFT + 150)
+        parts = _box(LEFT, x, "voters", conf.voters, None)
+    for those, named in ((learners, "learners"), (outside, "outside")):
+        if those:
+            start = x + 24
+            x = max(seated(those, start + 6) + 12, start + width(named, SMALL) + 14)
+            parts += _plain_box(start, x, named)
     for name, spot in spots.items():
         parts += _seat(moment, name, spot, SETS + BOX / 2, min(R, step / 2 - 2))
     return parts
+
+
+def _parts(moment: Moment) -> list[list[str]]:
+    """Who votes in the old set only, in both (or the only one), in the new one only; who learns;
+    who is no member."""
+    conf = moment.conf
+    joint = bool(conf.outgoing)
+    old = [name for name in conf.outgoing if name not in conf.voters]
+    both = [name for name in conf.voters if not joint or name in conf.outgoing]
+    new = [name for name in conf.voters if name not in both]
+    outside = [name for name in moment.names if name not in conf.members]
+    return [sorted(part, key=natural) for part in (old, both, new, conf.learners, outside)]
 
 
 def _box(
@@ -464,7 +471,14 @@ def _history(moment: Moment, changes: list[Change], top: float) -> list[Markup]:
     for change in shown:
         y += LINE
         parts.append(_change(change, y))
+        y += LINE * (len(_lines(change)) - 1)
     return parts
+
+
+def _lines(change: Change) -> list[str]:
+    """What is written beside the cell of a change."""
+    told = _sentence(change).partition(": ")[2]
+    return wrap(told, WIDE - 28 - CELL - 8, SMALL, 2)
 
 
 def _change(change: Change, y: float) -> Markup:
@@ -472,23 +486,20 @@ def _change(change: Change, y: float) -> Markup:
     done = change.time is not None
     colour = term_colour(change.term)
     place = f"{change.index}@{change.term}"
-    wide = max(38.0, width(place, SMALL) + 8)
     edge = {"stroke": tone("ink"), "stroke_width": 1.3, "stroke_dasharray": None if done else "4 3"}
-    box = {"x": LEFT, "y": y - 11, "width": wide, "height": 14.0, "rx": 3}
-    told = _sentence(change).partition(": ")[2]
+    box = {"x": LEFT, "y": y - 11, "width": CELL, "height": 14.0, "rx": 3}
     named = "fault" if change.error else "ink" if done else "dim"
-    x = LEFT + wide + 8
-    return group(
-        [
-            el("title", _sentence(change)),
-            el("rect", **box, fill=colour, **edge),
-            label(LEFT + wide / 2, y, place, size=SMALL, anchor="middle", halo=False,
-                  fill=text_on(colour)),
-            label(x, y, fit(told, WIDE - 14 - x, SMALL), size=SMALL, tone=named, halo=False),
-        ],
-        data_kv_entry=place,
-        data_kv_committed="true" if done else "false",
-    )  # fmt: skip
+    style = {"size": SMALL, "halo": False}
+    inside = {"anchor": "middle", "fill": text_on(colour), **style}
+    parts = [
+        el("title", _sentence(change)),
+        el("rect", **box, fill=colour, **edge),
+        label(LEFT + CELL / 2, y, fit(place, CELL, SMALL), **inside),
+    ]
+    for number, told in enumerate(_lines(change)):
+        parts.append(label(LEFT + CELL + 8, y + LINE * number, told, tone=named, **style))
+    committed = "true" if done else "false"
+    return group(parts, data_kv_entry=place, data_kv_committed=committed)
 
 
 def _legend(y: float) -> list[Markup]:

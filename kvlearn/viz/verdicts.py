@@ -48,7 +48,7 @@ from kvlearn.viz.svg import (
 from kvlearn.viz.theme import SIZES, tone
 
 WIDE = 700.0
-LAMP, NAME, WORD, WHY = 26.0, 46.0, 192.0, 290.0  # columns
+LAMP, NAME, WORD, WHY = 26.0, 46.0, 204.0, 302.0  # columns
 TOP, LINE, GAP = 30.0, 14.0, 10.0
 R = 8.0
 SMALL, TINY = SIZES["small"], 9.5
@@ -287,7 +287,7 @@ def _row(lamp: Lamp, y: float) -> tuple[Markup, float]:
     """One promise, and how high that is."""
     named = TONES[lamp.state]
     why = one_line(lamp.why)
-    lines = wrap(why, WIDE - WHY - 14, SMALL, 5 if lamp.state == BROKEN else 2)
+    lines = wrap(why, WIDE - WHY - 24, SMALL, 5 if lamp.state == BROKEN else 2)
     middle = y + 12
     parts = [
         el("title", _words(lamp)),
@@ -318,7 +318,7 @@ def _event_lines(lamp: Lamp) -> list[str]:
     if lamp.record is None:
         return []
     told = f"broken by record {lamp.record} at {lamp.time:.3f} s: {one_line(lamp.event)}"
-    lines = wrap(told, WIDE - WHY - 14, SMALL, 3)
+    lines = wrap(told, WIDE - WHY - 24, SMALL, 3)
     if lamp.later:
         lines.append(f"and {lamp.later} time{'s' * (lamp.later != 1)} more later on")
     return lines
