@@ -275,28 +275,35 @@ def why_txn(store: StoreMoment, fork: Fork) -> Why:
 # Operations ---------------------------------------------------------------------------------
 
 
-def why_operation(trace: Trace, op_id: int) -> Why:
+def why_operation(trace: Trace, op_id: int, upto: int | None = None) -> Why:
     """Why an operation took so long, was refused, is unknown, or is not answered yet.
 
-    Raises: KeyError if the trace knows no operation of that number.
+    `upto`: as it stood after that record; default: the end. Raises: KeyError if the trace knows
+    no operation of that number by then.
     """
-    every = back(trace, len(trace), ev.Invoked)
+    upto = len(trace) - 1 if upto is None else upto
+    every = back(trace, upto, ev.Invoked)
     asked = next((record for record in every if record.event.op_id == op_id), None)
     if asked is None:
         raise KeyError(f"the trace knows no operation {op_id}")
     ends = trace.of(ev.Returned, node=asked.node, start=asked.seq)
     answered = next((record for record in ends if record.event.op_id == op_id), None)
-    return operation_why(trace, asked, answered)
+    if answered is not None and answered.seq > upto:
+        answered = None
+    return operation_why(trace, asked, answered, upto)
 
 
-def operation_why(trace: Trace, asked: Record, answered: Record | None) -> Why:
+def operation_why(
+    trace: Trace, asked: Record, answered: Record | None, upto: int | None = None
+) -> Why:
     """The same of its records; `answered` None: it waits."""
+    upto = len(trace) - 1 if upto is None else upto
     what = f"Operation {asked.event.op_id} ({asked.node}: {brief(asked.event.request, 36)})"
     if answered is None:
-        return _pending(trace, asked, what)
+        return _pending(trace, asked, what, upto)
     took, event = answered.time - asked.time, answered.event
     if event.unknown:
-        return _unknown(trace, asked, answered, what)
+        return _unknown(trace, asked, answered, what, upto)
     if event.error:
         error = brief(event.error.removeprefix("etcdserver: "), 110)
         text = f"{what} was refused by {event.node} after {took:.3f} s: {error}"
@@ -361,11 +368,13 @@ def _refused_by(trace: Trace, answered: Record) -> str:
     return ""
 
 
-def _fate_of(trace: Trace, asked: Record) -> tuple[str, Record | None]:
+def _fate_of(trace: Trace, asked: Record, upto: int) -> tuple[str, Record | None]:
     """What became of a write's entry, as far as the trace tells."""
     node, op_id = asked.event.node, asked.event.op_id
     entry, where = None, None
     for record in trace.of(ev.Appended, ev.Applied, start=asked.seq):
+        if record.seq > upto:
+            break
         event = record.event
         if isinstance(event, ev.Applied):
             if _carries(event.command, op_id, node):
@@ -381,22 +390,22 @@ def _fate_of(trace: Trace, asked: Record) -> tuple[str, Record | None]:
     return "no node has it in its log", None
 
 
-def _unknown(trace: Trace, asked: Record, answered: Record, what: str) -> Why:
+def _unknown(trace: Trace, asked: Record, answered: Record, what: str, upto: int) -> Why:
     node, took = answered.event.node, answered.time - asked.time
     why = "as it crashed" if "crashed before" in answered.event.error else "then its client gave up"
     text = f"{what} ended unknown to its client: no answer from {node} within {took:.3f} s, {why}"
     if not in_log(asked.event.request):
         return because(text, answered.seq, ev.Returned)
-    fate, record = _fate_of(trace, asked)
+    fate, record = _fate_of(trace, asked, upto)
     return because(f"{text}; {fate}", record.seq if record else answered.seq, ev.Returned)
 
 
-def _pending(trace: Trace, asked: Record, what: str) -> Why:
-    waited = max(0.0, (trace[-1].time if len(trace) else 0.0) - asked.time)
+def _pending(trace: Trace, asked: Record, what: str, upto: int) -> Why:
+    waited = trace[upto].time - asked.time
     text = f"{what} has waited for {waited:.3f} s for {asked.event.node}"
     if not in_log(asked.event.request):
         return because(text + ", which has not answered yet", asked.seq, ev.Invoked)
-    fate, record = _fate_of(trace, asked)
+    fate, record = _fate_of(trace, asked, upto)
     return because(f"{text}; {fate}", record.seq if record else asked.seq, ev.Invoked)
 
 

@@ -343,6 +343,11 @@ def test_why_an_operation_took_so_long_or_failed():
     assert "no answer from" in told and "nobody has applied that" in told
     with pytest.raises(KeyError):
         why_operation(cluster.trace, 999)
+    first = next(cluster.trace.of(ev.Invoked)).seq
+    assert "has waited for 0.000 s for" in str(why_operation(cluster.trace, asked[0], first))
+    assert "no node has it in its log" in str(why_operation(cluster.trace, asked[0], first))
+    with pytest.raises(KeyError):
+        why_operation(cluster.trace, asked[0], first - 1)
 
 
 def test_why_a_promise_is_broken():
