@@ -26,7 +26,7 @@ PANES.leases = {
     for (const card of body.querySelectorAll("[data-kv-counted]")) {
       const lease = known.get(card.dataset.kvCounted), left = lease ? Store.left(lease, line.us) : null;
       if (left === null) continue;
-      const [bar, word] = card.kvParts || (card.kvParts = [card.querySelector(".kv-l-bar"), card.querySelector(".kv-l-left")]);
+      const bar = card.querySelector(".kv-l-bar"), word = card.querySelector(".kv-l-left");
       bar.firstChild.style.transform = `scaleX(${(left / leaseWhole(lease)).toFixed(4)})`;
       bar.lastChild.style.opacity = lease.why === "keep-alive" ? Math.max(0, 0.7 - (line.us - lease.start) / FLASH_US).toFixed(2) : 0;
       if (!slow) continue;

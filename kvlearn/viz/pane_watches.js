@@ -14,9 +14,9 @@ PANES.watches = {
 
   draw(line, bench, width) {
     const all = watchersAt(line), shown = shownWatches(all), axis = axisOf(line, bench, width);
-    if (!all.length && (bench.offline || Store.revision(line) < 2)) return [h("p", { class: "kv-empty" }, watchEmpty(bench))];
+    if (!all.length && !watchHandy(bench)) return [h("p", { class: "kv-empty" }, watchEmpty(bench))];
     const top = AXIS_HIGH + STORE_LANE, bottom = top + Math.max(24, WATCH_LANE * shown.length), rest = all.filter((w) => !shown.includes(w));
-    const handle = bench.offline ? 0 : 26, under = bottom + 20 + handle + (rest.length ? 16 : 0);
+    const handle = watchHandy(bench) ? 26 : 0, under = bottom + 20 + handle + (rest.length ? 16 : 0);
     const [samples, high] = watchLegend(bench, shown, under, width);
     return [h("svg", { viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "Watches on the revisions of the store" },
       h("g", { "aria-hidden": true }, drawAxis(line, bench, axis, bottom), h("text", { x: 4, y: AXIS_HIGH + 17, class: "kv-tiny" }, "the store")),
@@ -32,7 +32,8 @@ PANES.watches = {
   },
 };
 
-const watchEmpty = (bench) => `No watch yet: ${bench.offline ? "at this moment nobody watches anything." : "client.watch(\"a\") begins one, and so does the mark below."}`;
+const watchHandy = (bench) => !bench.offline && Store.revision(bench.line) > 1;
+const watchEmpty = (bench) => `No watch yet: ${bench.offline ? "at this moment nobody watches anything." : `client.watch("a") begins one${watchHandy(bench) ? ", and so does the mark below" : ""}.`}`;
 const watchedRevisions = (line) => line.nodes().map((name) => line.get(name, "revision")).join();
 const watchOver = (w) => Boolean(w.end) || w.lost === "its client is gone";
 
