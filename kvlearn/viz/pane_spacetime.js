@@ -2,7 +2,7 @@
 // stands on a sheet that moves past the cursor; it is drawn anew only when that has come a quarter of
 // the window further, or at a record, and then from the rows around the cursor alone.
 
-const SPANS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].map((ms) => ms * 1000);
+const ZOOMS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].map((ms) => ms * 1000);
 const MOST_ARROWS = 260, HEAD_HIGH = 38, TIME_WIDE = 62;
 const PAST = 0.72; // of a window lies before the cursor
 const near = (v) => Math.round(v * 10) / 10;
@@ -17,14 +17,14 @@ const Sheet = {
 
   span(bench, sheet, nth) { // chosen by hand, or so that there is something to see where the cursor is
     const { line } = bench;
-    if (sheet.chosen !== null) return (sheet.span = SPANS[sheet.chosen]);
+    if (sheet.chosen !== null) return (sheet.span = ZOOMS[sheet.chosen]);
     const key = `${line.place} ${line.rows.length}`;
     if (sheet.key !== key) {
       sheet.key = key;
       const before = line.us - nth(line, -1), after = 1.15 * (nth(line, 1) - line.us), whole = !(before >= 0 || after >= 0);
-      const at = SPANS.findIndex((span) => before <= PAST * span || after <= span - Math.min(PAST * span, line.us - line.firstUs()));
-      const fit = whole ? 2 : at < 0 ? SPANS.length - 1 : at;
-      if (!sheet.span || Math.abs(fit - SPANS.indexOf(sheet.span)) > 1) sheet.span = SPANS[fit];
+      const at = ZOOMS.findIndex((span) => before <= PAST * span || after <= span - Math.min(PAST * span, line.us - line.firstUs()));
+      const fit = whole ? 2 : at < 0 ? ZOOMS.length - 1 : at;
+      if (!sheet.span || Math.abs(fit - ZOOMS.indexOf(sheet.span)) > 1) sheet.span = ZOOMS[fit];
     }
     return sheet.span;
   },
@@ -60,11 +60,11 @@ const Sheet = {
   },
 
   tools(bench, sheet) {
-    const at = SPANS.indexOf(sheet.span), { name } = sheet;
+    const at = ZOOMS.indexOf(sheet.span), { name } = sheet;
     const tool = (action, sign, label, to, more) => h("button", { key: action, type: "button", "data-kv-action": action, "data-kv-target": name,
       "aria-label": label, title: label, onclick: () => { sheet.chosen = to; sheet.key = ""; bench.player.dirty = true; }, ...more }, sign);
     return h("div", { class: "kv-zoom", role: "group", "aria-label": "Time in sight" },
-      tool("zoom-out", "−", "Show more time", Math.min(SPANS.length - 1, at + 1), { disabled: at === SPANS.length - 1 }),
+      tool("zoom-out", "−", "Show more time", Math.min(ZOOMS.length - 1, at + 1), { disabled: at === ZOOMS.length - 1 }),
       tool("zoom-in", "+", "Show less time", Math.max(0, at - 1), { disabled: at === 0 }),
       tool("zoom-fit", "fit", "Show as much time as fits what happens", null, { "aria-pressed": sheet.chosen === null }),
       h("span", {}, `${spanText(sheet.span)} in sight`));
