@@ -44,6 +44,7 @@ from __future__ import annotations
 # Here and now, not when first asked for: modules and functions share their names, and the function
 # must win. The panels need a widget library and are loaded by whoever wants them.
 from kvlearn.viz.causes import causes
+from kvlearn.viz.compare import Difference, compare
 from kvlearn.viz.dot import Graph, render_dot
 from kvlearn.viz.forks import fork, fork_now
 from kvlearn.viz.lanes import lanes
@@ -66,6 +67,7 @@ from kvlearn.viz.verdicts import lamps, verdicts
 from kvlearn.viz.why import Why, why
 
 __all__ = [
+    "Difference",
     "Graph",
     "Moment",
     "ReadPath",
@@ -74,6 +76,7 @@ __all__ = [
     "Timeline",
     "Why",
     "availability",
+    "compare",
     "causes",
     "downtime",
     "fork",
