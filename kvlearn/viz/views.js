@@ -311,7 +311,7 @@ const NARROW = 58, WIDE = 118, PAD = 52, COLUMNS = ["term", "vote", "commit", "a
 class Logs {
   constructor(bench) {
     this.bench = bench;
-    this.heads = make("div", { class: "kv-heads" });
+    this.heads = make("div", { class: "kv-heads", role: "table", "aria-label": "What each node knows" });
     this.lane = make("div", { class: "kv-lane" });
     this.strips = make("div", { class: "kv-strips", tabindex: 0, role: "region",
       "aria-label": "Log entries by index: arrows scroll, Enter goes to an entry", onscroll: () => this.scrolled() }, this.lane);
@@ -326,11 +326,12 @@ class Logs {
     Object.assign(this, { names, axisKey: "" });
     this.cells.clear();
     this.flags.clear();
-    const head = make("div", { class: "kv-row kv-first" }, make("span", { class: "kv-who" }, "node"),
-      ...COLUMNS.map((column) => make("span", {}, column === "revision" ? "rev" : column)));
+    const cell = (role, ...inside) => make("span", { role }, ...inside);
+    const head = make("div", { class: "kv-row kv-first", role: "row" }, make("span", { class: "kv-who", role: "columnheader" }, "node"),
+      ...COLUMNS.map((column) => cell("columnheader", column === "revision" ? "rev" : column)));
     this.rows = names.map((name) => {
-      const figures = COLUMNS.map(() => make("span", {}));
-      const who = make("span", { class: "kv-who" }, make("i", { class: "kv-sign" }), name);
+      const figures = COLUMNS.map(() => cell("cell"));
+      const who = make("span", { class: "kv-who", role: "rowheader" }, make("i", { class: "kv-sign" }), name);
       return { name, figures, row: make("div", { class: "kv-row", role: "row" }, who, ...figures),
         fold: make("div", { class: "kv-fold", hidden: true }),
         strip: make("div", { class: "kv-strip", role: "group", "aria-label": `log of ${name}` }) };

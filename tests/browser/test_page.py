@@ -18,10 +18,12 @@ from kvlearn.viz.store_rows import LISTS
 from kvlearn.viz.timeline_rows import RowCompiler
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 if not tool.CHROMIUM:
     pytest.skip("no chromium found; set KVLEARN_CHROMIUM to one", allow_module_level=True)
 
 LIMIT_BYTES = 500_000
+SERIOUS = ("serious", "critical")
 MOVE = """(us) => new Promise((done) => {
   const slider = document.querySelector('.kv-slider'), begun = performance.now();
   slider.value = us;
@@ -156,3 +158,11 @@ def test_a_trace_from_a_file_can_be_exported(visit, run, tmp_path):
     run.trace.save(tmp_path / "run.jsonl")
     page = visit(Trace.load(tmp_path / "run.jsonl"), panes=["ring"])
     assert page.get_attribute(".kvlearn-panel", "data-kv-seq") == str(len(run.trace) - 1)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_serious(visit, run, dark):
+    page = visit(run, dark=dark)
+    found = axe.Axe().run(page).response["violations"]
+    told = [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in found if v["impact"] in SERIOUS]
+    assert not told

@@ -21,7 +21,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 # conda-forge's name -> PyPI's; None: conda's alone
 CONDA = {"python": None, "pip": None, "graphviz": None, "python-graphviz": "graphviz"}
 CONDA["python-lmdb"] = "lmdb"
-BY_PIP = {"playwright"}  # conda-forge's build of it brings browsers that we do not want
+# conda-forge's build of playwright brings browsers that we do not want; it has no axe.
+BY_PIP = {"playwright", "axe-playwright-python"}
 
 
 def committed(pattern: str) -> dict[str, str]:

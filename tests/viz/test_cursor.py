@@ -33,7 +33,7 @@ def moved(state: dict, row, forwards: bool) -> None:
 
 
 def lived_again(cluster: Cluster, cursors: list[int]) -> dict[int, int]:
-    """The digest at each cursor of a second run of the same, compiled only as far as it has come."""
+    """The digest at each cursor of a second run of the same, compiled as far as it has come."""
     twin = Cluster.from_journal(cluster.journal())
     assert [str(r) for r in twin.trace] == [str(r) for r in cluster.trace]
     compiler, wanted, found = RowCompiler(), set(cursors), {}
