@@ -25,6 +25,7 @@ KINDS = (
     *(ev.BecameFollower, ev.BecameCandidate, ev.BecameLeader, ev.AskedPreVote, ev.VoteGranted),
     *(ev.Appended, ev.Truncated, ev.Saved, ev.Progressed, ev.Committed),
     *(ev.SnapshotInstalled, ev.LogCompacted, ev.LeaseExpired, ev.Invoked),
+    *(ev.WatchAsked, ev.Notified, ev.StreamClosed),
 )
 
 
@@ -48,15 +49,20 @@ class Index:
 _kept: WeakKeyDictionary[Trace, Index] = WeakKeyDictionary()
 
 
-def back(trace: Trace, upto: int, kind: type, node: str | None = None) -> Iterator[Record]:
-    """The records of one of `KINDS` (at `node`) from number `upto` back, the newest first."""
-    assert kind in KINDS, f"{kind.__name__} is not looked for from behind"
+def prime(trace: Trace) -> Index:
+    """Read what is new in the trace. Whoever waits for a first click may call it before that."""
     index = _kept.get(trace)
     if index is None or index.era != trace.era:
         index = _kept[trace] = Index(trace)
     if index.upto < len(trace):
         index.read(trace)
-    places = index.places.get((kind, node), [])
+    return index
+
+
+def back(trace: Trace, upto: int, kind: type, node: str | None = None) -> Iterator[Record]:
+    """The records of one of `KINDS` (at `node`) from number `upto` back, the newest first."""
+    assert kind in KINDS, f"{kind.__name__} is not looked for from behind"
+    places = prime(trace).places.get((kind, node), [])
     for place in range(bisect_right(places, upto) - 1, -1, -1):
         yield trace[places[place]]
 

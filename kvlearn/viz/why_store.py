@@ -5,6 +5,8 @@ The store's marks are told from a `StoreMoment` (store_fold.py); nothing is fold
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterator
 from typing import Any
 
 from kvlearn import events as ev
@@ -72,12 +74,20 @@ def _compaction_seq(store: StoreMoment, here: Change) -> int | None:
     times = [one.time for one in store.compactions if one.revision == here.removed]
     if not times:
         return None
-    for record in store.trace.of(ev.Applied):
-        if record.seq > store.seq:
-            break
-        if record.time >= times[0] and _asks(record.event, "Compact", here.removed):
+    for record in _at(store.trace, times[0], store.seq):
+        if isinstance(record.event, ev.Applied) and _asks(record.event, "Compact", here.removed):
             return record.seq
     return None
+
+
+def _at(trace: Trace, time: float, upto: int) -> Iterator[Record]:
+    """The records at that very time, up to number `upto`."""
+    first = bisect_left(range(len(trace)), time, key=lambda seq: trace[seq].time)
+    for seq in range(first, min(upto, len(trace) - 1) + 1):
+        record = trace[seq]
+        if record.time > time:
+            return
+        yield record
 
 
 def _asks(event: ev.Applied, kind: str, revision: int) -> bool:
@@ -149,16 +159,12 @@ def _ended_watch(name: str, life: WatchLife, seq: int | None) -> tuple:
 
 def _watch_seq(store: StoreMoment, life: WatchLife) -> int | None:
     """The last record that tells of this watch: an answer, a question, or the crash of its node."""
-    since, node, found = life.served[0].time, life.served[-1].node, None
-    kinds = (ev.Notified, ev.WatchAsked, ev.StreamClosed)
-    kinds += (ev.Crashed,) if "crashed" in life.lost and not life.end else ()
-    for record in store.trace.of(*kinds, node=node):
-        if record.seq > store.seq:
-            break
-        event = record.event
-        if isinstance(event, ev.Crashed) or event.stream == life.stream:
-            found = record.seq if record.time >= since else found
-    return found
+    trace, upto, node = store.trace, store.seq, life.served[-1].node
+    kinds = ev.Notified, ev.WatchAsked, ev.StreamClosed
+    found = last(trace, upto, *kinds, node=node, fits=lambda event: event.stream == life.stream)
+    if "crashed" in life.lost and not life.end:
+        found = last(trace, upto, ev.Crashed, node=node)
+    return found and found.seq
 
 
 # Leases -------------------------------------------------------------------------------------
@@ -222,11 +228,9 @@ def _ended_lease(store: StoreMoment, life: LeaseLife, name: str) -> Why:
 
 def _carried_out(trace: Trace, upto: int, time: float, kind: type, id: int) -> int | None:
     """The first record at `time` that says that a lease's request was carried out."""
-    for record in trace.of(ev.Applied):
-        if record.seq > upto or record.time > time:
-            break
-        request = getattr(record.event.command, "request", None)
-        if record.time == time and isinstance(request, kind) and request.id == id:
+    for record in _at(trace, time, upto):
+        request = getattr(getattr(record.event, "command", None), "request", None)
+        if isinstance(record.event, ev.Applied) and isinstance(request, kind) and request.id == id:
             return record.seq
     return None
 
@@ -240,11 +244,9 @@ def _lease_seq(store: StoreMoment, life: LeaseLife, now: Stretch | None, kind: t
     kinds = (kind, ev.BecameCandidate, ev.Crashed, ev.BecameLeader)
     kinds = kinds if kind is ev.BecameFollower else (kind,)
     found = None
-    for record in store.trace.of(*kinds):
-        if record.seq > store.seq or record.time > now.start:
-            break
+    for record in _at(store.trace, now.start, store.seq):
         other = isinstance(record.event, ev.LeaseRenewed) and record.event.lease != life.id
-        if record.time == now.start and not other:
+        if isinstance(record.event, kinds) and not other:
             found = record.seq
     return found
 
