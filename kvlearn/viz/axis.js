@@ -3,11 +3,11 @@
 // compaction frontier as a vertical dashed line. Earlier revisions are folded up where they do not
 // fit; dragging the axis, or the arrows on it, look further back.
 
-const GUTTER = 118, FOLD = 46, NARROWEST = 11, WIDEST = 60, AXIS_HIGH = 34;
+const GUTTER = 118, FOLD = 46, NARROWEST = 11, WIDEST = 96, AXIS_HIGH = 34;
 
-function axisOf(line, bench, width, gutter = GUTTER) {
+function axisOf(line, bench, width, gutter = GUTTER, right = 20) {
   const newest = Math.max(2, Store.revision(line)), last = Math.max(2, Math.min(newest, bench.until || newest));
-  const room = width - gutter - 20, fits = Math.max(3, Math.floor(room / NARROWEST));
+  const room = width - gutter - right, fits = Math.max(3, Math.floor(room / NARROWEST));
   let first = 2;
   if (last - 1 > fits) first = last - Math.floor((room - FOLD) / NARROWEST) + 1;
   const folded = first - 2, later = newest - last, start = gutter + (folded ? FOLD : 0);
@@ -28,19 +28,30 @@ function drawAxis(line, bench, axis, bottom) { // from the top of the picture on
     numbers.push(h("text", { x: axis.x(revision), y: 13, class: "kv-tiny", "text-anchor": "middle" }, revision));
   }
   if (axis.folded) numbers.push(h("text", { x: axis.gutter + FOLD / 2 - 2, y: 13, class: "kv-tiny", "text-anchor": "middle" }, axis.folded > 1 ? `2…${first - 1}` : "2"));
-  const terms = line.memo("terms", "s", () => new Map(Store.changes(line).map((change) => [change.main, change.term])));
-  for (let from = first; from <= Math.min(last, Store.revision(line));) {
-    const term = terms.get(from) || 0;
-    let to = from;
-    while (to < Math.min(last, Store.revision(line)) && (terms.get(to + 1) || 0) === term) to++;
+  for (const [a, b, term] of termRuns(line)) {
+    const from = Math.max(a, first), to = Math.min(b, last);
+    if (from > to) continue;
     const left = axis.edge(from) + 0.5, room = axis.edge(to + 1) - left - 0.5;
     bands.push(h("rect", { x: left, y: 18, width: Math.max(1, room), height: 11, rx: 2, style: bench.colours(term), class: "kv-band-of" }));
     const told = [`term ${term}`, String(term)].find((t) => wide(t, 9.5) < room - 3);
     if (told && term) bands.push(h("text", { x: left + room / 2, y: 27, "text-anchor": "middle", style: bench.colours(term), class: "kv-band-word" }, told));
-    from = to + 1;
   }
   return [...grid, h("text", { x: 2, y: 13, class: "kv-tiny" }, "revision"), h("text", { x: 2, y: 27, class: "kv-tiny" }, "term"),
     ...numbers, ...bands, ...frontier(line, axis, bottom)];
+}
+
+function termRuns(line) { // [first revision, last, term] of each stretch; term 0: not told
+  return line.memo("terms", "s", () => {
+    const runs = [];
+    for (const { main, term } of Store.changes(line)) {
+      const last = runs[runs.length - 1], next = last ? last[1] + 1 : 2;
+      if (main < next) continue;
+      if (main > next) runs.push([next, main - 1, 0]);
+      if (last && last[2] === term && main === next) last[1] = main;
+      else runs.push([main, main, term]);
+    }
+    return runs;
+  });
 }
 
 function frontier(line, axis, bottom) {
@@ -48,7 +59,7 @@ function frontier(line, axis, bottom) {
   if (!at) return [];
   const x = axis.edge(at), told = `compacted at ${at}`, right = x + wide(told) + 8 < axis.width;
   return [h("path", { d: `M${x},${AXIS_HIGH} V${bottom + 14}`, class: "kv-frontier", "data-kv-compacted": at }),
-    h("text", { x: x + (right ? 4 : -4), y: bottom + 13, "text-anchor": right ? "start" : "end", class: "kv-tiny kv-at-frontier" }, told)];
+    h("text", { x: x + (right ? 4 : -4) * (axis.handle ? 3 : 1), y: bottom + 13, "text-anchor": right ? "start" : "end", class: "kv-tiny kv-at-frontier" }, told)];
 }
 
 // Marks: create (diamond), modify (disc), delete (a tombstone); an empty outline is a hole.
@@ -69,9 +80,9 @@ function changeWords(change, hole) {
     + (hole ? "; removed by a compaction" : "");
 }
 
-function markOf(line, bench, change, x, y, r = 6.5, more = {}) {
+function markOf(line, bench, change, x, y, r = 6.5, more = {}, looks = "") {
   const hole = Store.holes(line).has(change.number), told = changeWords(change, hole), s = r * 0.42;
-  return h("g", asked(bench, ["key", change.key, change.main, change.sub], change.seq, { key: `m${change.number}`, class: `kv-mark ${hole ? "kv-hole" : ""} ${bench.lit === change.key ? "kv-lit" : ""}`,
+  return h("g", asked(bench, ["key", change.key, change.main, change.sub], change.seq, { key: `m${change.number}`, class: `kv-mark ${hole ? "kv-hole" : ""} ${bench.lit === change.key ? "kv-lit" : ""} ${looks}`,
     style: bench.colours(change.term), "aria-label": told, "data-kv-revision": change.main, "data-kv-sub": change.sub, "data-kv-key": change.key,
     "data-kv-kind": change.kind, "data-kv-hole": hole || null, ...more }),
     h("title", {}, told), h("circle", { cx: x, cy: y, r: Math.max(9, r + 3), class: "kv-hit" }), h("path", { d: markPath(change.kind, x, y, r), class: "kv-shape" }),
