@@ -75,10 +75,8 @@ def test_equal_runs_say_so():
     one, _ = fork()
     found = compare(one, Cluster.from_journal(one.journal()))
     assert found.equal and not found and found.seq is None
-    assert (
-        found.head
-        == f"The runs are equal: {len(one.trace)} records, until 3.6"[:34] + (found.head[34:])
-    )
+    until = one.trace[-1].time
+    assert found.head == f"The runs are equal: {len(one.trace)} records, until {until:.3f} s."
     assert str(found) == found.head and found.head in found._repr_html_()
 
 
@@ -126,7 +124,7 @@ def test_from_branch_to_branch_as_at_the_bench():
     cluster.go_to(old)
     found = compare(cluster, Cluster.from_journal(new), ("old", "new"))
     assert list(cluster.trace) == told
-    assert found.records[1].event == Crashed(3, found.records[1].event.kept)
+    assert isinstance(found.records[1].event, Crashed) and found.records[1].node == leader
     assert rows(found)["leader"][0] == leader != rows(found)["leader"][1]
 
 
