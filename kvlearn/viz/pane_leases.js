@@ -6,7 +6,7 @@ const LEASE_FOLDS_US = 10e6, MOST_LEASES = 24, LEASE_CHIPS = 12, FLASH_US = 8e5;
 PANES.leases = {
   title: "Leases",
   needs: ["l", "lit"],
-  version: (bench) => `${leaseRows(bench.line).shown.map((lease) => lease.id).join()} ${Boolean(bench.hands)}`,
+  version: (bench) => `${leaseRows(bench.line).shown.map((lease) => lease.id).join()} ${bench.hands ? bench.hands.kept : null}`,
   of: (line) => {
     const all = leasesAt(line), alive = all.filter((lease) => !lease.end), counts = alive.find((lease) => lease.node);
     return all.length ? `${alive.length} of ${all.length} alive${alive.length ? `, ${counts ? counts.node : "nobody"} counts` : ""}` : "";
@@ -101,8 +101,8 @@ function leaseCard(line, bench, lease) {
 
 function leaseTools(bench, lease, hex) {
   const tool = (action, told, title) => h("button", { key: action, type: "button", "data-kv-action": action, "data-kv-target": hex, "aria-label": `${title}: lease ${hex}`, title,
-    onclick: () => bench.hands.run(action, { id: lease.id }) }, told);
+    onclick: () => bench.hands.run(action, { id: lease.id, ttl: lease.ttl }) }, told);
   return h("div", { key: "tools", class: "kv-l-tools", role: "group", "aria-label": `What to do with lease ${hex}` }, h("span", {}, "keep alive:"),
-    tool("lease_keep_alive_once", "once", "Keep it alive once: its time is refilled"), tool("lease_keep", "start", "Start keep-alive: it is refilled again and again"),
-    tool("lease_unkeep", "stop", "Stop keep-alive: it runs out"), tool("lease_revoke", "revoke", "Revoke it: its keys are deleted at once"));
+    tool("lease_keep_alive_once", "once", "Keep it alive once: its time is refilled"), (bench.hands.kept || []).includes(lease.id)
+      ? tool("lease_unkeep", "stop", "Stop keep-alive: it runs out") : tool("lease_keep", "start", "Start keep-alive: it is refilled again and again"), tool("lease_revoke", "revoke", "Revoke it: its keys are deleted at once"));
 }
