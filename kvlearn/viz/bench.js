@@ -56,20 +56,12 @@ class Bench {
   }
 
   build() {
-    const field = (name, label, more = {}) => make("label", {}, make("span", {}, label),
-      make("input", { name, autocomplete: "off", spellcheck: "false", size: 9, ...more }));
     this.who = make("span", { class: "kv-leader" });
     this.count = make("span", { class: "kv-seq" });
     this.what = make("p", { class: "kv-what" });
     this.cause = make("p", { class: "kv-why" });
-    this.via = make("select", { name: "via", "aria-label": "Ask which node" });
-    this.answer = make("output", { class: "kv-reply" });
-    this.form = make("form", { class: "kv-ask", "aria-label": "Ask the cluster",
-      onsubmit: (event) => event.preventDefault() },
-      field("key", "key", { value: "a" }), field("value", "value", { value: "1" }),
-      make("label", {}, make("span", {}, "at"), this.via),
-      ...["put", "get", "delete"].map((op) => make("button", { type: op === "put" ? "submit" : "button",
-        "data-kv-action": op, onclick: () => this.ask(op) }, op)), this.answer);
+    this.hands = new Hands(this);
+    Object.assign(this, { form: this.hands.form, via: this.hands.via, answer: this.hands.answer });
     this.cutter = make("div", { class: "kv-cutter" });
     this.notice = make("p", { class: "kv-notice", role: "status" });
     this.trouble = make("p", { class: "kv-trouble", role: "alert", hidden: true });
@@ -78,9 +70,9 @@ class Bench {
       "aria-label": "Lab bench: a Raft cluster", onkeydown: (event) => this.key(event) },
       make("header", { class: "kv-head" }, this.who, this.cutter, this.count),
       this.frame.chips, this.frame.root,
-      make("div", { class: "kv-said" }, this.what, this.cause, this.notice), this.player.strip,
+      make("div", { class: "kv-deck" }, make("div", { class: "kv-said" }, this.what, this.cause, this.notice), this.player.strip),
       this.offline ? "" : this.futures.root,
-      make("footer", { class: "kv-foot" }, this.form), this.trouble, this.live);
+      make("footer", { class: "kv-foot" }, this.hands.root), this.trouble, this.live);
     this.root.classList.toggle("kv-offline", this.offline); // a recording has no hands
     this.root.kvBench = this; // for whoever drives the panel from outside
     this.el.append(this.root);
@@ -121,6 +113,7 @@ class Bench {
     }
     if (told.why) this.asking.take(told.why);
     this.futures.take(told);
+    this.hands.take(told);
     if (told.verdicts) this.judge(told.verdicts);
     if (told.checked) this.judge({ ...(this.verdicts || { upto: -1, list: [] }), checked: told.checked });
     if (told.notice !== undefined) say(this.notice, told.notice);
@@ -141,13 +134,7 @@ class Bench {
   }
 
   ask(op, more = {}) {
-    const { key, value } = this.form.elements;
-    this.act(op, { key: key.value, value: value.value, node: this.via.value, ...more });
-    const mine = `client.${this.client}`;
-    // A request needs time to travel: a paused panel plays until the answer is there.
-    if (!this.player.playing) {
-      this.player.play((row) => row.patches.some(([k, , now]) => k === mine && now && now[3] !== null));
-    }
+    this.hands.ask(op, more);
   }
 
   // What does not move
@@ -166,6 +153,7 @@ class Bench {
       ...(outgoing.length ? [make("i", { class: "kv-joint" }, `joint: ${shortNames(voters)} and ${shortNames(outgoing)}`)] : []));
     say(this.count, this.player.busy ? "waiting for the kernel …" : row ? `record ${row.seq}` : "");
     this.drawCutter();
+    this.hands.drawState(line);
     const asked = this.client && line.state[`client.${this.client}`];
     this.answer.classList.toggle("kv-bad", Boolean(asked && !asked[4]));
     set(this.answer, "title", asked && asked[3] || ""); // two lines of it are shown
@@ -247,6 +235,7 @@ class Bench {
         if (op === "transfer") return this.ask(op, { to: name, node: "" });
         if (op !== "ask") return this.act(op, { node: name });
         this.via.value = name;
+        this.hands.show("kv");
         return this.form.elements.key.focus();
       });
   }

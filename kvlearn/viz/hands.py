@@ -231,7 +231,7 @@ class Hands:
         if command.get("span", "one") != "one":
             raise Refusal("span", "put writes one key: choose “this key”")
         key, text = _key(command), command["value"]
-        lease = _lease(command, "lease", empty=0)
+        lease = _chosen(command, "lease", needed=False)
         call = f"put({_quoted(key)}, {_quoted(text)}{f', lease={lease:#x}' if lease else ''})"
         return [self._request(words.put(key, text, lease), f"client.{call}", command)]
 
@@ -266,13 +266,14 @@ class Hands:
             txn, _, _ = _transaction(command)
             fork = judge(txn, self._store(command["seq"]).store)
             told["now"] = _verdict(fork)
-            check_txn(txn, lambda op: None)
             facts = fork_facts(fork)
             told["fork"] = facts if _size(facts) < LINE_BYTES else None
+            check_txn(txn, lambda op: None)
         except Refusal as refusal:
             told["now"] = f"not whole yet: {refusal}"
         except RequestError as error:
             told["now"] = f"it would be refused: {_in_words(error)}"
+            told["fork"] = None
         self._untold.append({"preview": told})
 
     def _store(self, seq: int) -> Any:
@@ -324,14 +325,14 @@ class Hands:
 
     def _grant(self, command: dict) -> list[Plan]:
         ttl_s = _number(command, "ttl", least=1)
-        id = _lease(command, "id", empty=0)
+        id = _hex(command, "id")
         own = f", id={id:#x}" if id else ""
         line = f"lease = client.lease({ttl_s}{own})"
         return [self._request(LeaseGrant(ttl_s, id), line, command)]
 
     def _attach(self, command: dict) -> list[Plan]:
         """Keys hang on a lease by being put with it; what is there keeps its value."""
-        id = _lease(command, "id")
+        id = _chosen(command)
         keys = [key for key in command.get("keys", "").replace(",", " ").split() if key]
         if not keys:
             raise Refusal("keys", "which keys? Write them with blanks between them: a b")
@@ -350,7 +351,7 @@ class Hands:
 
     def _held(self, command: dict) -> tuple[int, str, tuple[str, ...]]:
         """A lease's id, and how a program gets hold of it."""
-        id = _lease(command, "id")
+        id = _chosen(command)
         ttl_s = _number(command, "ttl", least=1, empty=0)
         if not ttl_s:
             known = self._store(command["seq"]).lessor.leases.get(id)
@@ -373,7 +374,7 @@ class Hands:
         return [Plan(f"kept_{id:x} = {lease}.keep_alive()", keep, only, needs, anyone=True)]
 
     def _unkeep(self, command: dict) -> list[Plan]:
-        id = _lease(command, "id")
+        id = _chosen(command)
 
         def stop(_: str) -> None:
             self._channel("", KEEPER).unkeep(id)
@@ -415,7 +416,7 @@ class Hands:
         return [self._request(MemberPromote(name), line, command)]
 
     def _transfer(self, command: dict) -> list[Plan]:
-        to = command["to"]
+        to = command.get("to") or command["name"]
         return [self._request(MoveLeader(to), f"client.move_leader({_quoted(to)})", command)]
 
 
@@ -472,19 +473,26 @@ def _number(command: dict, field: str, least: int, empty: int | None = None) -> 
     return int(text)
 
 
-def _lease(command: dict, field: str, empty: int | None = None) -> int:
-    """A lease's id, in hex, as all pictures show it."""
-    given = command.get(field, "")
-    text = f"{given:x}" if isinstance(given, int) else str(given).strip().lower()
-    if text in ("", "0") and empty is not None:
-        return empty
+def _hex(command: dict, field: str) -> int:
+    """A lease's id as somebody types it: in hex, as all pictures show it; 0 if nothing is there."""
+    text = str(command.get(field, "")).strip().lower()
     try:
-        id = int(text, 16)
+        id = int(text or "0", 16)
     except ValueError:
-        id = 0
-    if not 0 < id < 2**63:
+        id = -1
+    if not 0 <= id < 2**63:
         raise Refusal(field, f"a lease's id is a hexadecimal number, like 7 or 1f, not {text!r}")
     return id
+
+
+def _chosen(command: dict, field: str = "id", needed: bool = True) -> int:
+    """A lease's id as a form knows it, which offers those that there are; in decimal."""
+    text = str(command.get(field, ""))
+    if not text.isdecimal():
+        if needed or text:
+            raise Refusal("lease", "which lease? Grant one first, then choose it")
+        return 0
+    return int(text)
 
 
 def _span(command: dict) -> tuple[str, dict[str, Any]]:
@@ -531,7 +539,7 @@ def _comparison(row: dict, at: str, names: set[str]) -> tuple[Any, str]:
             operand: Any = row.get("operand", "")
             told = _quoted(operand)
         elif target == "lease":
-            operand = _lease(row, "operand", empty=0)
+            operand = _hex(row, "operand")
             told = f"{operand:#x}" if operand else "0"
         else:
             operand = _number(row, "operand", least=0)
