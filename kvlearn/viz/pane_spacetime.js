@@ -3,7 +3,7 @@
 // the window further, or at a record, and then from the rows around the cursor alone.
 
 const ZOOMS = [20, 50, 100, 200, 500, 1000, 2000, 5000, 10000].map((ms) => ms * 1000);
-const MOST_ARROWS = 260, HEAD_HIGH = 38, TIME_WIDE = 62;
+const MOST_ARROWS = 180, MOST_MARKS = 90, HEAD_HIGH = 38, TIME_WIDE = 62;
 const PAST = 0.72; // of a window lies before the cursor
 const near = (v) => Math.round(v * 10) / 10;
 const spanText = (us) => (us < 1e6 ? `${us / 1e3} ms` : `${us / 1e6} s`);
@@ -111,7 +111,7 @@ PANES.spacetime = {
     const x = new Map(names.map((name, k) => [name, near(TIME_WIDE + column * (k + 0.5))]));
     const page = { line, bench, sheet, x, column, width, names, places: new Places(), said: new Set() };
     const { first, last } = rowsOf(line, sheet.from, sheet.to), { arrows, left } = arrowsOf(page, first, last);
-    const marks = line.rows.slice(first, last).filter((row) => row.weight).map((row) => markOfRow(page, row)).filter(Boolean);
+    const marks = decisions(line, first, last).map((row) => markOfRow(page, row)).filter(Boolean);
     const lives = lifeLines(page, first, last), shapes = [...marks.map((mark) => drawMark(page, mark))], ways = arrows.map((arrow) => drawArrow(page, arrow));
     const labels = spaceLabels(page, arrows, marks);
     const scrub = (event) => bench.player.scrub(line.us + (event.offsetY - HEAD_HIGH - Sheet.edge(bench, sheet)) / sheet.k);
@@ -165,11 +165,14 @@ function lifeHead({ line, bench, x, column }, name) {
 function lifeLines(page, first, last) {
   const { line, sheet, names } = page, now = new Map();
   for (const name of names) now.set(name, { role: line.get(name, "role"), term: line.get(name, "term") });
-  const turn = (row, old) => row.patches.forEach(([key, a, b, c]) => {
-    if (c !== undefined || !(key.endsWith(".role") || key.endsWith(".term"))) return;
-    const node = now.get(key.slice(0, -5));
-    if (node) node[key.slice(-4)] = old ? a : b;
-  });
+  const turn = (row, old) => { // who is something else before, after this row
+    let who = null;
+    for (const [key, a, b] of row.patches) {
+      if (!(key.endsWith(".role") || key.endsWith(".term")) || !now.has(key.slice(0, -5))) continue;
+      now.get((who = key.slice(0, -5)))[key.slice(-4)] = old ? a : b;
+    }
+    return who;
+  };
   for (let k = line.place - 1; k >= first; k--) turn(line.rows[k], true);
   for (let k = line.place; k < first; k++) turn(line.rows[k], false);
   const open = new Map(names.map((name) => [name, { ...now.get(name), from: sheet.from }])), drawn = [];
@@ -180,9 +183,8 @@ function lifeLines(page, first, last) {
     open.set(name, { ...is, from: to });
   };
   for (let k = first; k < last; k++) {
-    const row = line.rows[k];
-    turn(row, false);
-    for (const [key] of row.patches) if (key.endsWith(".role") || key.endsWith(".term")) if (open.has(key.slice(0, -5))) close(key.slice(0, -5), row.us);
+    const name = turn(line.rows[k], false);
+    if (name) close(name, line.rows[k].us);
   }
   names.forEach((name) => close(name, sheet.to));
   return drawn;
@@ -201,17 +203,17 @@ function lifeOf({ bench, sheet, x }, name, { role, term, from }, to) {
 // Messages: where they were sent, where they end
 
 function arrowsOf({ line, x }, first, last) {
-  const found = [], from = line.rows[first] ? line.rows[first].us : Infinity;
-  const take = (id, old) => {
+  const found = new Map(), from = line.rows[first] ? line.rows[first].us : Infinity;
+  const take = (id, seq, old) => {
     const packet = line.packets.get(id);
-    if (packet && x.has(packet.from) && x.has(packet.to) && !(old && packet.end < from)) found.push(packet);
+    if (packet && x.has(packet.from) && x.has(packet.to) && !(old && packet.end < from)) found.set(id, { ...packet, seq });
   };
-  for (const id of line.flying) if ((line.packets.get(id) || {}).us < from) take(id, true);
-  for (let k = Math.max(0, first - 300); k < last; k++) if (line.rows[k].packet) take(line.rows[k].packet[0], k < first);
-  const all = [...new Set(found)], beat = (packet) => packet.kind.startsWith("beat");
+  for (const id of line.flying) if ((line.packets.get(id) || {}).us < from) take(id, null, true);
+  for (let k = Math.max(0, first - 300); k < last; k++) if (line.rows[k].packet) take(line.rows[k].packet[0], line.rows[k].seq, k < first);
+  const all = [...found.values()], beat = (packet) => packet.kind.startsWith("beat");
   let arrows = all.length > MOST_ARROWS ? all.filter((packet) => !beat(packet) || packet.lost) : all;
   if (arrows.length > MOST_ARROWS) arrows = arrows.sort((a, b) => Math.abs(a.us - line.us) - Math.abs(b.us - line.us)).slice(0, MOST_ARROWS);
-  return { left: all.length - arrows.length, arrows: arrows.sort((a, b) => a.us - b.us || a.id - b.id).map((packet) => ({ ...packet, beat: beat(packet) })) };
+  return { left: all.length - arrows.length, arrows: arrows.sort((a, b) => a.us - b.us || a.id - b.id).map((packet) => Object.assign(packet, { beat: beat(packet) })) };
 }
 
 function drawArrow({ line, bench, sheet, x, column }, arrow) {
@@ -226,22 +228,20 @@ function drawArrow({ line, bench, sheet, x, column }, arrow) {
   const end = ends <= line.us ? (lost ? `lost at ${seconds(ends)}` : `received at ${seconds(ends)}`) : lost ? "on its way, will be lost" : "on its way";
   const told = `${from} → ${to} ${label}, sent at ${seconds(us)}, ${us > line.us ? "later than the cursor" : end}`;
   const head = `M${bx},${by} l${near(-9 * c + 3.8 * s)},${near(-9 * s - 3.8 * c)} L${near(bx - 9 * c - 3.8 * s)},${near(by - 9 * s + 3.8 * c)} Z`;
-  const seq = known && (line.rows[line.firstAfter((row) => row.us >= us)] || {}).seq;
-  return h("g", asked(bench, ["packet", id], sentAt(line, arrow) ?? (seq || null), { key: `p${id}`, tabindex: us <= line.us && us === (line.row() || {}).us ? 0 : -1,
+  return h("g", asked(bench, ["packet", id], arrow.seq, { key: `p${id}`, tabindex: us <= line.us && us === (line.row() || {}).us ? 0 : -1,
     class: `kv-way kv-walk ${arrow.beat ? (lost ? "kv-thin" : "kv-routine") : ""} ${kind.startsWith("pre") ? "kv-pre" : ""} ${kind === "snapshot" ? "kv-broad" : ""} ${lost ? "kv-gone" : ""}`,
     style: bench.colours(arrow.term), "aria-label": told, "data-kv-way": id, "data-kv-from": from, "data-kv-to": to, "data-kv-fate": lost ? fate || "down" : null }),
     h("title", {}, told), h("path", { d: way, class: "kv-hit" }), h("path", { d: way, class: "kv-way-term" }), h("path", { d: way, class: "kv-way-line" }),
     lost ? h("path", { d: `M${bx - 4},${by - 4} l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }) : h("path", { d: head, class: "kv-way-head" }));
 }
 
-function sentAt(line, { id, us }) { // the record that sent a message
-  for (let k = line.firstAfter((row) => row.us >= us); line.rows[k] && line.rows[k].us === us; k++) {
-    if (line.rows[k].packet && line.rows[k].packet[0] === id) return line.rows[k].seq;
-  }
-  return null;
-}
-
 // Decisions, on the life line of who decided
+
+function decisions(line, first, last) { // of too many those that are news, and those next to the cursor
+  const all = [], far = (row) => Math.abs(row.us - line.us) - (row.weight > 1 ? 1e9 : 0);
+  for (let k = first; k < last; k++) if (line.rows[k].weight) all.push(line.rows[k]);
+  return all.length > MOST_MARKS ? all.sort((a, b) => far(a) - far(b)).slice(0, MOST_MARKS).sort((a, b) => a.seq - b.seq) : all;
+}
 
 function markOfRow({ x }, row) {
   if (row.operation) {
