@@ -53,14 +53,15 @@ function shownWatches(all) { // all that go on, the newest if they are too many,
 function watchesTold(all) {
   const counts = {};
   for (const w of all) counts[watchOver(w) ? "ended" : w.state] = (counts[watchOver(w) ? "ended" : w.state] || 0) + 1;
-  return Object.entries(counts).map(([state, count]) => `${count} ${state}`).join(", ");
+  const faults = all.filter((w) => w.missed.length || w.odd).length;
+  return [...Object.entries(counts), ...(faults ? [["with a fault", faults]] : [])].map(([state, count]) => `${count} ${state}`).join(", ");
 }
 
 function watchStanding(line, w) {
   const upto = Store.revision(line);
   const told = w.end ? (w.end.startsWith("refused") ? w.end : `ended: ${w.end}`) : watchOver(w) ? `ended: ${w.lost}`
     : w.lost ? `waiting: ${w.lost}` : w.behind.length ? `behind ${w.behind.length}` : w.first > upto + 1 ? `synced: revision ${w.first} has yet to come` : "synced";
-  return told + (w.missed.length ? `, ${w.missed.length} passed over` : "") + (w.odd ? `, wrong: ${w.odd}` : "");
+  return told + (w.missed.length ? `, ${w.missed.length} passed over` : "") + (w.odd ? `, wrong: ${w.odd.replace(/^after/, "an older event came after")}` : "");
 }
 
 function watchWords(line, w) {
@@ -68,7 +69,7 @@ function watchWords(line, w) {
   const told = [...w.told].map((number) => Store.change(line, number));
   return [`${w.name} watches ${w.what} from revision ${w.first}${w.filters.length ? `, without ${w.filters.join(" and ")} events` : ""}`,
     `served by ${w.node}`, `told ${told.length > 30 ? `${told.length} events, the last ones ` : ""}${named(told) || "nothing"}`,
-    w.pale.length && `filtered: ${named(w.pale)}`, w.behind.length && !watchOver(w) && `behind: ${named(w.behind)}`, w.missed.length && `missed: ${named(w.missed)}`,
+    w.pale.length && `filtered: ${named(w.pale)}`, w.behind.length && !watchOver(w) && `behind: ${named(w.behind)}`, w.missed.length && `passed over: ${named(w.missed)}`,
     `position ${w.position}`, watchStanding(line, w)].filter(Boolean).join("; ");
 }
 
@@ -96,7 +97,7 @@ function watchLane(line, bench, axis, w, top) {
   const upto = watchOver(w) ? here : Math.max(here, axis.edge((line.get(w.node, "revision") || 0) + 1)), told = watchWords(line, w);
   const fault = w.missed.length || w.odd || (w.end && !/client/.test(w.end)) || (w.lost && !watchOver(w)), state = watchOver(w) ? "ended" : w.state;
   const tone = fault ? "kv-w-fault" : `kv-w-${state}`, ask = (more) => asked(bench, ["watch", w.key], () => bench.deciding(w.key), more);
-  const words = `${WATCH_SIGNS[state]} ${watchStanding(line, w)}`, room = axis.width - axis.gutter - 8;
+  const words = `${fault && state !== "ended" ? "!" : WATCH_SIGNS[state]} ${watchStanding(line, w)}`, room = axis.width - axis.gutter - 8;
   const more = [watchOver(w) ? "" : `${w.node} serves`, w.position < w.first ? "told nothing" : `told up to ${w.position}`, `from ${w.first}`, w.filters.length ? `no ${w.filters.join(", ")}s` : ""].filter(Boolean);
   const upTo = w.position < w.first ? `told nothing yet, from revision ${w.first} on` : `told all up to revision ${w.position}`;
   while (more.length && wide(`${words} · ${more.join(" · ")}`) > room) more.pop();
@@ -115,14 +116,16 @@ function watchLane(line, bench, axis, w, top) {
 
 function watchColumns(line, bench, axis, w, y) { // what each revision means to the watcher
   const columns = new Map(), table = line.tables.changes, seen = new Set(w.sees.map((c) => c.number));
-  let earlier = 0;
+  let earlier = 0, newest = 0;
   const put = (change, kind) => {
     if (change.main < axis.first) return void earlier++;
     if (axis.shows(change.main)) columns.set(change.main, [...(columns.get(change.main) || []), { change, kind }]);
   };
   for (const number of w.told) {
-    if (table[number] && table[number][0] < axis.first) earlier++;
-    else if (seen.has(number) && !w.filters.includes((table[number] || [])[2] === "delete" ? "delete" : "put")) put(Store.change(line, number), "told");
+    const [main] = table[number] || [0], late = main < newest; // told out of order
+    newest = Math.max(newest, main);
+    if (main < axis.first) earlier++;
+    else if (!late && seen.has(number) && !w.filters.includes((table[number] || [])[2] === "delete" ? "delete" : "put")) put(Store.change(line, number), "told");
     else put(Store.change(line, number), "wrong");
   }
   w.pale.forEach((c) => c.main >= axis.first && put(c, "pale"));
