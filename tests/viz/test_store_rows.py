@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -12,6 +15,9 @@ from kvlearn.course.lease_mutants import LEASE_MUTANTS
 from kvlearn.course.lease_mutants import WITNESSES as LEASE_WITNESSES
 from kvlearn.course.watch_mutants import WATCH_MUTANTS, WITNESSES
 from kvlearn.errors import RequestError
+from kvlearn.mvcc.backend import MemoryBackend
+from kvlearn.mvcc.revision import Revision
+from kvlearn.mvcc.store import Store
 from kvlearn.viz.feed import Feed
 from kvlearn.viz.store_rows import LISTS
 from tests.viz import store_scenes
@@ -20,6 +26,8 @@ from tests.viz.store_facts import state_facts, trace_facts
 from tests.viz.test_store_runs import NAMES, ask, disturb, run_of
 
 SEEDS = range(6)
+VIZ = Path(__file__).parents[2] / "kvlearn" / "viz"
+FILES = ("player", "pictures", "axis", "pane_revisions", "pane_trees")
 SCENES = ("shop", "long", "strange", "watched", "leased", "crowded")
 
 
@@ -169,3 +177,123 @@ def test_so_it_does_after_the_run_went_back_and_on(seed):
         given = state.get(key)
         given = numbers(given or []) if key.endswith(LISTS) else given
         assert (page.state[key] or None) == (given or None), f"{where}: {key}"
+
+
+# A compaction before it happens: pane_revisions.js shows what it would remove -----------------
+
+
+def vanishing(changes, revision):
+    """The rule of `vanishing` in pane_revisions.js, on (main, sub, kind, key, ...) lists."""
+    old = [change for change in changes if change[0] <= revision]
+    newest = {change[3]: change for change in old}
+    return [change for change in old if newest[change[3]] is not change or change[2] == "delete"]
+
+
+def written(seed):
+    """A store with a random history, and its changes as the browser knows them."""
+    rng, store, changes = Random(seed), Store(MemoryBackend()), []
+    for number in range(rng.randrange(1, 40)):
+        with store.write() as txn:
+            for key in rng.sample([b"a", b"b", b"c", b"d"], rng.randrange(1, 4)):
+                if rng.random() < 0.35:
+                    txn.delete_range(key)
+                else:
+                    txn.put(key, b"%d" % number)
+        for sub, kv in enumerate(txn.changes):
+            kind = "delete" if not kv.version else "create" if kv.version == 1 else "modify"
+            changes.append([kv.mod_revision, sub, kind, kv.key])
+    return rng, store, changes
+
+
+def records(store):
+    return {(at.main, at.sub) for at in (Revision.parse(key) for key, _ in store.backend.range())}
+
+
+def test_what_would_vanish_is_what_a_compaction_removes():
+    gone = 0
+    for seed in range(200):
+        rng, store, changes = written(seed)
+        for _ in range(3):
+            if store.compacted >= store.revision:
+                break
+            revision = rng.randrange(store.compacted + 1, store.revision + 1)
+            before = records(store)
+            there = [change for change in changes if tuple(change[:2]) in before]
+            told = {tuple(change[:2]) for change in vanishing(there, revision)}
+            store.compact(revision)
+            while store.sweeping:
+                store.sweep(3)
+            assert told == before - records(store), f"written({seed}), compacted at {revision}"
+            gone += len(told)
+    assert gone > 1000
+
+
+# The browser's own files, where something can run them -----------------------------------------
+
+needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="there is no node")
+
+
+def asked_of_javascript(page, places, asks):
+    """What player.js, pictures.js and the panes make of the rows."""
+    tables = {name: [[0, table]] for name, table in page.tables.items()}
+    run = {"rows": page.rows, "tables": tables}
+    chosen = [[seq + 1, [round(t * 1e6) for t in times]] for seq, times in places]
+    told = json.dumps({"run": run, "cursors": chosen, "asks": asks})
+    reader = Path(__file__).with_name("store_facts.js")
+    files = [str(VIZ / f"{name}.js") for name in FILES]
+    done = subprocess.run(
+        ["node", str(reader), *files], input=told, capture_output=True, text=True, timeout=60
+    )
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+@needs_node
+@pytest.mark.parametrize("name", [*SEEDS, "strange", "watched", "leased", "StartsTooLate"])
+def test_javascript_tells_the_facts_of_the_trace(name):
+    if name in WATCH_MUTANTS:
+        trace = WITNESSES[WATCH_MUTANTS[name].witness](WATCH_MUTANTS[name])
+    else:
+        trace = run_of(name).trace if name in SEEDS else getattr(store_scenes, name)().trace
+    page, places = Page(trace), cursors(trace, 7, 25)
+    true = plain(trace_facts(trace, len(trace)))
+    asks = list(range(1, true["revision"] + 2))
+    told = asked_of_javascript(page, places, asks)
+    for (seq, times), facts in zip(places, told["told"], strict=True):
+        for watcher in facts["watchers"]:
+            watcher["told"].sort()
+        agree(facts, plain(trace_facts(trace, seq, times)), f"{name}, record {seq}")
+    holes = [tuple(hole) for hole in true["holes"]]
+    there = [change for change in true["changes"] if tuple(change[:2]) not in holes]
+    for answer in told["answers"]:
+        vanish = [change[:2] for change in vanishing(there, answer["revision"])]
+        assert answer["vanish"] == vanish, f"{name}, compaction at {answer['revision']}"
+
+
+@needs_node
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_read_in_the_past_answers_what_a_node_answers(seed):
+    cluster = run_of(seed)
+    name = max(NAMES, key=lambda name: cluster._host(name).node.machine.revision)
+    store = cluster._host(name).node.machine.store
+    asks = list(range(1, store.revision + 3))
+    told = asked_of_javascript(Page(cluster.trace), [], asks)
+    kinds = set()
+    for answer in told["answers"]:
+        for key, have in answer["get"].items():
+            want = read(store, key.encode(), answer["revision"])
+            kinds.add(want if isinstance(want, str) else type(want))
+            assert have == want, f"run_of({seed}): {key} at {answer['revision']}"
+    assert {list, type(None)} <= kinds
+
+
+def read(store, key, revision):
+    try:
+        store.readable(revision)
+        kv = store.get(key, revision)
+    except RequestError as error:
+        return error.text.removeprefix("etcdserver: mvcc: ")
+    if kv is None:
+        return None
+    at = Revision.parse(store.index.find(key, revision))
+    return [at.main, at.sub, kv.value.decode(), kv.version]
