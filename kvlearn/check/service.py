@@ -159,6 +159,8 @@ def leader_activity(trace: Trace, election_ticks: int, heartbeat_ticks: int) -> 
             case Received(message=message) if node in leads and leads[node].now is not None:
                 leads[node].heard[message.source] = leads[node].now
             case Sent(message=Heartbeat(sent=ticks)) if node in leads:
+                if ticks < (leads[node].now or 0):
+                    continue  # a copy of an old one, which the network sends
                 beats += 1
                 silent = leads[node].silent(node, confs[node], ticks)
                 if silent >= election_ticks + heartbeat_ticks:

@@ -626,6 +626,10 @@ class Cluster:
         """The live panel (in a notebook)."""
         return door("panel")(self, **options)
 
+    def export(self, path: str | Path, **options: Any) -> str:
+        """Write the run into one HTML file that plays without Python; the text of it."""
+        return door("export")(self, path, **options)
+
     def picture(self):
         """The cluster as it stands, as a static picture."""
         return door("picture")(self)

@@ -66,7 +66,7 @@ class Desk:
                 if number in moment.packets:
                     return why_message(moment, number)
             case ["operation", int(number)]:
-                return why_operation(self.trace, number)
+                return why_operation(self.trace, number, cursor)
             case ["promise", str(name)]:
                 return self._promise(name)
             case ["key" | "watch" | "lease" | "txn", *_]:

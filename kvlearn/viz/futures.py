@@ -12,12 +12,13 @@ from itertools import islice
 from typing import Any
 
 from kvlearn.trace import Trace
+from kvlearn.viz.compare import compare
 from kvlearn.viz.moment import line
 from kvlearn.viz.timeline_rows import NEWS_EVENTS, micros
 
 MOST = 8  # futures that are kept; the oldest without a name of its own goes first
 MARKS, MARK_CHARS, NAME_CHARS = 12, 60, 40
-ROWS = 24  # of a comparison
+ROWS, CELL_CHARS = 22, 48  # of a comparison
 
 
 @dataclass
@@ -153,20 +154,16 @@ class Futures:
 
     def compare(self, name: str) -> dict[str, Any]:
         """The first record in which a kept future and the present differ, and both ends."""
-        from kvlearn.viz.compare import compare
-
         return told_comparison(compare(self.cluster, self.find(name).trace), name)
 
 
 def told_comparison(found: Any, name: str) -> dict[str, Any]:
     """A comparison as plain data, small enough for one update."""
-    rows = [[str(cell)[:60] for cell in row] for row in found.rows]
-    rows.sort(key=lambda row: row[-1] == row[-2])  # what differs first
-    told = {"name": name, "equal": found.equal, "first": found.seq, "rows": rows[:ROWS]}
-    told["more"] = max(0, len(rows) - ROWS)
-    for side, sentence in (("here", found.here), ("there", found.there)):
-        told[side] = sentence[:300]
-    return told
+    facts = sorted(found.rows, key=lambda row: not row.differs)  # what differs first
+    rows = [[fact[:CELL_CHARS] for fact in row] for row in facts[:ROWS]]
+    told = {"name": name, "equal": found.equal, "first": found.seq, "rows": rows}
+    told["here"], told["there"] = ("", "") if found.equal else found.sentences
+    return {**told, "more": max(0, len(facts) - ROWS)}
 
 
 def _parted(one: Trace, other: Trace) -> int:

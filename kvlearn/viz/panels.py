@@ -50,6 +50,7 @@ from kvlearn.viz.futures import Futures
 from kvlearn.viz.hands import Hands, Refusal
 from kvlearn.viz.theme import THEME
 from kvlearn.viz.timeline_rows import TURN
+from kvlearn.viz.why_index import prime
 
 UPDATES_A_SECOND = 10
 BEAT_S = 0.1  # between updates while much is to be told
@@ -279,6 +280,7 @@ class Bench(anywidget.AnyWidget):
                 held = command["epoch"], command["first"], command["last"]
                 self.feed.hello(command["who"], *held, self.cluster.now)
                 self.hands.tell_again()
+                prime(self.cluster.trace)  # before the first question
                 if self.futures.kept:
                     self._flags["futures"] = self.futures.told()
             case "bye":
@@ -354,7 +356,8 @@ class Bench(anywidget.AnyWidget):
         while left > 1e-9 and monotonic() < end:
             rate, slice_s = self._rate(speed)
             slice_s = min(left, slice_s)
-            cluster.run(slice_s * rate)
+            # Whole microseconds: what is done there can be shared in a short code.
+            cluster.run_to(round((cluster.now + slice_s * rate) * 1e6) / 1e6)
             left -= slice_s
             self.feed.sync()
         if left > wall_s / 2 and speed != "follow":

@@ -191,7 +191,7 @@ class Ring {
     this.dots.append(g);
   }
 
-  // A message can be dragged along its edge: back, and it comes later; to its end, and it arrives now.
+  // A message can be dragged along its edge: back, and it comes later, after others; on, and it arrives now.
 
   grab(event, id) {
     this.dragged = null;
@@ -218,9 +218,8 @@ class Ring {
 
   letGo({ packet }, begun, way) { // as much later as it was pulled back: others overtake it
     const { line } = this.bench, due = line.state[`p${packet.id}`] ?? packet.arrives;
-    if (way > 0.93) this.bench.act("deliver", { packet: packet.id });
+    if (way > begun + 0.1) this.bench.act("deliver", { packet: packet.id });
     else if (due && way < begun - 0.02) this.bench.act("delay", { packet: packet.id, by_us: Math.max(1, Math.round((begun - way) * (due - packet.us) * 4)) });
-    else if (due && way > begun + 0.02) this.bench.act("sooner", { packet: packet.id, by_us: Math.round(Math.min(due - line.us, (way - begun) * (due - packet.us))) });
     this.bench.player.dirty = true;
   }
 
