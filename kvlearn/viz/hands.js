@@ -3,6 +3,7 @@
 
 const TABS = { kv: "key-value", txn: "transaction", watch: "watch", lease: "lease", compact: "compact", members: "members" };
 const SPANS = [["one", "this key"], ["prefix", "all that begin so"], ["range", "from here up to"], ["from_key", "this and above"]];
+const CLOSED = "its client is gone"; // so the trace tells of a stream that was closed
 const UNANSWERED = /^(watch|unwatch|lease_keep|lease_unkeep)$/; // nothing to wait for
 
 class Hands {
@@ -30,7 +31,7 @@ class Hands {
 
   // Parts
 
-  label(words, control) { return make("label", {}, make("span", {}, words), control); }
+  label(words, control) { return make("label", {}, words && make("span", {}, words), control); }
   field(name, words, more = {}) {
     return this.label(words, make("input", { name, autocomplete: "off", spellcheck: "false", size: 9, "aria-describedby": `${this.id}-note`, ...more }));
   }
@@ -53,7 +54,7 @@ class Hands {
   span() { // which keys: one, a prefix, an interval
     const end = this.field("range_end", "to, without it");
     end.hidden = true;
-    return [this.field("key", "key", { value: "a" }), this.choice("span", "means", SPANS, { onchange: (event) => (end.hidden = event.target.value !== "range") }), end];
+    return [this.field("key", "key", { value: "a" }), this.choice("span", "", SPANS, { "aria-label": "Which keys", onchange: (event) => (end.hidden = event.target.value !== "range") }), end];
   }
 
   typed(form) { // what stands in a form
@@ -91,7 +92,7 @@ class Hands {
   makeKv() {
     const panel = this.panel("kv", "Ask the cluster", null, ...this.span(), this.field("value", "value", { value: "1" }),
       this.choice("lease", "lease", [["", "none"]]), this.field("revision", "get at revision", { size: 4, placeholder: "now", inputmode: "numeric", class: "kv-short" }),
-      make("span", { class: "kv-row-of" }, ...["put", "get", "delete"].map((op) => this.button(op, op, () => this.ask(op), { type: op === "put" ? "submit" : "button" }))));
+      make("span", { class: "kv-doers" }, ...["put", "get", "delete"].map((op) => this.button(op, op, () => this.ask(op), { type: op === "put" ? "submit" : "button" }))));
     this.form = panel.form;
     return panel;
   }
@@ -103,7 +104,7 @@ class Hands {
       this.button("add_row", words, () => this.addRow(part).querySelector("select").focus(), { "data-kv-target": part }));
     const panel = this.panel("txn", "Build a transaction", () => this.commit(), make("div", { class: "kv-parts" }, column("compare", "if all of these hold", "+ comparison"),
       column("then", "then", "+ operation"), column("else", "else", "+ operation")),
-      make("span", { class: "kv-row-of" }, make("button", { type: "submit", "data-kv-action": "txn" }, "commit"), this.branch));
+      make("span", { class: "kv-doers" }, make("button", { type: "submit", "data-kv-action": "txn" }, "commit"), this.branch));
     panel.addEventListener("input", () => this.edit());
     this.addRow("compare", { key: "a", operand: "0" });
     this.addRow("then", { key: "a", value: "1" });
@@ -178,13 +179,13 @@ class Hands {
 
   makeLease() {
     this.leases = make("ul", { class: "kv-held", "aria-label": "Leases" });
-    const panel = this.panel("lease", "Grant a lease", () => this.run("lease_grant", { ttl: panel.form.elements.ttl.value, id: panel.form.elements.id.value }),
-      this.field("ttl", "seconds", { value: 10, inputmode: "numeric", class: "kv-short" }), this.field("id", "id, in hex", { placeholder: "any", class: "kv-short" }),
+    const panel = this.panel("lease", "Grant a lease", () => this.run("lease_grant", this.typed(panel.form)),
+      this.field("ttl", "seconds", { value: 10, inputmode: "numeric", class: "kv-short" }), this.field("own_id", "id, in hex", { placeholder: "any", class: "kv-short" }),
       make("button", { type: "submit", "data-kv-action": "lease_grant" }, "grant"));
     this.attach = make("form", { class: "kv-ask", "aria-label": "Attach keys to a lease", onsubmit: (event) => {
       event.preventDefault();
       const { lease, keys } = this.attach.elements;
-      this.run("lease_attach", { id: lease.value, keys: keys.value });
+      this.run("lease_attach", { lease: lease.value, keys: keys.value });
     } }, this.field("keys", "attach keys", { placeholder: "a b", size: 14 }), this.choice("lease", "to lease", [["", "none"]]),
       make("button", { type: "submit", "data-kv-action": "lease_attach" }, "attach"));
     panel.append(this.attach, this.leases);
@@ -216,7 +217,8 @@ class Hands {
     const { bench } = this, { player } = bench, node = /^(member|transfer)/.test(op) ? "" : this.via.value;
     for (const marked of this.root.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
     say(this.note, "");
-    const id = bench.act(op, { node, ...args });
+    const { id: lease, ...rest } = args; // a command has an id of its own
+    const id = bench.act(op, { node, ...rest, ...(lease === undefined ? {} : { lease }) });
     const mine = `client.${bench.client}`; // a request travels: a paused panel plays until it is answered
     if (!UNANSWERED.test(op) && !player.playing) player.play((row) => row.patches.some(([k, , now]) => k === mine && now && now[3] !== null));
     return id;
@@ -274,8 +276,8 @@ class Hands {
   }
 
   drawWatches(line) {
-    const mine = Store.watchers(line).filter(({ name }) => name.startsWith(`${this.bench.client}/`) && name.split("/w").length === 2);
-    morph(this.watches, mine.length ? mine.map((w) => this.held("watch", w.name, `${w.name}: ${w.what}${w.first > 0 ? ` from ${w.first}` : ""}, ${w.end || `${w.state} at ${w.node}`}, told ${w.told.size}`,
+    const mine = Store.watchers(line).filter(({ name, lost }) => name.startsWith(`${this.bench.client}/`) && lost !== CLOSED);
+    morph(this.watches, mine.length ? mine.map((w) => this.held("watch", w.name, `${w.name}: ${w.what}${w.first > 0 ? ` from ${w.first}` : ""}, ${w.end || w.lost || `${w.state} at ${w.node}`}, told ${w.told.size}`,
       w.end ? [] : [["unwatch", "cancel", { stream: w.name }]])) : [h("li", { class: "kv-hint" }, "no watch of this panel at the cursor")]);
   }
 
@@ -289,7 +291,7 @@ class Hands {
   drawCompact(line) {
     const { value } = this.panels.compact.form.elements.revision, at = /^\s*\d+\s*$/.test(value) ? +value : 0, there = Store.there(line);
     const gone = at && at <= Store.revision(line) ? vanishing(there, at) : [];
-    say(this.goes, `revision ${Store.revision(line)}, compacted at ${Store.compacted(line) || "none"}${at ? at <= Store.compacted(line) ? "; that is compacted already"
+    say(this.goes, `revision ${Store.revision(line)}, ${Store.compacted(line) ? `compacted at ${Store.compacted(line)}` : "nothing is compacted"}${at ? at <= Store.compacted(line) ? "; that is compacted already"
       : at > Store.revision(line) ? "; that is in the future" : `; ${gone.length} of ${plural(there.length, "record")} would go${gone.length ? ": " : ""}${gone.slice(0, 6).map((c) => `${c.main}.${c.sub} ${c.key}`).join(", ")}${gone.length > 6 ? ", …" : ""}` : ""}`);
   }
 
@@ -333,7 +335,7 @@ class Hands {
       last && copy("copy", "copy", () => whole(last), "Copy the last line, with what it needs"), last && this.opened && copy("copy_all", "copy all", () => this.script(), "Copy all lines as one program")),
     this.opened && h("ol", { key: "log", class: "kv-log", tabindex: 0, "aria-label": "What was done, as Python" }, all.map(([number, item], k) => h("li", { key: number },
       h("small", {}, `${item.time.toFixed(3)} s`), h("code", {}, [...(k && `${all[k - 1][1].setup}` === `${item.setup}` ? [] : item.setup), item.text].join("\n")),
-      copy("copy", "copy", () => whole(item), `Copy line ${number}`))))]);
+      copy("copy", "copy", () => whole(item), `Copy line ${number}`))))].filter(Boolean));
   }
 }
 

@@ -127,11 +127,11 @@ class Hands:
             time, setup, node = cluster.now, plan.needs, plan.node
             if plan.anyone and not node:
                 node = next(iter(cluster.nodes))
-                setup = ("client = cluster.client()", *setup)
+                setup = (*setup, "client = cluster.client()")
             elif node is not None:
                 running = [name for name, view in cluster.nodes.items() if view.alive]
                 node = node or cluster.leader or (running or list(cluster.nodes))[0]
-                setup = (f"client = cluster.client({_quoted(node)})", *setup)
+                setup = (*setup, f"client = cluster.client({_quoted(node)})")
             plan.do(node)
             self.tell(plan.line, time, setup)
 
@@ -231,7 +231,7 @@ class Hands:
         if command.get("span", "one") != "one":
             raise Refusal("span", "put writes one key: choose “this key”")
         key, text = _key(command), command["value"]
-        lease = _chosen(command, "lease", needed=False)
+        lease = _chosen(command, needed=False)
         call = f"put({_quoted(key)}, {_quoted(text)}{f', lease={lease:#x}' if lease else ''})"
         return [self._request(words.put(key, text, lease), f"client.{call}", command)]
 
@@ -325,7 +325,7 @@ class Hands:
 
     def _grant(self, command: dict) -> list[Plan]:
         ttl_s = _number(command, "ttl", least=1)
-        id = _hex(command, "id")
+        id = _hex(command, "own_id")
         own = f", id={id:#x}" if id else ""
         line = f"lease = client.lease({ttl_s}{own})"
         return [self._request(LeaseGrant(ttl_s, id), line, command)]
@@ -485,9 +485,9 @@ def _hex(command: dict, field: str) -> int:
     return id
 
 
-def _chosen(command: dict, field: str = "id", needed: bool = True) -> int:
+def _chosen(command: dict, needed: bool = True) -> int:
     """A lease's id as a form knows it, which offers those that there are; in decimal."""
-    text = str(command.get(field, ""))
+    text = str(command.get("lease", ""))
     if not text.isdecimal():
         if needed or text:
             raise Refusal("lease", "which lease? Grant one first, then choose it")
