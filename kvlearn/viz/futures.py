@@ -18,7 +18,7 @@ from kvlearn.viz.timeline_rows import NEWS_EVENTS, micros
 
 MOST = 8  # futures that are kept; the oldest without a name of its own goes first
 MARKS, MARK_CHARS, NAME_CHARS = 12, 60, 40
-ROWS, CELL_CHARS = 22, 48  # of a comparison
+ROWS, CELL_CHARS = 20, 64  # of a comparison
 
 
 @dataclass

@@ -177,6 +177,7 @@ class Timeline {
       else if (asked) Object.assign(asked, { end: undefined, answer: undefined, ok: undefined });
     }
     this.story = this.story.filter((row) => row.seq < seq);
+    this.seq0 = Math.min(this.seq0, seq - 1); // where the panel opened may itself have been undone
     this.head = this.lastUs();
     this.us = Math.min(this.us, this.head);
   }

@@ -43,6 +43,7 @@ class Browser:
         self.notices: list[str] = []
         self.errors: list[str] = []
         self.last_flags: dict = {}
+        self.futures: list[dict] = []
         self.take(json.loads(json.dumps(panel.opening)))
         first = self.rows[0][0] if self.rows else self.seq0 + 1
         self.send("hello", who=self.who, epoch=self.epoch, first=first, last=self.last_seq)
@@ -63,7 +64,7 @@ class Browser:
         if at is None:
             us = self.now
         where = {"seq": seq, "us": us, "seen": self.now, "live": False, "epoch": self.epoch}
-        self.send(op, id=self.number, speed="follow", **where, **more)
+        self.send(op, **{"id": self.number, "speed": "follow", **where, **more})
         return self.number
 
     def listen(self) -> None:
@@ -93,6 +94,7 @@ class Browser:
             while self.rows and self.rows[-1][0] >= told["cut"]:
                 for patch in reversed(self.rows.pop()[3]):
                     self.patch(patch, forwards=False)
+            self.seq0 = min(self.seq0, told["cut"] - 1)
         for row in map(padded, told.get("rows", [])):
             if row[0] <= self.last_seq:
                 continue
@@ -106,6 +108,7 @@ class Browser:
             self.notices.append(told["notice"])
         if told.get("error"):
             self.errors.append(told["error"])
+        self.futures = told.get("futures", self.futures)
         self.last_flags = told
 
     def patch(self, patch: list, forwards: bool) -> None:
