@@ -25,6 +25,7 @@ function drawAxis(line, bench, axis, bottom) { // from the top of the picture on
   for (let revision = first; revision <= last; revision++) {
     if (step >= 16) grid.push(h("path", { d: `M${axis.x(revision)},${AXIS_HIGH} V${bottom}`, class: "kv-grid" }));
     if (revision !== last && (revision % every || last - revision < 0.7 * every)) continue;
+    if (axis.tab && Math.abs(axis.x(revision) - axis.x(axis.tab)) < 26) continue; // the revision that is read has its number there
     numbers.push(h("text", { x: axis.x(revision), y: 13, class: "kv-tiny", "text-anchor": "middle" }, revision));
   }
   if (axis.folded) numbers.push(h("text", { x: axis.gutter + FOLD / 2 - 2, y: 13, class: "kv-tiny", "text-anchor": "middle" }, axis.folded > 1 ? `2…${first - 1}` : "2"));

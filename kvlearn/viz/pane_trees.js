@@ -108,11 +108,12 @@ function drawIndex(line, bench, index, lit, place) {
   let y = T_TOP;
   for (const key of [...shown].sort((a, b) => (a < b ? -1 : 1))) {
     const light = () => bench.light(key), lives = index.get(key) || [], told = `${key}: ${lives.map(lifeWords).join(" ") || "compacted away"}`, mine = key === lit;
-    const open = mine ? unfolded(line, bench, lives, y + 21, place, rows) : null, high = mine ? open.high + 24 : 24;
+    const open = mine && lives.length ? unfolded(line, bench, lives, y + 21, place, rows) : null, high = open ? open.high + 24 : 24;
     parts.push(h("g", { key: `i${key}`, class: `kv-i-leaf ${mine ? "kv-i-lit" : ""}`, "data-kv-key": key },
       h("g", { class: "kv-lane-name", tabindex: 0, role: "button", "aria-pressed": bench.lit === key, "aria-label": `key ${told}`, onclick: light, onkeydown: pressed(light) },
         h("title", {}, told), h("rect", { x: 2, y, width: place.index, height: high, rx: 4, class: "kv-i-box" }), h("rect", { x: 2, y, width: place.index, height: 24, rx: 4, class: "kv-hit" }),
-        h("text", { x: 9, y: y + 16, class: "kv-lane-word" }, cutTo(key, mine ? place.index - 16 : place.index * 0.42, 12)),
+        h("text", { x: 9, y: y + 16, class: "kv-lane-word" }, cutTo(key, open ? place.index - 16 : place.index * 0.42, 12)),
+        !lives.length && h("text", { x: place.index - 4, y: y + 16, "text-anchor": "end", class: "kv-tiny" }, "not in the index"),
         !mine && h("text", { x: place.index - 4, y: y + 16, "text-anchor": "end", class: "kv-mono" }, tailOf(lives.map(lifeWords).join(" "), place.index * 0.94 - Math.min(place.index * 0.42, wide(key, 12)) - 18))),
       open && open.parts));
     y += high + 5;
@@ -215,7 +216,7 @@ function leafCell(line, bench, change, hole, lit, x, y, wideness) {
   return h("g", asked(bench, ["key", change.key, change.main, change.sub], change.seq, { key: `c${change.number}`, "aria-label": told, "data-kv-revision": change.main, "data-kv-sub": change.sub, "data-kv-hole": hole || null,
     class: `kv-i-cell ${mine ? "kv-i-mine" : ""} ${hole ? "kv-i-hole" : ""} ${mine && answersNow(line, bench, change) ? "kv-r-answers" : ""}` }), h("title", {}, told),
     h("rect", { x, y: y + 1, width: wideness, height: T_ROW - 2, rx: 2, class: "kv-i-record" }), h("rect", { x, y: y + 1, width: wideness, height: T_ROW - 2, class: "kv-hit" }),
-    h("text", { x: x + 5, y: y + 12.5, class: "kv-mono" }, at), h("text", { x: x + split, y: y + 12.5, class: "kv-i-word" }, hole ? "gone" : cutTo(recordWords(change), wideness - split - 4)));
+    h("text", { x: x + 5, y: y + 12.5, class: "kv-mono" }, at), h("text", { x: x + split, y: y + 12.5, class: "kv-i-word" }, hole ? "gone" : cutTo(recordWords(change), wideness - split - 8)));
 }
 
 function drawBranches(tree, leaves, place) { // the levels above the leaves, each a column, the root on the right

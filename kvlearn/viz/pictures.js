@@ -8,15 +8,19 @@ function h(tag, attributes, ...children) {
 function morph(parent, wanted) { // the children of `parent` become `wanted`; `key` tells who is who
   if (!wanted.length && !parent.kvChildren) return;
   const old = parent.kvChildren || new Map(), now = new Map(), counts = {};
-  let place = parent.firstChild;
-  for (const child of wanted) {
+  const nodes = wanted.map((child) => {
     const text = typeof child !== "object", tag = text ? "#text" : child.tag;
     const number = (counts[tag] = (counts[tag] || 0) + 1);
     const key = !text && child.attributes.key !== undefined ? `${tag} ${child.attributes.key}` : `${tag}#${number}`;
-    let node = old.get(key);
-    if (!node || now.has(key)) node = text ? document.createTextNode("") : make(tag);
+    const known = now.has(key) ? null : old.get(key), node = known || (text ? document.createTextNode("") : make(tag));
     now.set(key, node);
-    if (text) {
+    return node;
+  });
+  for (const [key, node] of old) if (now.get(key) !== node) node.remove(); // first: who is moved loses the focus
+  let place = parent.firstChild;
+  wanted.forEach((child, k) => {
+    const node = nodes[k];
+    if (typeof child !== "object") {
       if (node.data !== String(child)) node.data = child;
     } else {
       dress(node, child.attributes);
@@ -24,8 +28,7 @@ function morph(parent, wanted) { // the children of `parent` become `wanted`; `k
     }
     if (node === place) place = place.nextSibling;
     else parent.insertBefore(node, place);
-  }
-  for (const [key, node] of old) if (now.get(key) !== node) node.remove();
+  });
   parent.kvChildren = now;
 }
 
@@ -84,9 +87,10 @@ const Store = {
   changes: (line) => line.memo("changes", "s", () => (line.state["s.changes"] || []).map((n) => Store.change(line, n))),
   holes: (line) => line.memo("holes", "s", () => new Set(line.state["s.holes"] || [])),
   change(line, number) {
-    const [main, sub, kind, key, text, version, lease, term, index, seq] = line.tables.changes[number]
-      || [0, 0, "modify", "…", "", 0, 0, 0, 0, -1];
-    return { number, main, sub, kind, key, text, version, lease, term, index, seq };
+    const row = line.tables.changes[number] || [0, 0, "modify", "…", "", 0, 0, 0, 0, -1];
+    const [main, sub, kind, key, text, version, lease, term, index, seq] = row;
+    row.told = row.told || { number, main, sub, kind, key, text, version, lease, term, index, seq }; // asked for often
+    return row.told;
   },
   lanes: (line) => line.memo("lanes", "s", () => { // key -> its changes, keys in order
     const lanes = new Map();
