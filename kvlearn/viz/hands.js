@@ -218,7 +218,7 @@ class Hands {
     for (const marked of this.root.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
     say(this.note, "");
     const { id: lease, ...rest } = args; // a command has an id of its own
-    const id = bench.act(op, { node, ...rest, ...(lease === undefined ? {} : { lease }) });
+    const id = this.waits = bench.act(op, { node, ...rest, ...(lease === undefined ? {} : { lease }) });
     const mine = `client.${bench.client}`; // a request travels: a paused panel plays until it is answered
     if (!UNANSWERED.test(op) && !player.playing) player.play((row) => row.patches.some(([k, , now]) => k === mine && now && now[3] !== null));
     return id;
@@ -226,6 +226,7 @@ class Hands {
 
   take(told) {
     if (told.refused) this.refuse(told.refused);
+    if (told.done >= this.waits) this.waits = 0;
     if (told.kept) this.kept = told.kept.map(String);
     for (const [number, time, setup, text] of told.lines || []) this.lines.set(number, { time, setup, text });
     if (told.lines) this.drawPython();
@@ -237,11 +238,11 @@ class Hands {
   }
 
   refuse({ field, why }) { // a clear sentence, beside the field that it is about; what is typed stays
+    if (!this.waits) return; // another view of this panel has asked
     this.bench.player.stop();
-    const panel = this.panels[this.tab], [part, row, name] = field.split(".");
-    const bad = name !== undefined ? this.rows[part] && this.rows[part].children[row] && this.rows[part].children[row].querySelector(`[name="${name}"]`)
-      : this.root.contains(document.activeElement) && document.activeElement.closest("form") && document.activeElement.closest("form").querySelector(`[name="${field}"]`)
-        || panel.querySelector(`[name="${field}"]`) || this.root.querySelector(`[name="${field}"]`);
+    const [part, row, name] = field.split("."), form = document.activeElement.closest("form");
+    const place = name && this.rows[part] ? this.rows[part].children[row] : this.root.contains(form) ? form : this.root;
+    const bad = place && [...place.querySelectorAll(`[name="${name || field}"]`)].find((one) => one.offsetParent);
     say(this.note, `${why[0].toUpperCase()}${why.slice(1)}.`);
     if (!bad) return;
     bad.setAttribute("aria-invalid", "true");
@@ -336,6 +337,8 @@ class Hands {
     this.opened && h("ol", { key: "log", class: "kv-log", tabindex: 0, "aria-label": "What was done, as Python" }, all.map(([number, item], k) => h("li", { key: number },
       h("small", {}, `${item.time.toFixed(3)} s`), h("code", {}, [...(k && `${all[k - 1][1].setup}` === `${item.setup}` ? [] : item.setup), item.text].join("\n")),
       copy("copy", "copy", () => whole(item), `Copy line ${number}`))))].filter(Boolean));
+    if (this.opened && this.logged !== all.length) this.python.lastChild.scrollTop = 1e6;
+    this.logged = this.opened ? all.length : 0;
   }
 }
 
