@@ -24,7 +24,7 @@ PANES.txn = {
       tool("txn-later", "later ▸", later)),
       h("svg", { key: "fork", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group",
         "aria-label": words.split("\n")[0], "data-kv-fork": done ? fork.index : "now",
-        "data-kv-succeeded": fork.succeeded, "data-kv-revision": forkMoved(fork, done) ? fork.revision : null,
+        "data-kv-succeeded": String(fork.succeeded), "data-kv-revision": forkMoved(fork, done) ? fork.revision : null,
         style: done ? bench.colours(fork.term) : "--term:var(--kv-good)" }, body)].filter(Boolean);
   },
 
@@ -143,7 +143,7 @@ function forkIf(fork, ask, middle, width) {
     fork.seen.map(([told, holds, saw], k) => {
       const words = `${told}: saw ${saw}, ${holds ? "holds" : "does not hold"}`, shown = cutTo(saw, room * 0.4);
       return h("g", ask({ key: `c${k}`, class: holds ? "" : "kv-t-no", "aria-label": words, "data-kv-compare": told,
-        "data-kv-holds": holds }), h("title", {}, words),
+        "data-kv-holds": String(holds) }), h("title", {}, words),
         h("rect", { x: left + 5, y: row(k), width: room - 10, height: FORK_ROW, rx: 4, class: "kv-hit" }),
           forkSign(holds, left + 19, row(k) + 10),
         h("text", { x: left + 32, y: row(k) + 14 }, cutTo(told, room - 56 - wide(shown), 12)),
@@ -160,7 +160,7 @@ function forkBranch(ask, [lines, more], name, taken, done, left, top, room, high
     row = (k) => top + 24 + FORK_ROW * k;
   return h("g", ask({ key: name, class: taken ? "kv-t-taken" : "kv-t-pale",
     "aria-label": `${told}; ${lines.map(([, , words]) => words).join("; ") || "nothing"}`, "data-kv-branch": name,
-    "data-kv-taken": taken }),
+    "data-kv-taken": String(taken) }),
     h("rect", { x: left, y: top, width: room, height: high, rx: 6, class: "kv-t-branch" }),
       h("rect", { x: left, y: top, width: room, height: high, rx: 6, class: "kv-hit" }),
     h("text", { x: left + 12, y: top + 17, class: "kv-t-word" }, cutTo(told, room - 20, 12)),
