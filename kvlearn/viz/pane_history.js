@@ -36,10 +36,13 @@ function nthOperation(line, way) {
 
 function operationAt(line, one) { // as it is known at the cursor: its kind, the words
   const seq = line.row() ? line.row().seq : -1, done = one.end !== undefined && one.endSeq <= seq;
-  const kind = one.us > line.us || one.seq > seq ? "later" : !done ? "waiting" : one.ok ? "answered" : one.unknown ? "unknown" : "refused";
+  const kind = one.us > line.us || one.seq > seq ? "later" : !done ? "waiting" : one.ok ? "answered" : one.unknown ? "unknown"
+    : "refused";
   const error = (one.answer || "").replace(/^etcdserver: /, "");
-  const answer = { answered: ` → ${one.answer}`, unknown: ` → unknown: ${error}`, refused: ` → refused: ${error}`, waiting: " → no answer yet", later: "" }[kind];
-  return { kind, short: `${one.request}${answer}`, told: `${one.client} asks ${one.node}: ${one.request}${answer}, asked at ${seconds(one.us)}${done ? `, answered at ${seconds(one.end)}` : ""}` };
+  const answer = { answered: ` → ${one.answer}`, unknown: ` → unknown: ${error}`, refused: ` → refused: ${error}`,
+    waiting: " → no answer yet", later: "" }[kind];
+  return { kind, short: `${one.request}${answer}`,
+    told: `${one.client} asks ${one.node}: ${one.request}${answer}, asked at ${seconds(one.us)}${done ? `, answered at ${seconds(one.end)}` : ""}` };
 }
 
 PANES.history = {
@@ -59,20 +62,28 @@ PANES.history = {
     const lanes = [...new Set(shown.map(({ client, lane }) => `${client} ${lane}`))].sort(natural);
     const drawn = lanes.slice(0, MOST_CLIENT_LANES), y = new Map(drawn.map((lane, k) => [lane, k * LANE_HIGH]));
     const bottom = Math.max(1, drawn.length) * LANE_HIGH + 4, high = bottom + 34;
-    const page = { line, bench, sheet, y, reach: new Map(), left: (line.us - sheet.base) * sheet.k - Sheet.edge(bench, sheet) }, bars = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)).reverse().map((one) => drawOperation(page, one)).reverse();
+    const drawable = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)),
+      stop = drawable.findLast((one) => one.us <= line.us) || drawable[0];
+    const page = { line, bench, sheet, y, stop, reach: new Map(),
+      left: (line.us - sheet.base) * sheet.k - Sheet.edge(bench, sheet) },
+      bars = [...drawable].reverse().map((one) => drawOperation(page, one)).reverse();
     const scrub = (event) => bench.player.scrub(line.us + (event.offsetX - CLIENT_WIDE - Sheet.edge(bench, sheet)) / sheet.k);
-    const told = lanes.length > drawn.length ? `${plural(lanes.length - drawn.length, "lane")} more not drawn` : shown.length ? "" : "nothing is asked in this time";
+    const told = lanes.length > drawn.length ? `${plural(lanes.length - drawn.length, "lane")} more not drawn` : shown.length
+      ? "" : "nothing is asked in this time";
     return [h("div", { key: "tools", class: "kv-row-of" }, Sheet.tools(bench, sheet), h("span", { class: "kv-hint" }, told)),
-      h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "What clients asked, and what they were told" },
+      h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group",
+        "aria-label": "What clients asked, and what they were told" },
         drawn.map((lane, k) => lane.split(" ")[0] !== (drawn[k - 1] || "").split(" ")[0]
-          && h("text", { key: lane, x: 2, y: k * LANE_HIGH + 27, class: "kv-strong" }, cutTo(lane.split(" ")[0], CLIENT_WIDE - 6, 12))),
+          && h("text", { key: lane, x: 2, y: k * LANE_HIGH + 27, class: "kv-strong" },
+            cutTo(lane.split(" ")[0], CLIENT_WIDE - 6, 12))),
         h("svg", { key: "sheet", x: CLIENT_WIDE, width: sheet.length, height: high, class: "kv-window" },
           h("rect", { width: sheet.length, height: high, class: "kv-hit kv-past-of", onclick: scrub }),
           drawn.map((_, k) => h("path", { d: `M0,${k * LANE_HIGH + 23} H${sheet.length}`, class: "kv-grid" })),
           h("g", { key: "moves", class: "kv-sheet", onkeydown: Sheet.walk },
             h("g", { key: "ticks", "aria-hidden": true }, Sheet.ticks(sheet).map(([t, word]) => [
               h("path", { key: `l${t}`, d: `M${sheet.at(t)},0 V${bottom}`, class: "kv-grid" }),
-              h("text", { key: `t${t}`, x: sheet.at(t), y: bottom + 13, "text-anchor": t ? "middle" : "start", class: "kv-tiny" }, word)])),
+              h("text", { key: `t${t}`, x: sheet.at(t), y: bottom + 13, "text-anchor": t ? "middle" : "start",
+                class: "kv-tiny" }, word)])),
             h("g", { key: "bars" }, bars)),
           h("rect", { key: "veil", width: sheet.length, height: bottom, class: "kv-veil kv-at-now" })),
         h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${CLIENT_WIDE},0 V${bottom}`, class: "kv-now" }),
@@ -89,7 +100,8 @@ PANES.history = {
 
   text(line) {
     const { all } = operationsOf(line), past = all.slice(0, firstAsked(all, line.us)), most = past.slice(-60);
-    return [`${plural(past.length, "operation")} up to ${seconds(line.us)}`, past.length > most.length ? `… ${past.length - most.length} earlier` : "",
+    return [`${plural(past.length, "operation")} up to ${seconds(line.us)}`, past.length > most.length
+      ? `… ${past.length - most.length} earlier` : "",
       ...most.map((one) => operationAt(line, one).told)].filter(Boolean).join("\n");
   },
 };
@@ -99,22 +111,23 @@ function openBar(sheet, from, us) { // no right edge: it waits
   return `M${near(Math.max(x + 2, (us - sheet.base) * sheet.k))},-6 H${x} V6 H${near(Math.max(x + 2, (us - sheet.base) * sheet.k))}`;
 }
 
-function drawOperation({ line, bench, sheet, y, reach, left }, one) {
+function drawOperation({ line, bench, sheet, y, reach, left, stop }, one) {
   const lane = `${one.client} ${one.lane}`, top = y.get(lane) + 23, { kind, short, told } = operationAt(line, one);
-  const from = Math.max(one.us, sheet.from), x = sheet.at(from), to = sheet.at(Math.min(sheet.to, one.end ?? (kind === "later" ? from : line.us)));
+  const from = Math.max(one.us, sheet.from), x = sheet.at(from),
+    to = sheet.at(Math.min(sheet.to, one.end ?? (kind === "later" ? from : line.us)));
   const end = Math.max(x + 2.5, to), room = (reach.get(lane) ?? sheet.at(sheet.to)) - Math.max(x, left) - 6;
   reach.set(lane, x);
-  const bar = kind === "waiting" ? { d: openBar(sheet, one.us, line.us), "data-kv-open": one.us } : { d: `M${x},-6 H${end} V6 H${x} Z` };
+  const bar = kind === "waiting" ? { d: openBar(sheet, one.us, line.us), "data-kv-open": one.us }
+    : { d: `M${x},-6 H${end} V6 H${x} Z` };
   const word = room > 42 && end > left && cutTo(kind === "later" ? one.request : short, room, 10.5);
-  return h("g", asked(bench, ["operation", one.id], (kind === "waiting" ? one.seq : one.endSeq ?? one.seq) ?? null, { key: `o${one.id}`, tabindex: kind === "waiting" || one.id === newest(line) ? 0 : -1,
-    class: `kv-bar-of kv-walk kv-op-${kind}`, transform: `translate(0,${top})`, "aria-label": told, "data-kv-operation": one.id, "data-kv-client": one.client, "data-kv-outcome": kind }),
-    h("title", {}, told), h("rect", { x: x - 2, y: -10, width: near(end - x + 4), height: 20, rx: 4, class: "kv-hit" }), h("path", { ...bar, class: "kv-bar-shape" }),
+  return h("g", asked(bench, ["operation", one.id], (kind === "waiting" ? one.seq : one.endSeq ?? one.seq) ?? null,
+    { key: `o${one.id}`, tabindex: one === stop ? 0 : -1,
+    class: `kv-bar-of kv-walk kv-op-${kind}`, transform: `translate(0,${top})`, "aria-label": told,
+      "data-kv-operation": one.id, "data-kv-client": one.client, "data-kv-outcome": kind }),
+    h("title", {}, told), h("rect", { x: x - 2, y: -10, width: near(end - x + 4), height: 20, rx: 4, class: "kv-hit" }),
+      h("path", { ...bar, class: "kv-bar-shape" }),
     kind === "refused" && h("path", { d: `M${near(end - 4)},-4 l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }),
     kind === "unknown" && h("text", { x: near(end + 3), y: 4, class: "kv-strong" }, "?"),
-    word && h("text", { "data-kv-stick": x + 1, y: -10, class: `kv-mini kv-halo ${kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
-}
-
-function newest(line) { // who was asked last before the cursor: Tab leads there
-  const { all } = operationsOf(line), one = all[firstAsked(all, line.us) - 1];
-  return one && one.id;
+    word && h("text", { "data-kv-stick": x + 1, y: -10,
+      class: `kv-mini kv-halo ${kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
 }

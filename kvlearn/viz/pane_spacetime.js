@@ -51,6 +51,10 @@ const Sheet = {
     set(moves, "transform", way(edge - (us - sheet.base) * sheet.k));
     for (const mark of body.querySelectorAll(".kv-at-now")) set(mark, "transform", way(edge));
     say(body.querySelector(".kv-now-word"), (us / 1e6).toFixed(4));
+    if (sheet.focused && document.activeElement === document.body) { // the mark with the focus has gone out of sight
+      (body.querySelector('.kv-walk[tabindex="0"]') || bench.root).focus({ preventScroll: true });
+    }
+    sheet.focused = moves.contains(document.activeElement);
   },
 
   ticks(sheet) {
@@ -61,8 +65,10 @@ const Sheet = {
 
   tools(bench, sheet) {
     const at = ZOOMS.indexOf(sheet.span), { name } = sheet;
-    const tool = (action, sign, label, to, more) => h("button", { key: action, type: "button", "data-kv-action": action, "data-kv-target": name,
-      "aria-label": label, title: label, onclick: () => { sheet.chosen = to; sheet.key = ""; bench.player.dirty = true; }, ...more }, sign);
+    const tool = (action, sign, label, to, more) => h("button",
+      { key: action, type: "button", "data-kv-action": action, "data-kv-target": name,
+      "aria-label": label, title: label, onclick: () => { sheet.chosen = to; sheet.key = ""; bench.player.dirty = true; },
+        ...more }, sign);
     return h("div", { class: "kv-zoom", role: "group", "aria-label": "Time in sight" },
       tool("zoom-out", "−", "Show more time", Math.min(ZOOMS.length - 1, at + 1), { disabled: at === ZOOMS.length - 1 }),
       tool("zoom-in", "+", "Show less time", Math.max(0, at - 1), { disabled: at === 0 }),
@@ -112,12 +118,16 @@ PANES.spacetime = {
     const page = { line, bench, sheet, x, column, width, names, places: new Places(), said: new Set() };
     const { first, last } = rowsOf(line, sheet.from, sheet.to), { arrows, left } = arrowsOf(page, first, last);
     const marks = decisions(line, first, last).map((row) => markOfRow(page, row)).filter(Boolean);
-    const lives = lifeLines(page, first, last), shapes = [...marks.map((mark) => drawMark(page, mark))], ways = arrows.map((arrow) => drawArrow(page, arrow));
+    const away = (one) => (sentUs(one) > line.us ? 1e9 : 0) + Math.abs(sentUs(one) - line.us); // Tab leads to what happened last
+    page.stop = [...arrows, ...marks].reduce((best, one) => (!best || away(one) < away(best) ? one : best), null);
+    const lives = lifeLines(page, first, last), shapes = [...marks.map((mark) => drawMark(page, mark))],
+      ways = arrows.map((arrow) => drawArrow(page, arrow));
     const labels = spaceLabels(page, arrows, marks);
     const scrub = (event) => bench.player.scrub(line.us + (event.offsetY - HEAD_HIGH - Sheet.edge(bench, sheet)) / sheet.k);
     const told = left ? `${plural(left, "message")} not drawn: zoom in` : sheet.span > 1e6 ? "zoom in to see each message" : "";
     return [h("div", { key: "tools", class: "kv-row-of" }, Sheet.tools(bench, sheet), h("span", { class: "kv-hint" }, told)),
-      h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "Messages between the nodes over time" },
+      h("svg", { key: "all", viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group",
+        "aria-label": "Messages between the nodes over time" },
         names.map((name) => lifeHead(page, name)),
         h("svg", { key: "sheet", y: HEAD_HIGH, width, height: sheet.length, class: "kv-window" },
           h("rect", { width, height: sheet.length, class: "kv-hit kv-past-of", onclick: scrub }),
@@ -139,13 +149,16 @@ PANES.spacetime = {
     const sheet = Sheet.of(bench, "spacetime"), span = Sheet.span(bench, sheet, nthPacket);
     const { first } = rowsOf(line, line.us - PAST * span, line.us), rows = line.rows.slice(first, line.place);
     const told = rows.filter((row) => !(row.packet && row.packet[4].startsWith("beat"))), most = told.slice(-60);
-    const ways = rows.filter((row) => row.packet).length, lost = rows.filter((row) => row.ended.length && row.text && !row.merged).length;
+    const ways = rows.filter((row) => row.packet).length,
+      lost = rows.filter((row) => row.ended.length && row.text && !row.merged).length;
     return [`${spanText(Math.round(PAST * span))} up to ${seconds(line.us)}: ${plural(ways, "message")} sent, ${lost} lost`,
       ...line.nodes().map((name) => `${name}: ${line.get(name, "role")}, term ${line.get(name, "term")}`),
       told.length > most.length ? `… ${told.length - most.length} earlier` : "",
       ...most.map((row) => `${(row.us / 1e6).toFixed(4)} s  ${line.text(row)}`)].filter(Boolean).join("\n");
   },
 };
+
+const sentUs = (one) => (one.row || one).us;
 
 function rowsOf(line, from, to) { // places of the rows of a window
   return { first: line.firstAfter((row) => row.us >= from), last: line.firstAfter((row) => row.us > to) };
@@ -154,8 +167,10 @@ function rowsOf(line, from, to) { // places of the rows of a window
 function lifeHead({ line, bench, x, column }, name) {
   const role = line.get(name, "role"), term = line.get(name, "term");
   const told = [`${role} t${term}`, role, ""].find((t) => wide(t, 10) < column - 4);
-  return h("g", { key: `h${name}`, ...asked(bench, ["node", name], null, { "aria-label": `${name}, ${role}, term ${term}` }), style: bench.colours(term), "data-kv-life": name, "data-kv-role": role },
-    h("rect", { x: x.get(name) - Math.min(40, column / 2 - 1), y: 1, width: Math.min(80, column - 2), height: HEAD_HIGH - 4, rx: 5, class: "kv-hit" }),
+  return h("g", { key: `h${name}`, ...asked(bench, ["node", name], null, { "aria-label": `${name}, ${role}, term ${term}` }),
+    style: bench.colours(term), "data-kv-life": name, "data-kv-role": role },
+    h("rect", { x: x.get(name) - Math.min(40, column / 2 - 1), y: 1, width: Math.min(80, column - 2), height: HEAD_HIGH - 4,
+      rx: 5, class: "kv-hit" }),
     h("text", { x: x.get(name), y: 15, "text-anchor": "middle", class: "kv-strong" }, name),
     h("text", { x: x.get(name), y: 29, "text-anchor": "middle", class: "kv-mini" }, told));
 }
@@ -209,15 +224,24 @@ function arrowsOf({ line, x }, first, last) {
     if (packet && x.has(packet.from) && x.has(packet.to) && !(old && packet.end < from)) found.set(id, { ...packet, seq });
   };
   for (const id of line.flying) if ((line.packets.get(id) || {}).us < from) take(id, null, true);
-  for (let k = Math.max(0, first - 300); k < last; k++) if (line.rows[k].packet) take(line.rows[k].packet[0], line.rows[k].seq, k < first);
+  for (let k = Math.max(0, first - 300); k < last; k++) {
+    const row = line.rows[k];
+    if (row.packet) take(row.packet[0], row.seq, k < first);
+    else if (row.text && row.us <= line.us) { // what decided that it is lost
+      for (const id of row.ended) if (found.has(id)) found.get(id).seq = row.seq;
+    }
+  }
   const all = [...found.values()], beat = (packet) => packet.kind.startsWith("beat");
   let arrows = all.length > MOST_ARROWS ? all.filter((packet) => !beat(packet) || packet.lost) : all;
-  if (arrows.length > MOST_ARROWS) arrows = arrows.sort((a, b) => Math.abs(a.us - line.us) - Math.abs(b.us - line.us)).slice(0, MOST_ARROWS);
-  return { left: all.length - arrows.length, arrows: arrows.sort((a, b) => a.us - b.us || a.id - b.id).map((packet) => Object.assign(packet, { beat: beat(packet) })) };
+  if (arrows.length > MOST_ARROWS) arrows = arrows.sort((a, b) => Math.abs(a.us - line.us) - Math.abs(b.us - line.us)).slice(0,
+    MOST_ARROWS);
+  return { left: all.length - arrows.length,
+    arrows: arrows.sort((a, b) => a.us - b.us || a.id - b.id).map((packet) => Object.assign(packet, { beat: beat(packet) })) };
 }
 
-function drawArrow({ line, bench, sheet, x, column }, arrow) {
-  const { id, from, to, us, fate, kind, label } = arrow, lost = arrow.lost || (fate && arrow.end === undefined), known = arrow.end !== undefined;
+function drawArrow({ line, bench, sheet, x, column, stop }, arrow) {
+  const { id, from, to, us, fate, kind, label } = arrow, lost = arrow.lost || (fate && arrow.end === undefined),
+    known = arrow.end !== undefined;
   const ends = known ? arrow.end : Math.max(us, line.state[`p${id}`] ?? arrow.arrives ?? line.us);
   const side = x.get(to) > x.get(from) ? 1 : -1, ax = x.get(from) + 7 * side, far = x.get(to) - 8 * side;
   const part = lost && fate ? 1 - (0.4 * column) / Math.abs(far - ax) : 1; // it never gets there: a cross before the goal
@@ -225,14 +249,18 @@ function drawArrow({ line, bench, sheet, x, column }, arrow) {
   Object.assign(arrow, { ax, ay, bx, by, dead: lost });
   const angle = Math.atan2(by - ay, bx - ax), [c, s] = [Math.cos(angle), Math.sin(angle)];
   const way = `M${ax},${ay} L${near(bx - (lost ? 0 : 6 * c))},${near(by - (lost ? 0 : 6 * s))}`;
-  const end = ends <= line.us ? (lost ? `lost at ${seconds(ends)}` : `received at ${seconds(ends)}`) : lost ? "on its way, will be lost" : "on its way";
+  const end = ends <= line.us ? (lost ? `lost at ${seconds(ends)}` : `received at ${seconds(ends)}`) : lost
+    ? "on its way, will be lost" : "on its way";
   const told = `${from} → ${to} ${label}, sent at ${seconds(us)}, ${us > line.us ? "later than the cursor" : end}`;
   const head = `M${bx},${by} l${near(-9 * c + 3.8 * s)},${near(-9 * s - 3.8 * c)} L${near(bx - 9 * c - 3.8 * s)},${near(by - 9 * s + 3.8 * c)} Z`;
-  return h("g", asked(bench, ["packet", id], arrow.seq, { key: `p${id}`, tabindex: us <= line.us && us === (line.row() || {}).us ? 0 : -1,
+  return h("g", asked(bench, ["packet", id], arrow.seq, { key: `p${id}`, tabindex: stop === arrow ? 0 : -1,
     class: `kv-way kv-walk ${arrow.beat ? (lost ? "kv-thin" : "kv-routine") : ""} ${kind.startsWith("pre") ? "kv-pre" : ""} ${kind === "snapshot" ? "kv-broad" : ""} ${lost ? "kv-gone" : ""}`,
-    style: bench.colours(arrow.term), "aria-label": told, "data-kv-way": id, "data-kv-from": from, "data-kv-to": to, "data-kv-fate": lost ? fate || "down" : null }),
-    h("title", {}, told), h("path", { d: way, class: "kv-hit" }), h("path", { d: way, class: "kv-way-term" }), h("path", { d: way, class: "kv-way-line" }),
-    lost ? h("path", { d: `M${bx - 4},${by - 4} l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }) : h("path", { d: head, class: "kv-way-head" }));
+    style: bench.colours(arrow.term), "aria-label": told, "data-kv-way": id, "data-kv-from": from, "data-kv-to": to,
+      "data-kv-fate": lost ? fate || "down" : null }),
+    h("title", {}, told), h("path", { d: way, class: "kv-hit" }), h("path", { d: way, class: "kv-way-term" }),
+      h("path", { d: way, class: "kv-way-line" }),
+    lost && h("path", { d: `M${bx - 4},${by - 4} l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }),
+    !lost && h("path", { d: head, class: "kv-way-head" }));
 }
 
 // Decisions, on the life line of who decided
@@ -246,17 +274,20 @@ function decisions(line, first, last) { // of too many those that are news, and 
 function markOfRow({ x }, row) {
   if (row.operation) {
     const [id, client, node, told, ok] = row.operation;
-    const kind = ok === false ? "client kv-failed" : "client", word = ok === undefined ? `${client}: ${told}` : `${client} ← ${told.replace(/^etcdserver: /, "")}`;
+    const kind = ok === false ? "client kv-failed" : "client", word = ok === undefined ? `${client}: ${told}`
+      : `${client} ← ${told.replace(/^etcdserver: /, "")}`;
     return x.has(node) ? { row, node, kind, word, id } : null;
   }
-  if (row.patches.some(([key]) => key === "cuts")) return { row, node: null, kind: "network", word: row.text.replace(/^network: /, "") };
+  if (row.patches.some(([key]) => key === "cuts")) return { row, node: null, kind: "network",
+    word: row.text.replace(/^network: /, "") };
   const role = row.patches.find(([key, , to]) => key.endsWith(".role") && to), [name] = row.text.split(" ");
   const node = role ? role[0].slice(0, -5) : name;
   if (!x.has(node)) return null;
   const about = row.text.startsWith(`${node} `) ? row.text.slice(node.length + 1) : row.text;
   const is = role ? role[2] : / commits /.test(row.text) ? "commit" : "turn", back = role && role[1] === "down";
   const term = (about.match(/term (\d+)/) || [])[1], index = (about.match(/up to (\d+)@/) || about.match(/entry (\d+)/) || [])[1];
-  const word = back ? "restarts" : is === "down" ? about.split(/[;:]/)[0] : role && is !== "paused" ? `${is}${term ? `, term ${term}` : ""}`
+  const word = back ? "restarts" : is === "down" ? about.split(/[;:]/)[0] : role && is !== "paused"
+    ? `${is}${term ? `, term ${term}` : ""}`
     : is === "commit" ? `commits ${index || ""}` : about.split(/[:;]| in term/)[0];
   return { row, node, kind: is, word };
 }
@@ -265,32 +296,43 @@ function drawMark(page, mark) {
   const { line, bench, sheet, x, width, places } = page, { row, node, kind, word } = mark, y = sheet.at(row.us), mid = x.get(node);
   Object.assign(mark, { y, mid });
   const jump = () => bench.goto(row.seq), told = `${seconds(row.us)}: ${line.text(row)}`;
-  const button = { key: `r${row.seq}`, tabindex: line.row() === row ? 0 : -1, role: "button", class: `kv-decision kv-walk kv-dec-${kind}`, "aria-label": `${told}; jump there`,
+  const button = { key: `r${row.seq}`, tabindex: page.stop === mark ? 0 : -1, role: "button",
+    class: `kv-decision kv-walk kv-dec-${kind}`, "aria-label": `${told}; jump there`,
     "data-kv-action": "goto", "data-kv-target": row.seq, onclick: jump, onkeydown: pressed(jump) };
-  if (kind === "network") return h("g", button, h("title", {}, told), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}`, class: "kv-hit" }), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}` }));
-  const [sx, shape] = { leader: [mid, `M-9,3 L-10,-7 L-4.5,-2 L0,-9 L4.5,-2 L10,-7 L9,3 Z`], down: [mid, "M-5,-5 L5,5 M5,-5 L-5,5"], paused: [mid, "M-3.5,-5 V6 M3.5,-5 V6"],
-    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -22 : 0), kind.startsWith("client") ? "M-3,-3 H3 V3 H-3 Z" : "M-3.4,0 a3.4,3.4 0 1 0 6.8,0 a3.4,3.4 0 1 0 -6.8,0 Z"];
+  if (kind === "network") return h("g", button, h("title", {}, told),
+    h("path", { d: `M${TIME_WIDE - 8},${y} H${width}`, class: "kv-hit" }), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}` }));
+  const [sx, shape] = { leader: [mid, `M-9,3 L-10,-7 L-4.5,-2 L0,-9 L4.5,-2 L10,-7 L9,3 Z`],
+    down: [mid, "M-5,-5 L5,5 M5,-5 L-5,5"], paused: [mid, "M-3.5,-5 V6 M3.5,-5 V6"],
+    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -22 : 0),
+      kind.startsWith("client") ? "M-3,-3 H3 V3 H-3 Z" : "M-3.4,0 a3.4,3.4 0 1 0 6.8,0 a3.4,3.4 0 1 0 -6.8,0 Z"];
   places.take([sx - 6, y - 6, sx + 6, y + 6]);
-  return h("g", { ...button, transform: `translate(${near(sx)},${y})` }, h("title", {}, told), h("circle", { r: 8, class: "kv-hit" }), h("path", { d: shape }));
+  return h("g", { ...button, transform: `translate(${near(sx)},${y})` }, h("title", {}, told),
+    h("circle", { r: 8, class: "kv-hit" }), h("path", { d: shape }));
 }
 
 // Words, where there is room: what was said before stays, so nothing flickers; decisions come first
 
 function spaceLabels(page, arrows, marks) {
-  const { sheet, places, column, width, names, x } = page, wanted = [], rank = { leader: 0, down: 0, candidate: 1, commit: 3, turn: 4, client: 5 };
+  const { sheet, places, column, width, names, x } = page, wanted = [],
+    rank = { leader: 0, down: 0, candidate: 1, commit: 3, turn: 4, client: 5 };
   for (const mark of marks) {
     const { y, mid, kind } = mark, left = kind === "commit" || kind.startsWith("client");
-    if (kind === "network") wanted.push({ key: `r${mark.row.seq}`, rank: 0, text: cutTo(mark.word, width - TIME_WIDE - 10, 10.5), look: "kv-bad-word", tries: [[width - 4, y - 4, "end"], [width - 4, y + 12, "end"]] });
+    if (kind === "network") wanted.push({ key: `r${mark.row.seq}`, rank: 0,
+      text: cutTo(mark.word, width - TIME_WIDE - 10, 10.5), look: "kv-bad-word",
+      tries: [[width - 4, y - 4, "end"], [width - 4, y + 12, "end"]] });
     else if (column > 44) {
-      wanted.push({ key: `r${mark.row.seq}`, rank: rank[kind] ?? 2, text: cutTo(mark.word, column - 26, 10.5), look: kind === "down" || kind.endsWith("failed") ? "kv-bad-word" : rank[kind] < 2 ? "kv-strong" : left ? "kv-dim-word" : "",
-        tries: [0, -8, 9, 18].map((away) => (left ? [mid - (kind === "commit" ? 20 : 28), y + 4 + away, "end"] : [mid + 12, y + 4 + away, "start"])) });
+      wanted.push({ key: `r${mark.row.seq}`, rank: rank[kind] ?? 2, text: cutTo(mark.word, column - 26, 10.5),
+        look: kind === "down" || kind.endsWith("failed") ? "kv-bad-word" : rank[kind] < 2 ? "kv-strong" : left ? "kv-dim-word" : "",
+        tries: [0, -8, 9, 18].map((away) => (left ? [mid - (kind === "commit" ? 20 : 28), y + 4 + away, "end"] : [mid + 12,
+          y + 4 + away, "start"])) });
     }
   }
   for (const arrow of arrows) {
     const { ax, ay, bx, by, id, beat, dead } = arrow;
     if (column < 56 || (beat && !dead) || Math.abs(bx - ax) < 40) continue;
     const text = cutTo(arrow.label, column - 26, 10.5), low = Math.min(ax, bx), high = Math.max(ax, bx);
-    const gaps = names.slice(1).map((name) => x.get(name) - column / 2).filter((mid) => low < mid && mid < high).sort((a, b) => Math.abs(a - bx) - Math.abs(b - bx));
+    const gaps = names.slice(1).map((name) => x.get(name) - column / 2).filter((mid) => low < mid && mid < high)
+      .sort((a, b) => Math.abs(a - bx) - Math.abs(b - bx));
     wanted.push({ key: `p${id}`, rank: dead ? 2 : 6, text, look: dead ? "kv-bad-word" : "", tries: gaps.flatMap((mid) => {
       const y = ay + ((by - ay) * (mid - ax)) / (bx - ax);
       return [[mid, y - 4, "middle"], [mid, y + 11, "middle"]];
@@ -300,7 +342,8 @@ function spaceLabels(page, arrows, marks) {
   const labels = order.map(({ key, text, look, tries }) => {
     const long = wide(text, 10.5);
     for (const [lx, ly, anchor] of tries) {
-      const left = anchor === "end" ? lx - long : anchor === "middle" ? lx - long / 2 : lx, box = [left - 2, ly - 9, left + long + 2, ly + 3];
+      const left = anchor === "end" ? lx - long : anchor === "middle" ? lx - long / 2 : lx,
+        box = [left - 2, ly - 9, left + long + 2, ly + 3];
       if (left < TIME_WIDE - 10 || left + long > width || !places.free(box)) continue;
       places.take(box);
       page.said.add(key);
