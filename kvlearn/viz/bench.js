@@ -72,7 +72,7 @@ class Bench {
       this.frame.chips, this.frame.root,
       make("div", { class: "kv-deck" }, make("div", { class: "kv-said" }, this.what, this.cause, this.notice), this.player.strip),
       this.offline ? "" : this.futures.root,
-      make("footer", { class: "kv-foot" }, this.hands.root), this.trouble, this.live);
+      make("footer", { class: "kv-foot", role: "group", "aria-label": "Hands on the store" }, this.hands.root), this.trouble, this.live);
     this.root.classList.toggle("kv-offline", this.offline); // a recording has no hands
     this.root.kvBench = this; // for whoever drives the panel from outside
     this.el.append(this.root);

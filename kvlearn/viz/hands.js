@@ -214,19 +214,25 @@ class Hands {
   ask(op, more = {}) { this.run(op, { ...this.typed(this.form), ...more }); }
 
   run(op, args = {}) { // the one entry for all panes; its answer stands below the forms
-    const { bench } = this, { player } = bench, node = /^(member|transfer)/.test(op) ? "" : this.via.value;
+    const { bench } = this, node = /^(member|transfer)/.test(op) ? "" : this.via.value;
     for (const marked of this.root.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
     say(this.note, "");
     const { id: lease, ...rest } = args; // a command has an id of its own
     const id = this.waits = bench.act(op, { node, ...rest, ...(lease === undefined ? {} : { lease }) });
-    const mine = `client.${bench.client}`; // a request travels: a paused panel plays until it is answered
-    if (!UNANSWERED.test(op) && !player.playing) player.play((row) => row.patches.some(([k, , now]) => k === mine && now && now[3] !== null));
+    this.answers = !UNANSWERED.test(op);
     return id;
+  }
+
+  carriedOut(told) { // a request travels: a paused panel plays until it is answered
+    const { player, line, client } = this.bench, mine = `client.${client}`, open = (asked) => asked && asked[3] === null;
+    this.waits = 0;
+    if (!this.answers || told.refused || told.error || player.playing || !open(line.state[mine])) return;
+    player.play((row) => row.patches.some(([key, , now]) => key === mine && now && !open(now)));
   }
 
   take(told) {
     if (told.refused) this.refuse(told.refused);
-    if (told.done >= this.waits) this.waits = 0;
+    if (this.waits && told.done >= this.waits) this.carriedOut(told);
     if (told.kept) this.kept = told.kept.map(String);
     for (const [number, time, setup, text] of told.lines || []) this.lines.set(number, { time, setup, text });
     if (told.lines) this.drawPython();
@@ -334,6 +340,7 @@ class Hands {
       h("button", { type: "button", "data-kv-action": "python", "aria-expanded": this.opened, onclick: () => ((this.opened = !this.opened), this.drawPython()) }, `${this.opened ? "▾" : "▸"} as Python`),
       h("code", { class: "kv-last", title: last ? whole(last) : "" }, last ? last.text : "what you do here is also told as a line of Python"),
       last && copy("copy", "copy", () => whole(last), "Copy the last line, with what it needs"), last && this.opened && copy("copy_all", "copy all", () => this.script(), "Copy all lines as one program")),
+    this.opened && h("p", { key: "hint", class: "kv-python-hint" }, "A client of one node asks that node, as the panel did, and waits for the answer. “copy all” is one program: cluster is the cluster before its first line."),
     this.opened && h("ol", { key: "log", class: "kv-log", tabindex: 0, "aria-label": "What was done, as Python" }, all.map(([number, item], k) => h("li", { key: number },
       h("small", {}, `${item.time.toFixed(3)} s`), h("code", {}, [...(k && `${all[k - 1][1].setup}` === `${item.setup}` ? [] : item.setup), item.text].join("\n")),
       copy("copy", "copy", () => whole(item), `Copy line ${number}`))))].filter(Boolean));
