@@ -29,7 +29,7 @@ PANES.revisions = {
 
   text(line, bench) {
     const at = bench.readAt, cut = cutOf(line, bench);
-    const told = [this.of(line), `terms: ${termRuns(line).map(([a, b, term]) => `${a}${a < b ? `…${b}` : ""} term ${term}`).join(", ")}`];
+    const told = [this.of(line), `revisions: ${termRuns(line).map(([a, b, term]) => `${a}${a < b ? `…${b}` : ""} term ${term}`).join(", ")}`];
     for (const [key, changes] of Store.lanes(line)) {
       const early = Math.max(0, changes.length - 80);
       told.push(`${key}: ${early ? `… ${early} earlier, ` : ""}${generations(changes.slice(early)).map((life) => `{${life.map((c) => changeTold(line, c)).join(", ")}}`).join(" ")}`);

@@ -55,30 +55,40 @@ function lifeWords(life) { return `{${life.map((c) => `${c.main}.${c.sub}${c.kin
 
 function litKey(line, bench) {
   const index = keyIndex(line), there = Store.there(line);
-  return bench.lit && Store.lanes(line).has(bench.lit) ? bench.lit : index.size ? there[there.length - 1].key : Store.changes(line)[0].key;
+  return bench.lit && Store.lanes(line).has(bench.lit) ? bench.lit : index.size ? there[there.length - 1].key : Store.changes(line)[Store.changes(line).length - 1].key;
 }
 
 function greyTree(line) { // the pages that hang together at the root
   return line.memo("grey", "page s", () => {
+    const known = line.leaves || new Map(), kept = (line.leaves = new Map()); // most leaves are as they were
     const page = (number) => {
-      const [children, keys, gone] = line.state[`page.${number}`];
+      const given = line.state[`page.${number}`], [children, keys, gone] = given;
       if (children) return { number, keys, children: children.map(page) };
-      return { number, records: keys.map((n) => Store.change(line, n)), gone: gone.map((n) => Store.change(line, n)) };
+      let leaf = known.get(number);
+      if (!leaf || leaf.given !== given) leaf = { given, number, records: keys.map((n) => Store.change(line, n)), gone: gone.map((n) => Store.change(line, n)) };
+      kept.set(number, leaf);
+      return leaf;
     };
     return page(line.state["s.root"]);
   });
 }
 
+function gather(page, leaves = [], stands = []) { // the leaves below a page, and the numbers of all pages there
+  for (const child of page.children || []) gather(child, leaves, stands);
+  if (!page.children) leaves.push(page);
+  stands.push(page.number);
+  return { leaves, stands };
+}
+
 function depthOf(page) { return page.children ? 1 + depthOf(page.children[0]) : 1; }
-function leavesOf(page) { return page.children ? page.children.flatMap(leavesOf) : [page]; }
-function numbersOf(page) { return [...(page.children || []).flatMap(numbersOf), page.number]; }
 function recordWords(c) { return c.kind === "delete" ? `${c.key} deleted` : `${c.key}=${c.text}`; }
 function cellsOf(page) { // in order, holes among them
   return [...page.records.map((c) => [c, false]), ...page.gone.map((c) => [c, true])].sort(([a], [b]) => a.main - b.main || a.sub - b.sub);
 }
 
 function treeNotes(line, tree) {
-  const leaves = leavesOf(tree), outlined = new Set(leaves.flatMap((page) => page.gone.map((c) => c.number)));
+  const outlined = new Set(), { leaves } = gather(tree);
+  for (const page of leaves) for (const change of page.gone) outlined.add(change.number);
   const rest = [...Store.holes(line)].filter((number) => !outlined.has(number)).length;
   return [leaves.length > T_MANY && "Parts that the key does not lead to are folded up.", outlined.size && "An outline: a compaction removed it, and its page was not written again.",
     rest && `${rest} ${outlined.size ? "more " : ""}removed ${rest === 1 ? "record has" : "records have"} left no trace in the pages.`].filter(Boolean);
@@ -103,7 +113,7 @@ function treePlaces(width, depth) { // what is scarce is shared: the index, the 
 // The blue tree ---------------------------------------------------------------------------------------
 
 function drawIndex(line, bench, index, lit, place) {
-  const all = [...index.keys()], last = (key) => (key === lit ? Infinity : index.get(key).flat().pop().number);
+  const all = [...index.keys()], last = (key) => (key === lit ? Infinity : index.get(key).reduce((newest, life) => (life.length ? life[life.length - 1].main : newest), 0));
   const shown = new Set([...all].sort((a, b) => last(b) - last(a)).slice(0, T_KEYS).concat(lit)), rows = [], parts = [];
   let y = T_TOP;
   for (const key of [...shown].sort((a, b) => (a < b ? -1 : 1))) {
@@ -152,8 +162,8 @@ function unfolded(line, bench, lives, top, place, rows) {
 }
 
 function createdAt(line, change) { // the put that created it may be gone, its revision is known
-  const lane = Store.lanes(line).get(change.key), born = lane.filter((c) => c.kind === "create" && c.number <= change.number).pop();
-  return born && lane.indexOf(born) <= lane.indexOf(change) ? born.main : "?";
+  const lane = Store.lanes(line).get(change.key), born = lane.slice(0, lane.indexOf(change) + 1).filter((c) => c.kind === "create").pop();
+  return born ? born.main : "?";
 }
 
 function answersNow(line, bench, change) { return bench.readAt && answerAt(line, change.key, bench.readAt) === change; }
@@ -170,18 +180,20 @@ function treeCurve([ax, ay], [bx, by], lead = "M") {
 // The grey tree ---------------------------------------------------------------------------------------
 
 function stripsOf(tree, wanted, until) { // what is drawn as one box: a leaf, or a part of the tree that nothing leads to
-  const leaves = leavesOf(tree), many = leaves.length > T_MANY, seen = leaves.filter((page) => page.records.length && page.records[0].main <= until);
+  const { leaves } = gather(tree), many = leaves.length > T_MANY, opened = new Map(), seen = leaves.filter((page) => page.records.length && page.records[0].main <= until);
   const latest = new Set(seen.slice(-T_OPEN)), whole = (page) => latest.has(page) || page.records.some((c) => wanted.has(c.number));
+  const isOpen = (page) => {
+    if (!opened.has(page)) opened.set(page, page.children ? page.children.filter(isOpen).length > 0 : whole(page));
+    return opened.get(page);
+  };
   const visit = (siblings) => {
     const strips = [];
     let joins = false;
     for (const page of siblings) {
-      const under = leavesOf(page), opens = under.some(whole);
+      const opens = isOpen(page);
       if (page.children && (opens || !many)) strips.push(...visit(page.children));
-      else if (many && !opens && joins) {
-        strips[strips.length - 1].leaves.push(...under);
-        strips[strips.length - 1].stands.push(...numbersOf(page));
-      } else strips.push({ leaves: [...under], whole: opens || !many, stands: numbersOf(page) });
+      else if (many && !opens && joins) gather(page, strips[strips.length - 1].leaves, strips[strips.length - 1].stands);
+      else strips.push({ ...gather(page), whole: opens || !many });
       joins = many && !opens;
     }
     return strips;
@@ -195,7 +207,7 @@ function drawLeaves(line, bench, tree, lit, wanted, place) {
   for (const strip of stripsOf(tree, wanted, bench.until || Infinity)) {
     const rows = strip.whole ? cellsOf(strip.leaves[0]) : [], high = T_ROW * Math.max(1, rows.length) + 8, top = y;
     const box = (by) => h("rect", { x: x + by, y: top + by, width: wideness, height: high, rx: 4, class: "kv-i-page" });
-    parts.push(h("g", { key: `p${strip.stands[0]}`, "data-kv-page": strip.leaves.map((page) => page.number).join(" ") }, strip.leaves.length > 1 && box(3), box(0),
+    parts.push(h("g", { key: `p${strip.stands[0]}`, "data-kv-page": strip.leaves.slice(0, 9).map((page) => page.number).join(" ") }, strip.leaves.length > 1 && box(3), box(0),
       !rows.length && h("text", { x: x + 8, y: top + 16, class: "kv-tiny" }, cutTo(strip.whole ? "empty" : foldWords(strip.leaves), wideness - 14)),
       rows.map(([change, hole], k) => leafCell(line, bench, change, hole, lit, x + 4, top + 4 + T_ROW * k, wideness - 8))));
     rows.forEach(([change, hole], k) => hole || cells.set(change.number, [x + 4, top + 4 + T_ROW * (k + 0.5)]));
@@ -206,9 +218,10 @@ function drawLeaves(line, bench, tree, lit, wanted, place) {
 }
 
 function foldWords(leaves) {
-  const records = leaves.flatMap((page) => page.records), gone = leaves.reduce((sum, page) => sum + page.gone.length, 0), name = (c) => `${c.main}.${c.sub}`;
-  if (!records.length) return `empty${gone ? `, ${gone} gone` : ""}`;
-  return `${name(records[0])}${records.length > 1 ? ` … ${name(records[records.length - 1])}` : ""} · ${leaves.length > 1 ? `${leaves.length} pages` : plural(records.length, "record")}${gone ? `, ${gone} gone` : ""}`;
+  const there = leaves.filter((page) => page.records.length), sum = (of) => leaves.reduce((all, page) => all + page[of].length, 0), gone = sum("gone"), count = sum("records");
+  const name = (c) => `${c.main}.${c.sub}`, last = there.length ? there[there.length - 1].records : [];
+  if (!count) return `empty${gone ? `, ${gone} gone` : ""}`;
+  return `${name(there[0].records[0])}${count > 1 ? ` … ${name(last[last.length - 1])}` : ""} · ${leaves.length > 1 ? `${leaves.length} pages` : plural(count, "record")}${gone ? `, ${gone} gone` : ""}`;
 }
 
 function leafCell(line, bench, change, hole, lit, x, y, wideness) {

@@ -3,8 +3,8 @@
 const { readFileSync } = require("fs");
 globalThis.matchMedia = () => ({ matches: true });
 const source = process.argv.slice(2).map((file) => readFileSync(file, "utf8")).join("\n");
-const { Timeline, Store, keyIndex, lifeWords, vanishing, answerAt } = new Function(
-  `${source}; return { Timeline, Store, keyIndex, lifeWords, vanishing, answerAt };`)();
+const { Timeline, Store, keyIndex, lifeWords, vanishing, answerAt, PANES } = new Function(
+  `${source}; return { Timeline, Store, keyIndex, lifeWords, vanishing, answerAt, PANES };`)();
 
 const at = (change) => [change.main, change.sub];
 const facts = (c) => [c.main, c.sub, c.kind, c.key, c.text, c.version, c.lease, c.term, c.index, c.seq];
@@ -32,7 +32,8 @@ function look(line, times) {
     index: Object.fromEntries([...keyIndex(line)].map(([key, lives]) => [key, lives.map(lifeWords).join(" ")])),
     pages: changes.length ? pages(line, line.state["s.root"]) : null,
     watchers: Store.watchers(line).map((w) => watcher(line, w)), leases: Object.fromEntries(leases),
-    fork: fork === undefined || fork === null ? null : line.tables.forks[fork] };
+    fork: fork === undefined || fork === null ? null : line.tables.forks[fork],
+    words: [PANES.revisions, PANES.trees].map((pane) => pane.text(line, { offline: true }).split("\n")) };
 }
 
 const { run, cursors, asks } = JSON.parse(readFileSync(0, "utf8"));

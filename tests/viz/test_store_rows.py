@@ -18,6 +18,7 @@ from kvlearn.errors import RequestError
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.revision import Revision
 from kvlearn.mvcc.store import Store
+from kvlearn.viz import look_store, revisions, trees
 from kvlearn.viz.feed import Feed
 from kvlearn.viz.store_rows import LISTS
 from tests.viz import store_scenes
@@ -262,12 +263,24 @@ def test_javascript_tells_the_facts_of_the_trace(name):
     for (seq, times), facts in zip(places, told["told"], strict=True):
         for watcher in facts["watchers"]:
             watcher["told"].sort()
+        if name in SEEDS:
+            same_words(trace, seq, facts["words"])
         agree(facts, plain(trace_facts(trace, seq, times)), f"{name}, record {seq}")
     holes = [tuple(hole) for hole in true["holes"]]
     there = [change for change in true["changes"] if tuple(change[:2]) not in holes]
     for answer in told["answers"]:
         vanish = [change[:2] for change in vanishing(there, answer["revision"])]
         assert answer["vanish"] == vanish, f"{name}, compaction at {answer['revision']}"
+
+
+def same_words(trace, seq, words):
+    """The panes say line by line what the static pictures say."""
+    store = look_store(trace, seq=seq)
+    if not store.changes:
+        return
+    twins = [draw(store).text.splitlines() for draw in (revisions, trees)]
+    for said, twin in zip(words, twins, strict=True):
+        assert said[1:] == [line for line in twin[1:] if line != store.caveat], f"record {seq}"
 
 
 @needs_node
