@@ -76,7 +76,7 @@ function drawMember(line, bench, row, last, spare, tools, leader) {
   const { name, role, standing, term, match, next, lag, leads } = row;
   const run = (verb, label, told) => h("button",
     { key: verb, type: "button", "data-kv-action": verb, "data-kv-target": name, title: told, "aria-label": `${label} ${name}`,
-    onclick: () => bench.hands && bench.hands.run(verb, { name }) }, label);
+    onclick: () => bench.hands && bench.hands.run(verb, verb === "transfer" ? { to: name } : { name }) }, label);
   const acts = [standing === "learner" && run("member_promote", "promote", `${name} becomes a voter`),
     standing === "outside" && run("member_add", "add", `${name} becomes a voter`),
     standing !== "outside" && standing !== "leaving" && run("member_remove", "remove", `${name} leaves`),

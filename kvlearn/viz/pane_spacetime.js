@@ -312,6 +312,11 @@ function drawMark(page, mark) {
 
 // Words, where there is room: what was said before stays, so nothing flickers; decisions come first
 
+function brief(text, room) { // what fits and still tells something, or nothing
+  const short = [text, text.split(",")[0]].find((t) => wide(t, 10.5) <= room) || cutTo(text, room, 10.5);
+  return short.endsWith("…") && short.length < 9 ? "" : short;
+}
+
 function spaceLabels(page, arrows, marks) {
   const { sheet, places, column, width, names, x } = page, wanted = [],
     rank = { leader: 0, down: 0, candidate: 1, commit: 3, turn: 4, client: 5 };
@@ -321,7 +326,7 @@ function spaceLabels(page, arrows, marks) {
       text: cutTo(mark.word, width - TIME_WIDE - 10, 10.5), look: "kv-bad-word",
       tries: [[width - 4, y - 4, "end"], [width - 4, y + 12, "end"]] });
     else if (column > 44) {
-      wanted.push({ key: `r${mark.row.seq}`, rank: rank[kind] ?? 2, text: cutTo(mark.word, column - 26, 10.5),
+      wanted.push({ key: `r${mark.row.seq}`, rank: rank[kind] ?? 2, text: brief(mark.word, column - 26),
         look: kind === "down" || kind.endsWith("failed") ? "kv-bad-word" : rank[kind] < 2 ? "kv-strong" : left ? "kv-dim-word" : "",
         tries: [0, -8, 9, 18].map((away) => (left ? [mid - (kind === "commit" ? 20 : 28), y + 4 + away, "end"] : [mid + 12,
           y + 4 + away, "start"])) });
@@ -330,7 +335,7 @@ function spaceLabels(page, arrows, marks) {
   for (const arrow of arrows) {
     const { ax, ay, bx, by, id, beat, dead } = arrow;
     if (column < 56 || (beat && !dead) || Math.abs(bx - ax) < 40) continue;
-    const text = cutTo(arrow.label, column - 26, 10.5), low = Math.min(ax, bx), high = Math.max(ax, bx);
+    const text = brief(arrow.label, column - 26), low = Math.min(ax, bx), high = Math.max(ax, bx);
     const gaps = names.slice(1).map((name) => x.get(name) - column / 2).filter((mid) => low < mid && mid < high)
       .sort((a, b) => Math.abs(a - bx) - Math.abs(b - bx));
     wanted.push({ key: `p${id}`, rank: dead ? 2 : 6, text, look: dead ? "kv-bad-word" : "", tries: gaps.flatMap((mid) => {
@@ -341,6 +346,7 @@ function spaceLabels(page, arrows, marks) {
   const said = sheet.said, order = wanted.sort((a, b) => said.has(b.key) - said.has(a.key) || a.rank - b.rank).slice(0, 160);
   const labels = order.map(({ key, text, look, tries }) => {
     const long = wide(text, 10.5);
+    if (!text) return null;
     for (const [lx, ly, anchor] of tries) {
       const left = anchor === "end" ? lx - long : anchor === "middle" ? lx - long / 2 : lx,
         box = [left - 2, ly - 9, left + long + 2, ly + 3];
