@@ -303,7 +303,7 @@ function drawMark(page, mark) {
     h("path", { d: `M${TIME_WIDE - 8},${y} H${width}`, class: "kv-hit" }), h("path", { d: `M${TIME_WIDE - 8},${y} H${width}` }));
   const [sx, shape] = { leader: [mid, `M-9,3 L-10,-7 L-4.5,-2 L0,-9 L4.5,-2 L10,-7 L9,3 Z`],
     down: [mid, "M-5,-5 L5,5 M5,-5 L-5,5"], paused: [mid, "M-3.5,-5 V6 M3.5,-5 V6"],
-    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -22 : 0),
+    commit: [mid - 13, "M-4.5,0 L0,-4.5 L4.5,0 L0,4.5 Z"] }[kind] || [mid + (kind.startsWith("client") ? -Math.min(22, 0.42 * page.column) : 0),
       kind.startsWith("client") ? "M-3,-3 H3 V3 H-3 Z" : "M-3.4,0 a3.4,3.4 0 1 0 6.8,0 a3.4,3.4 0 1 0 -6.8,0 Z"];
   places.take([sx - 6, y - 6, sx + 6, y + 6]);
   return h("g", { ...button, transform: `translate(${near(sx)},${y})` }, h("title", {}, told),
