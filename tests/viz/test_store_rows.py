@@ -11,16 +11,19 @@ from random import Random
 import pytest
 
 from kvlearn import Cluster
+from kvlearn import events as ev
 from kvlearn.course.lease_mutants import LEASE_MUTANTS
 from kvlearn.course.lease_mutants import WITNESSES as LEASE_WITNESSES
 from kvlearn.course.watch_mutants import WATCH_MUTANTS, WITNESSES
 from kvlearn.errors import RequestError
+from kvlearn.kv.leases import Compact
+from kvlearn.kv.watches import WatchCreate
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.revision import Revision
 from kvlearn.mvcc.store import Store
 from kvlearn.viz import look_store, revisions, trees
 from kvlearn.viz.feed import Feed
-from kvlearn.viz.store_rows import LISTS
+from kvlearn.viz.store_rows import LISTS, StoreRows
 from tests.viz import store_scenes
 from tests.viz.front_end import numbers
 from tests.viz.store_facts import state_facts, trace_facts
@@ -116,6 +119,50 @@ def test_the_state_at_any_record_tells_the_facts_of_the_trace(seed):
 @pytest.mark.parametrize("name", SCENES)
 def test_so_it_does_for_scenes_with_much_in_them(name):
     check(getattr(store_scenes, name)().trace, 1, where=name)
+
+
+def edges():
+    """A watch from a deletion that was swept away; one that ends with deletions it did not want;
+    one whose node was further than it seemed when the watch was asked for."""
+    run = store_scenes.Run("n1")
+    run.watch("c1/w1", "n1", "a", prefix=True, filters=("delete",))
+    for key in ("a", "b"):
+        run.put(key, "1")
+    run.delete("a")
+    run.cancel("c1/w1")
+    run.delete("b")
+    run.enter(Compact(4))
+    run.watch("c2/w1", "n1", "a", start_revision=4)
+    run.ask_progress("c2/w1")
+    run.put("b", "2")
+    hub, request = run.hubs["n1"], WatchCreate(b"b")
+    run.tell("n1", ev.WatchAsked("c3/w1", request, hub.store.revision - 2))
+    run.streams["c3/w1"] = "n1"
+    hub.create("c3/w1", b"b")
+    run.hand_out("n1")
+    run.put("b", "3")
+    return run.trace
+
+
+def test_so_it_does_at_the_edges():
+    trace = edges()
+    swept, late = trace_facts(trace, len(trace))["watchers"][1:]
+    assert swept["facts"][3] >= 4 and not swept["missed"]
+    assert late["facts"][2] == 7 and late["told"] == [["b", 7]]
+    check(trace, 1, where="edges")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_whoever_begins_in_the_middle_knows_the_same(name):
+    trace, rng = getattr(store_scenes, name)().trace, Random(4)
+    for seq in [len(trace) - 1, *(rng.randrange(len(trace)) for _ in range(6))]:
+        rows = StoreRows()
+        rows.begin(trace, seq)
+        state, tables = plain(dict(rows.state())), plain(rows.tables)
+        state = {k: numbers(v) if k.endswith(LISTS) else v for k, v in state.items()}
+        told, true = state_facts(state, tables), plain(trace_facts(trace, seq))
+        for fact in ("changes", "holes", "index", "pages", "fork"):
+            assert told[fact] == true[fact], f"{name}, record {seq}: {fact}"
 
 
 @pytest.mark.parametrize("name", WATCH_MUTANTS)
@@ -250,12 +297,13 @@ def asked_of_javascript(page, places, asks):
 
 
 @needs_node
-@pytest.mark.parametrize("name", [*SEEDS, "strange", "watched", "leased", "StartsTooLate"])
+@pytest.mark.parametrize("name", [*SEEDS, "edges", "strange", "watched", "leased", "StartsTooLate"])
 def test_javascript_tells_the_facts_of_the_trace(name):
     if name in WATCH_MUTANTS:
         trace = WITNESSES[WATCH_MUTANTS[name].witness](WATCH_MUTANTS[name])
     else:
-        trace = run_of(name).trace if name in SEEDS else getattr(store_scenes, name)().trace
+        scene = run_of(name) if name in SEEDS else getattr(store_scenes, name, None)
+        trace = edges() if scene is None else scene.trace if name in SEEDS else scene().trace
     page, places = Page(trace), cursors(trace, 7, 25)
     true = plain(trace_facts(trace, len(trace)))
     asks = list(range(1, true["revision"] + 2))
