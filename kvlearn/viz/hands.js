@@ -31,14 +31,16 @@ class Hands {
 
   // Parts
 
+  called(field) { return { name: `${this.prefix}${field}`, "data-kv-field": field }; } // names are of one form only
+  at(field, within) { return within.querySelector(`[data-kv-field="${field}"]`); }
   label(words, control) { return make("label", {}, words && make("span", {}, words), control); }
   field(name, words, more = {}) {
-    return this.label(words, make("input", { name, autocomplete: "off", spellcheck: "false", size: 9, "aria-describedby": `${this.id}-note`, ...more }));
+    return this.label(words, make("input", { ...this.called(name), autocomplete: "off", spellcheck: "false", size: 9, "aria-describedby": `${this.id}-note`, ...more }));
   }
   choice(name, words, options, more = {}) {
-    return this.label(words, make("select", { name, "aria-describedby": `${this.id}-note`, ...more }, ...options.map(([value, told]) => make("option", { value }, told))));
+    return this.label(words, make("select", { ...this.called(name), "aria-describedby": `${this.id}-note`, ...more }, ...options.map(([value, told]) => make("option", { value }, told))));
   }
-  tick(name, words) { return make("label", {}, make("input", { name, type: "checkbox" }), make("span", {}, words)); }
+  tick(name, words) { return make("label", {}, make("input", { ...this.called(name), type: "checkbox" }), make("span", {}, words)); }
   button(action, words, act, more = {}) {
     return make("button", { type: "button", "data-kv-action": action, onclick: act, ...more }, words);
   }
@@ -59,7 +61,7 @@ class Hands {
 
   typed(form) { // what stands in a form
     const told = {};
-    for (const { name, type, value, checked } of form.elements) if (name && name !== "via") told[name] = type === "checkbox" ? checked : value;
+    for (const { dataset, type, value, checked } of form.elements) if (dataset.kvField) told[dataset.kvField] = type === "checkbox" ? checked : value;
     return told;
   }
 
@@ -90,6 +92,7 @@ class Hands {
   }
 
   makeKv() {
+    this.prefix = "";
     const panel = this.panel("kv", "Ask the cluster", null, ...this.span(), this.field("value", "value", { value: "1" }),
       this.choice("lease", "lease", [["", "none"]]), this.field("revision", "get at revision", { size: 4, placeholder: "now", inputmode: "numeric", class: "kv-short" }),
       make("span", { class: "kv-doers" }, ...["put", "get", "delete"].map((op) => this.button(op, op, () => this.ask(op), { type: op === "put" ? "submit" : "button" }))));
@@ -98,6 +101,7 @@ class Hands {
   }
 
   makeTxn() {
+    this.prefix = "txn-";
     this.rows = { compare: make("div", { class: "kv-rows" }), then: make("div", { class: "kv-rows" }), else: make("div", { class: "kv-rows" }) };
     this.branch = make("output", { class: "kv-branch" });
     const column = (part, title, words) => make("fieldset", { class: "kv-part" }, make("legend", {}, title), this.rows[part],
@@ -115,9 +119,10 @@ class Hands {
 
   addRow(part, given = {}) {
     const compares = part === "compare", op = given.op || "put";
-    const box = (name, words, more = {}) => make("input", { name, "aria-label": words, placeholder: words, autocomplete: "off", spellcheck: "false", size: 6,
+    this.prefix = "txn-";
+    const box = (name, words, more = {}) => make("input", { ...this.called(name), "aria-label": words, placeholder: words, autocomplete: "off", spellcheck: "false", size: 6,
       value: given[name] ?? "", "aria-describedby": `${this.id}-note`, ...more });
-    const pick = (name, words, options, value) => Object.assign(make("select", { name, "aria-label": words }, ...options.map((o) => make("option", { value: o }, o))), { value });
+    const pick = (name, words, options, value) => Object.assign(make("select", { ...this.called(name), "aria-label": words }, ...options.map((o) => make("option", { value: o }, o))), { value });
     const row = make("div", { class: "kv-txn-row", role: "group", "aria-label": compares ? "comparison" : "operation" });
     const value = compares ? null : box("value", "value");
     if (value) value.hidden = op !== "put";
@@ -137,7 +142,7 @@ class Hands {
   }
 
   transaction() {
-    const read = (row) => Object.fromEntries([...row.querySelectorAll("[name]")].map(({ name, value }) => [name, value]));
+    const read = (row) => Object.fromEntries([...row.querySelectorAll("[name]")].map(({ dataset, value }) => [dataset.kvField, value]));
     return Object.fromEntries(Object.entries(this.rows).map(([part, box]) => [part, [...box.children].map(read)]));
   }
 
@@ -161,6 +166,7 @@ class Hands {
   }
 
   makeWatch() {
+    this.prefix = "watch-";
     this.watches = make("ul", { class: "kv-held", "aria-label": "Watches of this panel" });
     const panel = this.panel("watch", "Watch keys", () => this.run("watch", this.typed(panel.form)), ...this.span(),
       this.field("revision", "from revision", { size: 4, placeholder: "now on", inputmode: "numeric", class: "kv-short" }), this.tick("no_put", "no puts"), this.tick("no_delete", "no deletes"),
@@ -171,21 +177,21 @@ class Hands {
 
   openWatch(revision) {
     this.show("watch");
-    const { elements } = this.panels.watch.form;
-    elements.revision.value = revision;
-    elements.key.focus();
-    elements.key.select();
+    const { watch } = this.panels, key = this.at("key", watch);
+    this.at("revision", watch).value = revision;
+    key.focus();
+    key.select();
   }
 
   makeLease() {
+    this.prefix = "lease-";
     this.leases = make("ul", { class: "kv-held", "aria-label": "Leases" });
     const panel = this.panel("lease", "Grant a lease", () => this.run("lease_grant", this.typed(panel.form)),
       this.field("ttl", "seconds", { value: 10, inputmode: "numeric", class: "kv-short" }), this.field("own_id", "id, in hex", { placeholder: "any", class: "kv-short" }),
       make("button", { type: "submit", "data-kv-action": "lease_grant" }, "grant"));
     this.attach = make("form", { class: "kv-ask", "aria-label": "Attach keys to a lease", onsubmit: (event) => {
       event.preventDefault();
-      const { lease, keys } = this.attach.elements;
-      this.run("lease_attach", { lease: lease.value, keys: keys.value });
+      this.run("lease_attach", this.typed(this.attach));
     } }, this.field("keys", "attach keys", { placeholder: "a b", size: 14 }), this.choice("lease", "to lease", [["", "none"]]),
       make("button", { type: "submit", "data-kv-action": "lease_attach" }, "attach"));
     panel.append(this.attach, this.leases);
@@ -193,6 +199,7 @@ class Hands {
   }
 
   makeCompact() {
+    this.prefix = "compact-";
     this.goes = make("output", { class: "kv-branch" });
     const panel = this.panel("compact", "Compact the history", () => this.run("compact", this.typed(panel.form)),
       this.field("revision", "give up what is older than revision", { inputmode: "numeric", class: "kv-short" }),
@@ -202,6 +209,7 @@ class Hands {
   }
 
   makeMembers() {
+    this.prefix = "member-";
     this.members = make("ul", { class: "kv-held", "aria-label": "Members" });
     const panel = this.panel("members", "Add a member", () => this.run("member_add", this.typed(panel.form)), this.field("name", "node", { class: "kv-short" }),
       this.tick("learner", "as a learner"), make("button", { type: "submit", "data-kv-action": "add_member" }, "add"));
@@ -248,7 +256,7 @@ class Hands {
     this.bench.player.stop();
     const [part, row, name] = field.split("."), form = document.activeElement.closest("form");
     const place = name && this.rows[part] ? this.rows[part].children[row] : this.root.contains(form) ? form : this.root;
-    const bad = place && [...place.querySelectorAll(`[name="${name || field}"]`)].find((one) => one.offsetParent);
+    const bad = place && [...place.querySelectorAll(`[data-kv-field="${name || field}"], [name="${field}"]`)].find((one) => one.offsetParent);
     say(this.note, `${why[0].toUpperCase()}${why.slice(1)}.`);
     if (!bad) return;
     bad.setAttribute("aria-invalid", "true");
@@ -261,7 +269,7 @@ class Hands {
     const leases = Store.leases(line).filter((lease) => !lease.end), ids = leases.map((lease) => lease.id).join();
     if (this.ids !== ids) {
       this.ids = ids;
-      for (const select of this.root.querySelectorAll("[name=lease]")) {
+      for (const select of this.root.querySelectorAll("[data-kv-field=lease]")) {
         const { value } = select;
         select.replaceChildren(make("option", { value: "" }, "none"), ...leases.map(({ id }) => make("option", { value: id }, leaseName(id))));
         select.value = leases.some(({ id }) => id === value) ? value : "";
@@ -296,7 +304,7 @@ class Hands {
   }
 
   drawCompact(line) {
-    const { value } = this.panels.compact.form.elements.revision, at = /^\s*\d+\s*$/.test(value) ? +value : 0, there = Store.there(line);
+    const { value } = this.at("revision", this.panels.compact), at = /^\s*\d+\s*$/.test(value) ? +value : 0, there = Store.there(line);
     const gone = at && at <= Store.revision(line) ? vanishing(there, at) : [];
     say(this.goes, `revision ${Store.revision(line)}, ${Store.compacted(line) ? `compacted at ${Store.compacted(line)}` : "nothing is compacted"}${at ? at <= Store.compacted(line) ? "; that is compacted already"
       : at > Store.revision(line) ? "; that is in the future" : `; ${gone.length} of ${plural(there.length, "record")} would go${gone.length ? ": " : ""}${gone.slice(0, 6).map((c) => `${c.main}.${c.sub} ${c.key}`).join(", ")}${gone.length > 6 ? ", …" : ""}` : ""}`);
@@ -304,7 +312,7 @@ class Hands {
 
   drawMembers(line) {
     const [voters, outgoing, learners] = line.conf(), { leader } = line.lead(), names = line.nodes();
-    const { name } = this.panels.members.form.elements, next = `n${Math.max(0, ...names.map((n) => +n.slice(1) || 0)) + 1}`;
+    const name = this.at("name", this.panels.members), next = `n${Math.max(0, ...names.map((n) => +n.slice(1) || 0)) + 1}`;
     if (name !== document.activeElement && (!name.value || name.value === this.next)) name.value = next;
     this.next = next;
     morph(this.members, names.map((n) => {
