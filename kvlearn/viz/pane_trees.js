@@ -104,7 +104,7 @@ function wrapWords(text, room) { // into lines
 }
 
 function treePlaces(width, depth) { // what is scarce is shared: the index, the way between, the leaves, the branches
-  const levels = depth - 1, step = width < 560 ? 66 : 82, rest = width - 6 - levels * step, gap = Math.max(34, Math.min(90, width * 0.09));
+  const levels = depth - 1, step = width < 560 || (width < 800 && levels > 2) ? 62 : 82, rest = width - 6 - levels * step, gap = Math.max(34, Math.min(90, width * 0.09));
   const index = Math.max(128, Math.min(300, (rest - gap) * 0.54)), cell = Math.max(122, Math.min(300, rest - gap - index));
   const leaf = 2 + index + gap;
   return { index, leaf, cell, step, wide: leaf + cell + levels * step + 6 };
@@ -147,7 +147,7 @@ function unfolded(line, bench, lives, top, place, rows) {
     if (life.length && !shown.length) return null;
     y += high + 4;
     const over = life.length && life[life.length - 1].kind === "delete", side = place.index - 76;
-    const told = !life.length ? ["empty: waits for a put"] : [`created at ${createdAt(line, life[0])}`, over ? "ended by a deletion" : "lives"];
+    const told = !life.length ? ["empty: waits for a put"] : [`${side < 90 ? "from" : "created at"} ${createdAt(line, life[0])}`, over ? (side < 90 ? "deleted" : "ended by a deletion") : "lives"];
     return h("g", { key: `g${number}`, "data-kv-generation": lifeWords(life) }, h("rect", { x: 8, y: at, width: place.index - 12, height: high, rx: 4, class: `kv-i-life ${life.length ? "" : "kv-i-none"}` }),
       told.slice(0, Math.max(1, shown.length)).map((words, k) => h("text", { x: 14, y: at + 14 + T_ROW * k, class: "kv-tiny" }, cutTo(words, life.length ? side - 10 : place.index - 24))),
       shown.map((change, k) => {
@@ -225,7 +225,7 @@ function foldWords(leaves) {
 }
 
 function leafCell(line, bench, change, hole, lit, x, y, wideness) {
-  const mine = !hole && change.key === lit, at = `${change.main}.${change.sub}${!hole && change.kind === "delete" ? "(t)" : ""}`, told = changeWords(change, hole), split = Math.min(62, wideness * 0.42);
+  const mine = !hole && change.key === lit, at = `${change.main}.${change.sub}${!hole && change.kind === "delete" ? "(t)" : ""}`, told = changeWords(change, hole), split = Math.max(Math.min(62, wideness * 0.42), at.length * 6.7 + 10);
   return h("g", asked(bench, ["key", change.key, change.main, change.sub], change.seq, { key: `c${change.number}`, "aria-label": told, "data-kv-revision": change.main, "data-kv-sub": change.sub, "data-kv-hole": hole || null,
     class: `kv-i-cell ${mine ? "kv-i-mine" : ""} ${hole ? "kv-i-hole" : ""} ${mine && answersNow(line, bench, change) ? "kv-r-answers" : ""}` }), h("title", {}, told),
     h("rect", { x, y: y + 1, width: wideness, height: T_ROW - 2, rx: 2, class: "kv-i-record" }), h("rect", { x, y: y + 1, width: wideness, height: T_ROW - 2, class: "kv-hit" }),
