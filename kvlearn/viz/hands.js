@@ -253,7 +253,6 @@ class Hands {
 
   refuse({ field, why }) { // a clear sentence, beside the field that it is about; what is typed stays
     if (!this.waits) return; // another view of this panel has asked
-    this.bench.player.stop();
     const [part, row, name] = field.split("."), form = document.activeElement.closest("form");
     const place = name && this.rows[part] ? this.rows[part].children[row] : this.root.contains(form) ? form : this.root;
     const bad = place && [...place.querySelectorAll(`[data-kv-field="${name || field}"], [name="${field}"]`)].find((one) => one.offsetParent);

@@ -100,6 +100,7 @@ class Hands:
         self._fold: StoreFold | None = None
         self._kept_told: list[int] | None = []
         self._count = 0
+        self._era = cluster.trace.era  # where the last line was told
 
     # Carrying out -------------------------------------------------------------------------------
 
@@ -165,6 +166,11 @@ class Hands:
 
     def tell(self, line: str, time: float, setup: tuple[str, ...] = ()) -> None:
         """Write down that this was done."""
+        if self._era != self.cluster.trace.era:
+            self._era = self.cluster.trace.era
+            self.tell(
+                "# here the cluster was taken to another time or future, not by these lines", time
+            )
         self._count += 1
         self.lines.append(Line(self._count, time, setup, line))
         self._untold.append(self._wire(self.lines[-1]))
@@ -177,6 +183,7 @@ class Hands:
 
     def went_back(self, to_s: float) -> None:
         """The cluster was taken back to `to_s` seconds: what was done later is undone."""
+        self._era = self.cluster.trace.era
         if self.lines and self.lines[-1].time > to_s:
             self.tell(f"cluster.rewind({to_s!r})", self.lines[-1].time)
 

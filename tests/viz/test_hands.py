@@ -426,6 +426,16 @@ def test_going_back_is_a_line_too_and_the_program_still_does_the_same(bench):
     assert applied(again, 0)[-1] == "put a=6"
 
 
+def test_that_somebody_else_went_back_is_said_once(bench):
+    bench.do("put", key="a", value="5")
+    bench.cluster.rewind(bench.start)
+    bench.do("put", key="a", value="6")
+    bench.do("put", key="a", value="7")
+    assert bench.lines[0::2] == ['client.put("a", "5")', 'client.put("a", "6")']
+    assert bench.lines[1].startswith("# here the cluster was taken to another time")
+    assert len(bench.lines) == 4
+
+
 def test_a_page_that_opens_later_is_told_the_last_lines(bench):
     for value in "123":
         bench.do("put", key="a", value=value)
