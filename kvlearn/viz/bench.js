@@ -345,14 +345,14 @@ export default () => { // once for each model: its views share one timeline
   return {
     initialize({ model }) {
       line.take(model.get("opening"));
-      const hear = (_, buffers) => line.take(JSON.parse(new TextDecoder().decode(buffers[0])));
+      let ready = line.unpack(model.get("history")); // what comes meanwhile waits for its turn
+      const hear = (_, [told]) => (ready = ready.then(() => line.take(JSON.parse(new TextDecoder().decode(told)))));
       model.on("msg:custom", hear);
       return () => model.off("msg:custom", hear);
     },
     render({ model, el }) {
       const bench = new Bench(model, line, el);
-      const first = line.rows.length ? line.rows[0].seq : line.seq0 + 1;
-      if (!views++) model.send({ op: "hello", who: line.who, epoch: line.epoch, first, last: line.lastSeq() });
+      if (!views++) model.send(line.hello());
       return () => {
         bench.close();
         if (!--views) model.send({ op: "bye" });

@@ -1,7 +1,7 @@
 """What a panel is told of a trace: rows in updates of at most 4 KB, the newest first.
 
-A panel opens with the state as it is and the last few rows; the older ones follow when there is
-time. New records go out as they come. Where they come faster than updates may carry them,
+A panel opens with the state as it is and the last few rows, and with all older ones packed: the
+cursor reaches them as soon as the browser has unpacked them. New records go out as they come. Where they come faster than updates may carry them,
 heartbeats are merged away first, then all messages; what they changed is kept (`thin`).
 
 The feed knows neither widgets nor clocks: it hands out payloads, and `panels.py` sends them.
@@ -10,6 +10,7 @@ The feed knows neither widgets nor clocks: it hands out payloads, and `panels.py
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,7 +22,8 @@ from kvlearn.viz.timeline_rows import Row, RowCompiler, micros, thin
 LIMIT_BYTES = 3900  # of a payload; an update is 4,096 bytes with its envelope
 OPENING_ROWS = 60  # told with the first state, so that one can step back at once
 OPENING_FACTS = 200  # of a table's end: entries, changes, transactions; the older ones follow
-HISTORY_ROWS = 20_000  # kept for panels that open later; the trace itself has all
+HISTORY_ROWS = 60_000  # kept for panels that open later, as in player.js; the trace has all
+PACKING = 5  # of zlib: 50,000 rows (5 MB) become about 900 kB in 0.1 s
 CROWD_ROWS = 300  # more than this at once: heartbeats lose their dots (about six updates' worth)
 THRONG_ROWS = 600  # still more than this: all messages do
 
@@ -51,6 +53,7 @@ class Feed:
         self._merged: list[tuple[int, int]] = []  # (first, last) of the rows that stand for several
         self.sync()
         self.pending = []  # whoever opens is told the state, not how it came about
+        self._told_facts = {name: len(table) for name, table in self.compiler.tables.items()}
 
     def sync(self) -> list[Row]:
         """Compile what is new in the trace; returns the new rows."""
@@ -100,27 +103,55 @@ class Feed:
         for name, table in self.compiler.tables.items():
             first = max(0, len(table) - OPENING_FACTS)
             told["tables"][name] = [[first, table[first:]]]
-            self._told_facts[name] = len(table)
         told["older"] = [row.wire() for row in rows]
         told["complete"] = len(rows) == self.read
+        if len(self.history) > len(rows):
+            told["from"] = self.history[0].seq  # the first row that `history_packed` holds
         return told
 
-    def hello(self, who: str, epoch: int, first: int, last: int, now_s: float) -> None:
+    def history_packed(self) -> bytes:
+        """All rows and tables, deflated; empty where the opening has them all."""
+        if len(self.history) <= OPENING_ROWS:
+            return b""
+        tables = {name: [[0, table]] for name, table in self.compiler.tables.items()}
+        older = [row.wire() for row in self.history]
+        told = {"tables": tables, "older": older, "complete": len(older) == self.read}
+        return zlib.compress(encode(told), PACKING)
+
+    def hello(
+        self,
+        who: str,
+        epoch: int,
+        first: int,
+        last: int,
+        now_s: float,
+        known: dict[str, int] | None = None,
+    ) -> None:
         """Page `who` opened, and has rows `first` to `last` of era `epoch`: tell it the rest.
 
-        Other pages pass over what is told to `who`.
+        `known`: how many facts of each table it has. Other pages pass over what is told to `who`.
         """
-        behind = epoch != self.era or last < self.read - 1 - len(self.pending)
         facts = self._fact_parts()
-        if behind:  # rows that are still pending are part of this state, and are passed over
+        lacks = last < self.read - 1 - len(self.pending)
+        follows = not self.history or self.history[0].seq <= last + 1
+        if epoch != self.era or (lacks and not follows):
+            if self._cut is not None:  # or it would be cut off from the state that is told now
+                self.anew.append({"epoch": self.era, "cut": self._cut})
+                self._cut = None
+            # Rows that are still pending are part of this state, and are passed over.
             state = self._state_parts(now_s) + facts[:3]
             self.anew += [{"who": who, **part} for part in state]
             first = self.read
+        elif lacks:
+            self.anew += [{"who": who, **part} for part in self._later(last, known or {})]
+            facts = []
+        elif self.history and first <= self.history[0].seq:
+            facts = []  # they came with the packed rows
         older = [row for row in self.history if row.seq < first]
         keep = older[-OPENING_ROWS:]
         older = self._thin(older[:-OPENING_ROWS]) + keep
         self.thinned = 0  # that was history: nobody waits to see it drawn
-        whole = not older or len(self.history) == self.read
+        whole = first == 0 or len(self.history) == self.read
         parts = [*facts, *self._older(older), {"complete": whole}]
         self.backlog = iter([{"who": who, **part} for part in parts])
 
@@ -131,6 +162,22 @@ class Feed:
         parts = [self._reset(now_s)]
         parts += [{"state": part} for part in packed(self.compiler.state())]
         return parts
+
+    def _later(self, last: int, known: dict[str, int]) -> list[dict]:
+        """All facts and rows that came after row `last`, in order."""
+        parts = []
+        for name, table in self.compiler.tables.items():
+            first = known.get(name, 0)
+            for part in packed([list(fact) for fact in table[first:]]):
+                parts.append({"tables": {name: [[first, part]]}})
+                first += len(part)
+        rows = [row for row in self.history if row.seq > last]
+        if len(rows) > CROWD_ROWS:
+            rows = self._thin(rows)
+        if len(rows) > THRONG_ROWS:
+            rows = self._thin(rows, all_messages=True)
+        wires = [row.wire() for row in rows]
+        return parts + [{"rows": part} for part in packed(wires)]
 
     def _fact_parts(self) -> list[dict]:
         """All tables, the newest facts first: those of all tables before older ones."""

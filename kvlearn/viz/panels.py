@@ -160,7 +160,9 @@ class Bench(anywidget.AnyWidget):
     _esm = _squeeze(*SCRIPTS)
     _css = _squeeze("bench.css")
     theme = traitlets.Dict().tag(sync=True)
-    opening = traitlets.Dict().tag(sync=True)
+    # Made when they are asked for: a page that is loaded later opens at its own present.
+    opening = traitlets.Dict().tag(sync=True, to_json=lambda _, bench: bench.opening_now())
+    history = traitlets.Bytes().tag(sync=True, to_json=lambda _, b: b.feed.history_packed())
     speed = traitlets.Any("follow").tag(sync=True)
     panes = traitlets.List(traitlets.Unicode()).tag(sync=True)
 
@@ -182,9 +184,14 @@ class Bench(anywidget.AnyWidget):
         self._timer: asyncio.TimerHandle | None = None
         self._slow_at: float | None = None  # the speed of which the panel says it is too much
         self.hands = Hands(cluster, CLIENT)
-        opening = {**self.feed.opening(cluster.now), "client": CLIENT}
+        opening = self.opening_now()
         super().__init__(theme=THEME, opening=opening, speed=speed, panes=known_panes(panes))
         self.on_msg(self._hear)
+
+    def opening_now(self) -> dict[str, Any]:
+        """What a page begins with: the state at this moment, and the last rows before it."""
+        self.feed.sync()
+        return {**self.feed.opening(self.cluster.now), "client": CLIENT}
 
     def refresh(self) -> None:
         """Tell the front end at once what the cluster did since the last update."""
@@ -278,7 +285,8 @@ class Bench(anywidget.AnyWidget):
             case "hello":
                 self._open = True
                 held = command["epoch"], command["first"], command["last"]
-                self.feed.hello(command["who"], *held, self.cluster.now)
+                facts = command.get("facts")
+                self.feed.hello(command["who"], *held, self.cluster.now, facts)
                 self.hands.tell_again()
                 prime(self.cluster.trace)  # before the first question
                 if self.futures.kept:

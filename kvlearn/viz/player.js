@@ -62,7 +62,7 @@ class Timeline {
   clear() {
     Object.assign(this, { rows: [], place: 0, us: 0, head: 0, state: {}, packets: new Map(),
       flying: new Set(), tables: { entries: [], changes: [], forks: [] }, operations: new Map(), versions: {},
-      memos: {}, longest: 0, story: [], epoch: -1, seq0: -1, complete: false });
+      memos: {}, longest: 0, story: [], epoch: -1, seq0: -1, complete: false, from: Infinity });
   }
 
   take(told) { // one update from Python
@@ -72,6 +72,7 @@ class Timeline {
       this.epoch = told.reset;
       this.us = this.head = told.now;
       this.seq0 = told.seq;
+      this.from = told.from ?? Infinity; // the first row that is to be unpacked
     }
     for (const [name, parts] of Object.entries(told.tables || {})) for (const [first, list] of parts) {
       list.forEach((fact, k) => {
@@ -88,6 +89,19 @@ class Timeline {
     this.epoch = told.epoch ?? this.epoch;
     if (told.complete !== undefined) this.complete = told.complete;
     for (const watcher of this.watchers) watcher(told);
+  }
+
+  async unpack(packed) { // the older rows, which came deflated
+    if (!packed || !packed.byteLength) return;
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    this.take(JSON.parse(await new Response(stream).text()));
+  }
+
+  hello() { // what this page holds, so that it is told the rest
+    const facts = {};
+    for (const name in this.tables) facts[name] = this.tables[name].length;
+    const first = this.rows.length ? Math.min(this.from, this.rows[0].seq) : this.seq0 + 1;
+    return { op: "hello", who: this.who, epoch: this.epoch, first, last: this.lastSeq(), facts };
   }
 
   remember([key, given]) {
@@ -162,11 +176,14 @@ class Timeline {
   forget(count) {
     const gone = this.rows.splice(0, count);
     this.place -= count;
+    this.complete = false;
     for (const row of gone) for (const id of row.ended) this.packets.delete(id);
   }
 
   cut(seq) { // what lies behind was rewound: it has not happened
     while (this.place && this.rows[this.place - 1].seq >= seq) this.back();
+    // Before the first row that is held: what the state was there is not known.
+    if (this.rows.length ? this.rows[0].seq > seq : this.seq0 >= seq) this.gap = true;
     const gone = this.rows.splice(this.firstAfter((row) => row.seq >= seq));
     for (const row of gone) {
       if (row.packet) this.packets.delete(row.packet[0]);
@@ -414,7 +431,7 @@ class Player {
     if (told.error) this.stop();
     if (line.gap) {
       line.gap = false;
-      this.send({ op: "hello", who: line.who, epoch: -1, first: 0, last: -1 });
+      this.send({ ...line.hello(), epoch: -1 });
     }
     if (told.done && this.waiting && told.done >= this.waiting.id) this.waiting = null;
     if (told.reset !== undefined || told.cut !== undefined) {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import zlib
 
 import comm
 
@@ -44,9 +45,21 @@ class Browser:
         self.errors: list[str] = []
         self.last_flags: dict = {}
         self.futures: list[dict] = []
-        self.take(json.loads(json.dumps(panel.opening)))
+        self.open()
+
+    def open(self) -> None:
+        """Load the page: the widget's state is asked for anew."""
+        state = self.panel.get_state(["opening", "history"])
+        self.take(json.loads(json.dumps(state["opening"])))
+        if state["history"]:
+            self.take(json.loads(zlib.decompress(state["history"])))
+        self.hello()
+
+    def hello(self, **more) -> None:
         first = self.rows[0][0] if self.rows else self.seq0 + 1
-        self.send("hello", who=self.who, epoch=self.epoch, first=first, last=self.last_seq)
+        held = {"epoch": self.epoch, "first": first, "last": self.last_seq}
+        facts = {name: len(table) for name, table in self.tables.items()}
+        self.send("hello", who=self.who, facts=facts, **{**held, **more})
 
     @property
     def last_seq(self) -> int:
@@ -69,10 +82,11 @@ class Browser:
 
     def listen(self) -> None:
         """Take what has been sent since."""
-        for data, buffers, _ in self.comm.log[self.read :]:
+        while self.read < len(self.comm.log):
+            data, buffers, _ = self.comm.log[self.read]
+            self.read += 1
             if data.get("method") == "custom":
                 self.take(json.loads(bytes(buffers[0])))
-        self.read = len(self.comm.log)
 
     def take(self, told: dict) -> None:
         if told.get("who", self.who) != self.who:
@@ -81,7 +95,7 @@ class Browser:
             self.rows, self.state, self.packets = [], {}, {}
             self.tables = {"entries": {}, "changes": {}, "forks": {}}
             self.epoch, self.seq0, self.now = told["reset"], told["seq"], told["now"]
-            self.complete = False
+            self.complete = self.lost = False
         for name, parts in told.get("tables", {}).items():
             for first, facts in parts:
                 self.tables[name].update(enumerate(map(tuple, facts), start=first))
@@ -91,11 +105,15 @@ class Browser:
             first = self.rows[0][0] if self.rows else self.seq0 + 1
             self.rows = [padded(row) for row in told["older"] if row[0] < first] + self.rows
         if "cut" in told:
+            first = self.rows[0][0] if self.rows else self.seq0 + 1
             while self.rows and self.rows[-1][0] >= told["cut"]:
                 for patch in reversed(self.rows.pop()[3]):
                     self.patch(patch, forwards=False)
             self.seq0 = min(self.seq0, told["cut"] - 1)
-        for row in map(padded, told.get("rows", [])):
+            if first > told["cut"]:  # what the state was there is not known here
+                self.lost = True
+                return self.hello(epoch=-1)
+        for row in map(padded, [] if self.lost else told.get("rows", [])):
             if row[0] <= self.last_seq:
                 continue
             self.rows.append(row)
