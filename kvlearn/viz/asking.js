@@ -15,8 +15,20 @@ class Asking {
     if (!bench.offline) bench.player.ask("why", { what, mark: seq, number });
   }
 
+  leap(what, seq, anchor) { // a double click, or Shift-Enter: go to the record that decided it
+    this.bench.why(what, seq, anchor);
+    this.leaps = this.number;
+    if (this.bench.offline) this.take({ ...this.told, number: this.number });
+  }
+
   take(told) { // the kernel's answer
     if (!this.box || told.number !== this.number) return;
+    if (this.leaps === this.number && told.code === undefined && this.bench.line.bySeq(told.seq ?? -1)) {
+      this.leaps = 0;
+      this.close();
+      this.bench.goto(told.seq);
+      return;
+    }
     if (told.code !== undefined) this.showRule(told); else this.fill(told);
   }
 
@@ -38,6 +50,7 @@ class Asking {
 
   fill(told) {
     const { bench } = this, { sentence, seq, rule, section, url } = told;
+    this.told = told;
     const link = (action, words, act) => h("button", { key: action, type: "button", "data-kv-action": action, onclick: act }, words);
     const row = seq !== null && seq !== undefined && bench.line.bySeq(seq);
     morph(this.box, [h("b", {}, "Why?"), h("p", { class: "kv-because" }, sentence),

@@ -65,9 +65,11 @@ const PANES = {};
 // A sign that can be asked: click, Enter or Space open "Why?" (bench.why). `seq`: the record that
 // decided it, or a function that finds it when it is asked.
 function asked(bench, what, seq, attributes) {
-  const ask = (event) => bench.why(what, typeof seq === "function" ? seq() : seq, event.currentTarget);
-  return { tabindex: 0, role: "button", "aria-haspopup": "dialog", onclick: ask,
-    onkeydown: (event) => pressed(() => ask(event))(event), ...attributes,
+  const known = () => (typeof seq === "function" ? seq() : seq);
+  const ask = (event) => bench.why(what, known(), event.currentTarget);
+  const leap = (event) => bench.asking.leap(what, known(), event.currentTarget); // to the record that decided it
+  return { tabindex: 0, role: "button", "aria-haspopup": "dialog", onclick: ask, ondblclick: leap,
+    onkeydown: (event) => pressed(() => (event.shiftKey ? leap : ask)(event))(event), ...attributes,
     class: `kv-ask-why ${attributes.class || ""}` };
 }
 
