@@ -11,7 +11,7 @@ class Asking {
 
   ask(what, seq, anchor) {
     const { bench } = this, number = ++this.number;
-    this.open(anchor, !bench.offline ? { sentence: "…" } : what[0] === "entry" ? bench.entryWhy(what[1], what[2]) : this.fromRows(seq));
+    this.open(anchor, bench.offline ? this.offline(what, seq) : { sentence: "…" });
     if (!bench.offline) bench.player.ask("why", { what, mark: seq, number });
   }
 
@@ -32,8 +32,16 @@ class Asking {
     if (told.code !== undefined) this.showRule(told); else this.fill(told);
   }
 
+  offline([kind, name, index], seq) {
+    const { bench } = this;
+    if (kind === "entry") return bench.entryWhy(name, index);
+    const lamp = kind === "promise" && lampsOf(bench.line, bench).find((one) => one.name === name);
+    if (lamp) return { sentence: `${name}: ${LAMPS[lamp.state]}${lamp.why ? `: ${lamp.why}` : ""}.`, seq: lamp.seq };
+    return this.fromRows(kind === "node" ? seq ?? bench.deciding(`${name}.role`) : seq);
+  }
+
   fromRows(seq) {
-    const { line } = this.bench, row = seq === null || seq === undefined ? line.row() : line.bySeq(seq);
+    const { line } = this.bench, row = seq === null || seq === undefined ? null : line.bySeq(seq);
     if (!row) return { sentence: "The record that decided it is not among those that this page holds." };
     const because = line.why(row);
     return { sentence: line.text(row) + (because ? `, ${because}` : ""), seq: row.seq };

@@ -1,7 +1,8 @@
 """What a panel asks about a run: why a mark is as it is, how a rule is written, what is promised.
 
 Answers are plain data for JSON. They are made from the trace as far as the cursor stands, so they
-are true of what the student looks at, not of what happened later.
+are true of what the student looks at, not of what happened later. Whatever is asked, the answer is
+a sentence: of what nobody can know it says so.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import json
 from time import monotonic
 from typing import Any
 
+from kvlearn import events as ev
 from kvlearn.doors import door
 from kvlearn.trace import Trace
 from kvlearn.viz.moment import Timeline
 from kvlearn.viz.store_fold import StoreMoment, look_store
-from kvlearn.viz.verdicts import lamps
+from kvlearn.viz.verdicts import BROKEN, NOTHING, UNKNOWN, Lamp, lamps
 from kvlearn.viz.why import (
     Why,
     rule_source,
@@ -28,13 +30,15 @@ from kvlearn.viz.why import (
     why_txn,
     why_watch,
 )
+from kvlearn.viz.why_index import back
+from kvlearn.viz.why_rules import because, section_of
 
 WHY_CHARS, CODE_CHARS, VERDICT_BYTES = 700, 2400, 3700  # an update is at most 4 KB
 REST = 8  # after looking at all promises it does something else for so many times as long
 
 
 class Desk:
-    """Answers for one panel on one trace. Raises ValueError for what nobody can answer."""
+    """Answers for one panel on one trace."""
 
     def __init__(self, trace: Trace, subject: Any):
         self.trace = trace
@@ -42,14 +46,16 @@ class Desk:
         self._timeline = Timeline(trace)
         self._judged = (-1, -1)  # era and length of what the lamps have seen
         self._rest_until = 0.0
-        self._lamps: tuple = ()
+        self._lamps: tuple[Lamp, ...] = ()
+        self._checked: dict[str, Any] = {}  # what `linearizable` said last
 
     def why(self, what: list, mark: int | None, cursor: int) -> dict[str, Any]:
         """Why the mark `what` is as it is after record `cursor`; see `_why` for its kinds."""
-        if not what:
-            raise ValueError("say what the question is about")
         cursor = min(cursor, len(self.trace) - 1)
-        told = self._why(what, mark, cursor)
+        try:
+            told = self._why(what, mark, cursor)
+        except (LookupError, ValueError):
+            told = self._of_record(what, mark, cursor)
         answer = {"sentence": told.sentence[:WHY_CHARS], "seq": told.seq, "rule": told.rule}
         return {**answer, "section": told.section, "url": told.link}
 
@@ -63,17 +69,29 @@ class Desk:
                 return why_entry(self._timeline.at(cursor), name, index)
             case ["packet", int(number)]:
                 moment = self._timeline.at(cursor)
-                if number in moment.packets:
-                    return why_message(moment, number)
+                return why_message(moment, number)
             case ["operation", int(number)]:
-                return why_operation(self.trace, number, cursor)
+                return self._operation(number, cursor)
             case ["promise", str(name)]:
-                return self._promise(name)
+                return self._promise(name, cursor)
             case ["key" | "watch" | "lease" | "txn", *_]:
                 return self._of_store(what, look_store(self.subject, seq=cursor))
+        raise LookupError(what)
+
+    def _of_record(self, what: list, mark: int | None, cursor: int) -> Why:
+        """What the record tells with which the mark was drawn, where nothing else is known."""
         if mark is not None and 0 <= mark < len(self.trace):
             return why(self.trace, mark)
-        raise ValueError(f"nothing is known of {' '.join(map(str, what))} at record {cursor}")
+        named = " ".join(map(str, what)) or "what has no name"
+        return because(f"Nothing is known of {named} after record {cursor}", None)
+
+    def _operation(self, number: int, cursor: int) -> Why:
+        """Its bar may be drawn before it was asked."""
+        for asked in back(self.trace, len(self.trace) - 1, ev.Invoked):
+            if asked.event.op_id == number and asked.seq > cursor:
+                text = f"Operation {number} was not asked yet: that happens at {asked.time:.3f} s"
+                return because(text, asked.seq, ev.Invoked)
+        return why_operation(self.trace, number, cursor)
 
     @staticmethod
     def _of_store(what: list, store: StoreMoment) -> Why:
@@ -92,16 +110,44 @@ class Desk:
                 for fork in reversed(store.forks):
                     if fork.index == index:
                         return why_txn(store, fork)
-        told = " ".join(map(str, what))
-        raise ValueError(f"nothing is known of {told} at record {store.seq}")
+        raise LookupError(what)
 
-    def _promise(self, name: str) -> Why:
-        for lamp in self._lamps:
-            if lamp.promise == name and lamp.record is not None:
-                return Why(lamp.why, lamp.record, "", lamp.section)
-            if lamp.promise == name:
-                return Why(lamp.why or f"{name} was kept so far", None, "", lamp.section)
-        raise ValueError(f"the promise {name!r} was not looked at yet")
+    def _promise(self, name: str, cursor: int) -> Why:
+        """As its lamp stood at the cursor: what all records say is true of the last one only."""
+        if name == "Linearizability":
+            return self._one_order(name, cursor)
+        lamp = next((lamp for lamp in self._lamps if lamp.promise == name), None)
+        upto = self._judged[1] - 1 if self._judged[0] == self.trace.era else -1
+        if lamp is None or upto < 0:
+            return because(f"{name} was not looked at yet", None)
+        state, section = lamp.state_at(cursor), section_of(lamp.section)
+        if state == BROKEN:
+            text = f"{name} is broken by record {lamp.record}, at {lamp.time:.3f} s: {lamp.why}"
+            return because(text, lamp.record, section=section)
+        if cursor > upto:
+            text = f"{name} was not looked at yet beyond record {upto}"
+        elif state == UNKNOWN:
+            text = f"Nobody can tell whether {name} is kept: {lamp.why}"
+        else:
+            text = f"{name} {'had nothing to judge' if state == NOTHING else 'is kept'} "
+            now = cursor == upto
+            text += f"so far: {lamp.why}" if now else f"up to record {cursor}"
+        return because(text, None, section=section)
+
+    def _one_order(self, name: str, cursor: int) -> Why:
+        known = self._checked
+        if not known or known["epoch"] != self.trace.era:
+            return because(f"{name} was not looked at yet", None)
+        section = "etcd guarantees"
+        if known["seq"] is not None and known["seq"] <= cursor:
+            return because(known["why"], known["seq"], section=section)
+        if cursor > known["upto"]:
+            text = f"{name} was not looked at yet beyond record {known['upto']}"
+        elif not known["ok"] and known["seq"] is None or cursor == known["upto"]:
+            text = known["why"].split("\n")[0]
+        else:
+            text = f"{name} is kept up to record {cursor}"
+        return because(text, None, section=section)
 
     @staticmethod
     def rule(name: str) -> dict[str, Any]:
@@ -129,7 +175,11 @@ class Desk:
         self._judged = seen
         self._rest_until = monotonic() + REST * (monotonic() - begun)
         for most in (300, 120, 60, 0):
-            told = {"upto": seen[1] - 1, "list": [_lamp(lamp, most) for lamp in self._lamps]}
+            told = {
+                "epoch": seen[0],
+                "upto": seen[1] - 1,
+                "list": [_lamp(lamp, most) for lamp in self._lamps],
+            }
             if len(json.dumps(told)) < VERDICT_BYTES:
                 break
         return told
@@ -138,7 +188,9 @@ class Desk:
         """Whether one order of the clients' operations explains every answer, as a lamp."""
         verdict = door("linearizable")(self.trace)
         seq = getattr(verdict, "record", None)
-        return {"ok": bool(verdict.ok), "seq": seq, "why": str(verdict)[:WHY_CHARS]}
+        told = {"ok": bool(verdict.ok), "seq": seq, "why": str(verdict)[:WHY_CHARS]}
+        self._checked = {**told, "epoch": self.trace.era, "upto": len(self.trace) - 1}
+        return self._checked
 
 
 def _lamp(lamp: Any, most: int) -> list:
@@ -147,5 +199,3 @@ def _lamp(lamp: Any, most: int) -> list:
     words = lamp.why[: max(most, 120) if lamp.record is not None else most]
     ways = [lamp.group, lamp.promise, lamp.section, lamp.state, lamp.record, words]
     return [*ways, lamp.since]
-
-

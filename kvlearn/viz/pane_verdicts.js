@@ -5,18 +5,19 @@ const LAMP_SIGNS = { kept: "M6.2,10.4 L9,13 L14,7.4", broken: "M6.6,6.6 L13.4,13
   unknown: "M8,8 a2,2 0 1 1 2.6,2 q-.6,.3 -.6,1.4 M10,14 v.3" };
 
 function lampsOf(line, bench) { // every promise as it stands at the cursor
-  const { list = [], upto = -1, checked } = bench.verdicts || {}, row = line.row(), seq = row ? row.seq : line.seq0;
+  const { list = [], upto = -1, checked, epoch } = bench.verdicts || {}, row = line.row(), seq = row ? row.seq : line.seq0;
+  const end = epoch === line.epoch ? upto : -1; // what was judged before time went back is not of this run
   const lamps = list.map(([group, name, section, state, record, why, since]) => {
-    const broken = record !== null && record <= seq, quiet = since === null || since === undefined || since > seq;
-    const now = broken ? "broken" : seq > upto ? "later" : state === "unknown" ? state : state === "unasked" || quiet
-      ? "nothing" : "kept";
-    return { group, name, section, state: now, seq: broken ? record : null, why: now === "broken" || now === state ? why : "" };
+    const broken = record !== null && record <= Math.min(seq, end), quiet = since === null || since > seq;
+    const now = broken ? "broken" : seq > end ? "later" : state === "unknown" ? state : quiet ? "nothing" : "kept";
+    const whole = now !== "kept" || seq === end; // the numbers of what is kept are those of the end
+    return { group, name, section, state: now, seq: broken ? record : null, why: now === "broken" || now === state && whole ? why : "" };
   });
-  if (checked) {
-    const broken = !checked.ok && (checked.seq === null || checked.seq <= seq);
-    lamps.push({ group: "history", name: "Linearizability", section: "one order explains all answers", state: broken ? "broken"
-      : "kept",
-      seq: broken ? checked.seq : null, why: broken || checked.ok ? checked.why.split("\n")[0] : "" });
+  if (checked && checked.epoch === line.epoch) {
+    const broken = !checked.ok && (checked.seq === null || checked.seq <= seq), end = checked.upto;
+    const state = broken ? "broken" : seq > end ? "later" : "kept", told = broken || state === "kept" && seq === end;
+    lamps.push({ group: "history", name: "Linearizability", section: "one order explains all answers", state,
+      seq: broken ? checked.seq : null, why: told ? checked.why.split("\n")[0] : "" });
   }
   return lamps;
 }

@@ -190,7 +190,7 @@ def rule_source(name: str) -> RuleSource:
             rule = vars(cls)[name]
             told = " ".join((rule.__doc__ or "").split("\n\n")[0].split())
             found = re.search(r"\s*\(([^()]*)\)\.$", told)
-            section = _section(found[1]) if found else ""
+            section = section_of(found[1]) if found else ""
             promise = told[: found.start()] + "." if found else told
             return RuleSource(f"{owner}.{name}", section, promise, *_code(rule))
     raise KeyError(f"no rule is called {name!r}")
@@ -208,8 +208,8 @@ def _code(rule: Any) -> tuple[str, str]:
     return code, f"{'/'.join(parts[first:])}, line {line}"
 
 
-def _section(told: str) -> str:
-    """A docstring's source, written out: `5.4.2` is of the paper, `6.4` of the thesis."""
+def section_of(told: str) -> str:
+    """A short source, written out: `5.4.2` is of the paper, `6.4` of the thesis."""
     if told[:1].isdigit():  # the paper's sections 4 and 6 have no parts
         told = f"{'thesis' if told.startswith(('4.', '6.')) else 'paper'} {told}"
     if told.startswith("paper "):

@@ -42,7 +42,8 @@ def why_key(store: StoreMoment, key: bytes, revision: int) -> Why:
     text = f"{short(key)} was {wrote} at revision {here.at} by entry {entry}, "
     text += f"at {here.time:.3f} s; "
     if later:
-        text += f"it was replaced at revision {later[0].revision}"
+        did = "deleted" if later[0].kind == "delete" else "replaced"
+        text += f"it was {did} at revision {later[0].revision}"
         if store.compacted and revision <= store.compacted < later[0].revision:
             text += f", and the compaction at {store.compacted} kept it as the newest at or below"
     else:
