@@ -13,6 +13,7 @@ from kvlearn.errors import Violation
 from kvlearn.events import BecameLeader, Committed, Refused, Truncated
 from kvlearn.kv.requests import Put
 from kvlearn.sim.script import play
+from kvlearn.viz import lamps
 
 
 @pytest.fixture
@@ -86,6 +87,8 @@ def test_d_only_n5_can_win_and_blue_is_overwritten(moment):
     cluster.run(2.0)
     assert not any("blue" in str(node.log) for node in cluster.nodes.values())
     assert cluster.operation(blue).answer is None  # no client was told ok
+    told = {lamp.state for lamp in lamps(cluster)}
+    assert "kept" in told and "broken" not in told, "what is thrown away was never promised"
 
 
 def test_e_one_entry_of_the_own_term_commits_blue_as_well(moment):

@@ -48,6 +48,8 @@ def test_eight_changes():
     for name in cluster.nodes:
         reply = cluster.client(name).get("key", prefix=True, revision=9, serializable=True)
         assert [str(kv) for kv in reply.kvs] == ["key1=a", "key3=c", "key4=d"]
+    at_10 = {kv.key for kv in cluster.client().get("key", prefix=True, revision=10).kvs}
+    assert at_10 == {b"key1", b"key3", b"key4"}  # the panel's question: which key is absent there?
 
 
 def test_the_index_saved_first_loses_a_change_for_ever():

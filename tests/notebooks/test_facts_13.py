@@ -21,7 +21,9 @@ from kvlearn.viz import fork
 
 
 def introduced() -> tuple:
-    client = Cluster(3, seed=13).client()
+    cluster = Cluster(3, seed=13)
+    cluster.wait_for_leader()
+    client = cluster.client()
     client.put("key1", "foo")
     client.put("key1", "fox")
     example = client.txn().if_(value("key1") > "bar", version("key1") == 2)

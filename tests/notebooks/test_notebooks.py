@@ -142,7 +142,7 @@ def test_it_goes_the_course_s_gait(path):
     assert order == sorted(order), heads
     assert re.search(r"^\*\*.*\?\*\*$", text, re.MULTILINE), "the question stands below the title"
     first_prediction = next(n for n, c in enumerate(notebook.cells) if "predict(" in c.source)
-    first_picture = next(n for n, c in enumerate(notebook.cells) if ".show()" in c.source)
+    first_picture = next(n for n, c in enumerate(notebook.cells) if "cluster.show(" in c.source)
     assert first_prediction < first_picture
 
 
