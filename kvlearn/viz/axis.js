@@ -21,14 +21,16 @@ function axisOf(line, bench, width, gutter = GUTTER, right = 20) {
 
 function drawAxis(line, bench, axis, bottom) { // from the top of the picture on, AXIS_HIGH high
   const { first, last, step } = axis, numbers = [], bands = [], grid = [];
+  const folded = axis.folded > 1 ? `2…${first - 1}` : axis.folded ? "2" : "";
   const every = [1, 2, 5, 10, 20, 50, 100, 200].find((n) => n * step > 26) || 500;
   for (let revision = first; revision <= last; revision++) {
     if (step >= 16) grid.push(h("path", { d: `M${axis.x(revision)},${AXIS_HIGH} V${bottom}`, class: "kv-grid" }));
     if (revision !== last && (revision % every || last - revision < 0.7 * every)) continue;
     if (axis.tab && Math.abs(axis.x(revision) - axis.x(axis.tab)) < 26) continue; // the revision that is read has its number there
+    if (folded && axis.x(revision) - 3.5 * String(revision).length < axis.gutter + 2 + wide(folded)) continue;
     numbers.push(h("text", { x: axis.x(revision), y: 13, class: "kv-tiny", "text-anchor": "middle" }, revision));
   }
-  if (axis.folded) numbers.push(h("text", { x: axis.gutter + FOLD / 2 - 2, y: 13, class: "kv-tiny", "text-anchor": "middle" }, axis.folded > 1 ? `2…${first - 1}` : "2"));
+  if (folded) numbers.push(h("text", { x: axis.gutter - 2, y: 13, class: "kv-tiny" }, folded));
   for (const [a, b, term] of termRuns(line)) {
     const from = Math.max(a, first), to = Math.min(b, last);
     if (from > to) continue;

@@ -1,7 +1,7 @@
 // The clients' history: a lane a client (more where its operations overlap), a bar from what was
 // asked to the answer, time from left to right.
 
-const LANE_HIGH = 36, CLIENT_WIDE = 54, MOST_CLIENT_LANES = 12;
+const LANE_HIGH = 36, CLIENT_WIDE = [54, 130], MOST_CLIENT_LANES = 12;
 
 function operationsOf(line) { // in the order in which they were asked, each with its lane
   const key = `${line.epoch} ${line.rows.length} ${line.lastSeq()} ${line.operations.size}`;
@@ -16,7 +16,8 @@ function operationsOf(line) { // in the order in which they were asked, each wit
     lanes.set(one.client, ends);
     reach.push((far = Math.max(far, one.end ?? -Infinity)));
   }
-  return (line.asked = { key, all, reach, open: all.filter((one) => one.end === undefined) });
+  const gutter = Math.min(CLIENT_WIDE[1], [...lanes.keys()].reduce((most, name) => Math.max(most, wide(name, 12.5) + 16), CLIENT_WIDE[0]));
+  return (line.asked = { key, all, reach, gutter, open: all.filter((one) => one.end === undefined) });
 }
 
 function firstAsked(all, us) { // the place of the first that was asked later
@@ -52,9 +53,9 @@ PANES.history = {
   of: (line) => `${plural(firstAsked(operationsOf(line).all, line.us), "operation")} so far`,
 
   draw(line, bench, width) {
-    const { all, reach, open } = operationsOf(line);
+    const { all, reach, open, gutter } = operationsOf(line);
     if (!all.length) return [h("p", { class: "kv-empty" }, "No client has asked anything yet.")];
-    const sheet = Sheet.lay(bench, "history", nthOperation, width - CLIENT_WIDE), last = firstAsked(all, sheet.to);
+    const sheet = Sheet.lay(bench, "history", nthOperation, width - gutter), last = firstAsked(all, sheet.to);
     let first = firstAsked(all, sheet.from);
     while (first && reach[first - 1] >= sheet.from) first--;
     const seen = all.slice(first, last).filter((one) => one.end === undefined || one.end >= sheet.from);
@@ -64,10 +65,10 @@ PANES.history = {
     const bottom = Math.max(1, drawn.length) * LANE_HIGH + 4, high = bottom + 34;
     const drawable = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)),
       stop = drawable.findLast((one) => one.us <= line.us) || drawable[0];
-    const page = { line, bench, sheet, y, stop, reach: new Map(),
+    const page = { line, bench, sheet, y, stop, words: [], reach: new Map(),
       left: (line.us - sheet.base) * sheet.k - Sheet.edge(bench, sheet) },
       bars = [...drawable].reverse().map((one) => drawOperation(page, one)).reverse();
-    const scrub = (event) => bench.player.scrub(line.us + (event.offsetX - CLIENT_WIDE - Sheet.edge(bench, sheet)) / sheet.k);
+    const scrub = (event) => bench.player.scrub(line.us + (event.offsetX - gutter - Sheet.edge(bench, sheet)) / sheet.k);
     const told = lanes.length > drawn.length ? `${plural(lanes.length - drawn.length, "lane")} more not drawn` : shown.length
       ? "" : "nothing is asked in this time";
     return [h("div", { key: "tools", class: "kv-row-of" }, Sheet.tools(bench, sheet), h("span", { class: "kv-hint" }, told)),
@@ -75,8 +76,8 @@ PANES.history = {
         "aria-label": "What clients asked, and what they were told" },
         drawn.map((lane, k) => lane.split(" ")[0] !== (drawn[k - 1] || "").split(" ")[0]
           && h("text", { key: lane, x: 2, y: k * LANE_HIGH + 27, class: "kv-strong" },
-            cutTo(lane.split(" ")[0], CLIENT_WIDE - 6, 12))),
-        h("svg", { key: "sheet", x: CLIENT_WIDE, width: sheet.length, height: high, class: "kv-window" },
+            cutTo(lane.split(" ")[0], gutter - 6, 12))),
+        h("svg", { key: "sheet", x: gutter, width: sheet.length, height: high, class: "kv-window" },
           h("rect", { width: sheet.length, height: high, class: "kv-hit kv-past-of", onclick: scrub }),
           drawn.map((_, k) => h("path", { d: `M0,${k * LANE_HIGH + 23} H${sheet.length}`, class: "kv-grid" })),
           h("g", { key: "moves", class: "kv-sheet", onkeydown: Sheet.walk },
@@ -85,10 +86,11 @@ PANES.history = {
               h("text", { key: `t${t}`, x: sheet.at(t), y: bottom + 13, "text-anchor": t ? "middle" : "start",
                 class: "kv-tiny" }, word)])),
             h("g", { key: "bars" }, bars)),
-          h("rect", { key: "veil", width: sheet.length, height: bottom, class: "kv-veil kv-at-now" })),
-        h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${CLIENT_WIDE},0 V${bottom}`, class: "kv-now" }),
-          h("rect", { x: CLIENT_WIDE - 32, y: bottom + 17, width: 64, height: 16, rx: 4, class: "kv-now-box" }),
-          h("text", { x: CLIENT_WIDE, y: bottom + 29, "text-anchor": "middle", class: "kv-tiny kv-now-word" })))];
+          h("rect", { key: "veil", width: sheet.length, height: bottom, class: "kv-veil kv-at-now" }),
+          h("g", { key: "words", class: "kv-sheet", "aria-hidden": true }, page.words.reverse())), // the veil is over what comes later alone
+        h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${gutter},0 V${bottom}`, class: "kv-now" }),
+          h("rect", { x: gutter - 32, y: bottom + 17, width: 64, height: 16, rx: 4, class: "kv-now-box" }),
+          h("text", { x: gutter, y: bottom + 29, "text-anchor": "middle", class: "kv-tiny kv-now-word" })))];
   },
 
   time(line, bench, body) {
@@ -111,15 +113,17 @@ function openBar(sheet, from, us) { // no right edge: it waits
   return `M${near(Math.max(x + 2, (us - sheet.base) * sheet.k))},-6 H${x} V6 H${near(Math.max(x + 2, (us - sheet.base) * sheet.k))}`;
 }
 
-function drawOperation({ line, bench, sheet, y, reach, left, stop }, one) {
+function drawOperation({ line, bench, sheet, y, reach, left, stop, words }, one) {
   const lane = `${one.client} ${one.lane}`, top = y.get(lane) + 23, { kind, short, told } = operationAt(line, one);
   const from = Math.max(one.us, sheet.from), x = sheet.at(from),
     to = sheet.at(Math.min(sheet.to, one.end ?? (kind === "later" ? from : line.us)));
-  const end = Math.max(x + 2.5, to), room = (reach.get(lane) ?? sheet.at(sheet.to)) - Math.max(x, left) - 6;
+  const end = Math.max(x + 2.5, to), room = (reach.get(lane) ?? sheet.at(sheet.to)) - Math.max(x, left) - 10;
   reach.set(lane, x);
   const bar = kind === "waiting" ? { d: openBar(sheet, one.us, line.us), "data-kv-open": one.us }
     : { d: `M${x},-6 H${end} V6 H${x} Z` };
   const word = room > 42 && end > left && cutTo(kind === "later" ? one.request : short, room, 10.5);
+  if (word) words.push(h("text", { key: `w${one.id}`, "data-kv-stick": x + 1, y: top - 10,
+    class: `kv-mini kv-halo ${kind === "later" ? "kv-later" : kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
   return h("g", asked(bench, ["operation", one.id], (kind === "waiting" ? one.seq : one.endSeq ?? one.seq) ?? null,
     { key: `o${one.id}`, tabindex: one === stop ? 0 : -1,
     class: `kv-bar-of kv-walk kv-op-${kind}`, transform: `translate(0,${top})`, "aria-label": told,
@@ -127,7 +131,5 @@ function drawOperation({ line, bench, sheet, y, reach, left, stop }, one) {
     h("title", {}, told), h("rect", { x: x - 2, y: -10, width: near(end - x + 4), height: 20, rx: 4, class: "kv-hit" }),
       h("path", { ...bar, class: "kv-bar-shape" }),
     kind === "refused" && h("path", { d: `M${near(end - 4)},-4 l8,8 m0,-8 l-8,8`, class: "kv-cross-of" }),
-    kind === "unknown" && h("text", { x: near(end + 3), y: 4, class: "kv-strong" }, "?"),
-    word && h("text", { "data-kv-stick": x + 1, y: -10,
-      class: `kv-mini kv-halo ${kind === "refused" ? "kv-bad-word" : kind === "answered" ? "" : "kv-dim-word"}` }, word));
+    kind === "unknown" && h("text", { x: near(end + 3), y: 4, class: "kv-strong" }, "?"));
 }

@@ -44,11 +44,11 @@ const Sheet = {
   edge: ({ line }, { k, length }) => Math.min(PAST * length, Math.max(0, line.us - line.firstUs()) * k), // where the cursor is
 
   move(bench, sheet, body, down) { // the sheet, and what stands at the cursor; drawn anew before an edge comes into sight
-    const { us } = bench.line, moves = body.querySelector(".kv-sheet");
+    const { us } = bench.line, [moves, ...more] = body.querySelectorAll(".kv-sheet");
     if (!moves) return;
     if (us - PAST * sheet.span < sheet.from || us + sheet.span > sheet.to + 1) bench.player.dirty = true;
     const edge = Sheet.edge(bench, sheet), way = (v) => (down ? `translate(0,${v.toFixed(2)})` : `translate(${v.toFixed(2)},0)`);
-    set(moves, "transform", way(edge - (us - sheet.base) * sheet.k));
+    for (const one of [moves, ...more]) set(one, "transform", way(edge - (us - sheet.base) * sheet.k));
     for (const mark of body.querySelectorAll(".kv-at-now")) set(mark, "transform", way(edge));
     say(body.querySelector(".kv-now-word"), (us / 1e6).toFixed(4));
     if (sheet.focused && document.activeElement === document.body) { // the mark with the focus has gone out of sight
@@ -139,6 +139,7 @@ PANES.spacetime = {
             h("g", { key: "labels", "aria-hidden": true }, labels)),
           h("rect", { key: "veil", width, height: sheet.length, class: "kv-veil kv-at-now" })),
         h("g", { key: "now", class: "kv-at-now" }, h("path", { d: `M${TIME_WIDE - 8},${HEAD_HIGH} H${width}`, class: "kv-now" }),
+          h("rect", { x: 0, y: HEAD_HIGH - 16, width: TIME_WIDE - 14, height: 32, class: "kv-now-room" }), // no other time beside it
           h("rect", { x: 1, y: HEAD_HIGH - 9, width: TIME_WIDE - 9, height: 18, rx: 4, class: "kv-now-box" }),
           h("text", { x: (TIME_WIDE - 8) / 2, y: HEAD_HIGH + 4, "text-anchor": "middle", class: "kv-tiny kv-now-word" })))];
   },
@@ -332,6 +333,10 @@ function spaceLabels(page, arrows, marks) {
           y + 4 + away, "start"])) });
     }
   }
+  const across = (mid, y) => arrows.filter(({ ax, ay, bx, by }) => {
+    const at = (mid - ax) / (bx - ax), way = ay + (by - ay) * at;
+    return at > 0 && at < 1 && way > y - 9 && way < y + 3;
+  }).length; // how many arrows run through a word there
   for (const arrow of arrows) {
     const { ax, ay, bx, by, id, beat, dead } = arrow;
     if (column < 56 || (beat && !dead) || Math.abs(bx - ax) < 40) continue;
@@ -340,7 +345,7 @@ function spaceLabels(page, arrows, marks) {
       .sort((a, b) => Math.abs(a - bx) - Math.abs(b - bx));
     wanted.push({ key: `p${id}`, rank: dead ? 2 : 6, text, look: dead ? "kv-bad-word" : "", tries: gaps.flatMap((mid) => {
       const y = ay + ((by - ay) * (mid - ax)) / (bx - ax);
-      return [[mid, y - 4, "middle"], [mid, y + 11, "middle"]];
+      return [[mid, y - 4, "middle"], [mid, y + 11, "middle"]].filter(([, at]) => dead || across(mid, at) < 3);
     }) });
   }
   const said = sheet.said, order = wanted.sort((a, b) => said.has(b.key) - said.has(a.key) || a.rank - b.rank).slice(0, 160);
