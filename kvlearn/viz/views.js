@@ -18,6 +18,7 @@ class Ring {
       ...this.groups, this.edges, this.discs, this.dots, this.marks);
     this.nodes = new Map();
     this.messages = new Map();
+    Object.assign(this, { links: [], at: {} }); // of a trace without nodes, too
   }
 
   layout(names) {
@@ -318,6 +319,7 @@ class Logs {
     this.cells = new Map();
     this.flags = new Map();
     this.cell = NARROW;
+    this.rows = [];
     this.stick = true; // stay at the newest entries until somebody scrolls back
   }
 
@@ -372,6 +374,7 @@ class Logs {
   }
 
   drawState(line) {
+    if (!this.rows.length) return; // a trace of nothing
     this.line = line;
     let longest = 0;
     for (const { name, figures, row } of this.rows) {
