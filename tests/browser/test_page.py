@@ -166,3 +166,12 @@ def test_axe_finds_nothing_serious(visit, run, dark):
     found = axe.Axe().run(page).response["violations"]
     told = [f"{v['id']}: {v['nodes'][0]['html'][:120]}" for v in found if v["impact"] in SERIOUS]
     assert not told
+
+
+def test_a_double_click_on_a_mark_takes_the_cursor_to_its_record(visit, run):
+    page = visit(run, panes=["revisions"])
+    mark = page.locator(".kv-mark[data-kv-revision]:not([data-kv-hole])").first
+    mark.locator(".kv-hit").dblclick()
+    seq = "Number(document.querySelector('.kvlearn-panel').dataset.kvSeq)"
+    page.wait_for_function(f"{seq} < {len(run.trace) - 1}")
+    assert page.locator(".kv-why-box").count() == 0
