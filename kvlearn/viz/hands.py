@@ -23,6 +23,7 @@ if nothing was done.
 from __future__ import annotations
 
 import json
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class Hands:
         self._read(command)
 
     def _read(self, command: dict) -> list[Plan]:
+        _check_text(command)
         plans = READERS[command["op"]](self, command)
         for plan in plans:
             if _size(plan.line) > LINE_BYTES:
@@ -270,6 +272,7 @@ class Hands:
             return  # the panel asks anew once it has heard that time went back
         told: dict[str, Any] = {"number": command["number"], "who": command["who"], "fork": None}
         try:
+            _check_text(command)
             txn, _, _ = _transaction(command)
             fork = judge(txn, self._store(command["seq"]).store)
             told["now"] = _verdict(fork)
@@ -384,6 +387,8 @@ class Hands:
         id = _chosen(command)
 
         def stop(_: str) -> None:
+            if id not in self.kept():
+                raise ValueError(f"lease {id:x} is not kept alive by this panel at the cursor")
             self._channel("", KEEPER).unkeep(id)
 
         return [Plan(f"kept_{id:x}.stop_keep_alive()", stop, None)]
@@ -402,8 +407,8 @@ class Hands:
 
     def _add(self, command: dict) -> list[Plan]:
         cluster, name = self.cluster, command.get("name", "").strip()
-        if not (name[:1] == "n" and name[1:].isdecimal() and name.isascii()):
-            raise Refusal("name", f"a node is called n and a number, like n6, not {name!r}")
+        if not re.fullmatch("n[1-9][0-9]{0,5}", name):
+            raise Refusal("name", f"a node is called n and a number, like n6, not {name[:20]!r}")
         learner = bool(command.get("learner"))
         spoken = _quoted(name) + ", learner=True" * learner
         plan = self._request(MemberAdd(name, learner), f"client.add_member({spoken})", command)
@@ -462,9 +467,24 @@ def _quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
+def _check_text(command: dict, at: str = "") -> None:
+    """Half of a surrogate pair, which a browser sends if it was typed, is no text. Raises: Refusal.
+
+    >>> _check_text({"then": [{"key": "a"}, {"key": chr(0xD800)}]})
+    Traceback (most recent call last):
+    ...
+    kvlearn.viz.hands.Refusal: there is half a character in it
+    """
+    for field, given in command.items():
+        if isinstance(given, list):
+            for k, row in enumerate(given):
+                _check_text(row if isinstance(row, dict) else {str(k): row}, f"{at}{field}.{k}.")
+        elif isinstance(given, str) and not given.isascii() and re.search("[\ud800-\udfff]", given):
+            raise Refusal(f"{at}{field}", "there is half a character in it")
+
+
 def _key(command: dict, field: str = "key") -> str:
     key = command.get(field, "")
-    key.encode()
     if not key:
         raise Refusal(field, "a key is needed, such as a")
     return key
@@ -505,7 +525,6 @@ def _chosen(command: dict, needed: bool = True) -> int:
 def _span(command: dict) -> tuple[str, dict[str, Any]]:
     """The keys that are meant: as a program says it, and as arguments."""
     span, key = command.get("span", "one"), command.get("key", "")
-    key.encode()
     match span:
         case "one":
             return _quoted(_key(command)), {"key": key}

@@ -249,6 +249,12 @@ def test_a_lease_is_kept_alive_until_that_is_stopped(bench):
     ]
 
 
+def test_what_is_not_kept_alive_cannot_be_stopped_and_has_no_line(bench):
+    bench.browser.command("lease_unkeep", node="", lease="31")
+    assert "lease 1f is not kept alive by this panel" in bench.browser.errors[-1]
+    assert bench.lines == []
+
+
 def test_what_keeps_a_lease_alive_is_not_taken_for_the_answer_to_a_form(bench):
     bench.browser.command("lease_keep", node="", lease="31", ttl="60")
     bench.browser.send("more", wall_s=1.0, speed=1)
@@ -289,6 +295,12 @@ BAD = [
     ("lease_attach", {"lease": "31", "keys": "a a"}, "keys", "once"),
     ("compact", {"revision": ""}, "revision", "from 1 on"),
     ("member_add", {"name": "bob"}, "name", "like n6, not 'bob'"),
+    ("member_add", {"name": "n" + "9" * 400}, "name", "is called n and a number"),
+    ("member_add", {"name": "n06"}, "name", "like n6, not 'n06'"),
+    ("put", {"key": "a\ud800", "value": "1"}, "key", "half a character"),
+    ("put", {"key": "a", "value": "\udfff"}, "value", "half a character"),
+    ("member_remove", {"name": "\ud800"}, "name", "half a character"),
+    ("txn", {**EMPTY, "then": [{"op": "put", "key": "\ud800"}]}, "then.0.key", "half a character"),
     ("put", {"key": "a", "value": "1", "node": "n9"}, "via", "no node 'n9'"),
 ]
 
@@ -337,6 +349,12 @@ def test_the_branch_that_would_be_taken_is_told_with_its_reason(bench, compare, 
     if told["fork"]:
         assert told["fork"][0] == ("now: then" in now)
         assert bench.do("txn", **{**TXN, "compare": compare}).startswith(told["now"][5:9])
+
+
+def test_a_branch_that_cannot_be_foreseen_is_said_in_words(bench):
+    rows = [{"op": "put", "key": "\ud800", "value": ""}]
+    bench.browser.command("preview", number=5, who=bench.browser.who, **{**EMPTY, "then": rows})
+    assert "half a character" in bench.previews[-1]["now"] and not bench.browser.errors
 
 
 def test_the_branch_is_that_of_the_cursor(bench):
