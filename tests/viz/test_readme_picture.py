@@ -1,17 +1,26 @@
-"""The README's picture is drawn from a run, so it cannot show what the code does not do."""
+"""The README's pictures are drawn from runs, so they cannot show what the code does not do.
+
+And what it says that one can do with a run can be done.
+"""
 
 from __future__ import annotations
 
+import doctest
+import re
 from pathlib import Path
 
+import pytest
+
 from kvlearn import Cluster
+from kvlearn.course.exercises.revisions import eight_changes
 from kvlearn.kv.requests import Put
-from kvlearn.viz import picture
+from kvlearn.viz import picture, revisions
 
-PICTURE = Path(__file__).parents[2] / "docs" / "ring.svg"
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def drawn() -> str:
+def ring() -> str:
     """The README's ten lines, and then a put on its way to the followers."""
     cluster = Cluster(5, seed=7)
     client = cluster.client()
@@ -25,8 +34,37 @@ def drawn() -> str:
     return picture(cluster).svg()
 
 
-def test_the_picture_is_what_the_code_draws(request):
+def compacted() -> str:
+    """Lesson 10's eight changes, and then a compaction."""
+    cluster = eight_changes()
+    cluster.client().compact(8)
+    cluster.run(1.0)
+    return revisions(cluster).svg()
+
+
+PICTURES = {"ring": ring, "revisions": compacted}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_picture_is_what_the_code_draws(name, request):
     """Shows: run with --rewrite to draw it anew, and look at it."""
+    path, drawn = ROOT / "docs" / f"{name}.svg", PICTURES[name]()
     if request.config.getoption("--rewrite"):
-        PICTURE.write_text(drawn(), encoding="utf-8")
-    assert PICTURE.read_text(encoding="utf-8") == drawn()
+        path.write_text(drawn, encoding="utf-8")
+    assert path.read_text(encoding="utf-8") == drawn
+    assert f"(docs/{name}.svg)" in README
+
+
+def test_what_is_said_of_the_bench_can_be_done(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```pycon\n(.*?)```", README, re.S)
+    names: dict = {}
+    for step in doctest.DocTestParser().get_examples(example):
+        exec(compile(step.source, "README.md", "single"), names)
+    blocks = re.findall(r"```python\n(.*?)```", README, re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(block, names)
+    assert names["code"].startswith("kv1-")
+    assert names["viz"].compare(names["cluster"], names["there"]).equal
+    assert {path.name for path in tmp_path.iterdir()} == {"run.html", "run.json"}
