@@ -1,8 +1,9 @@
 """What a panel is told of a trace: rows in updates of at most 4 KB, the newest first.
 
 A panel opens with the state as it is and the last few rows, and with all older ones packed: the
-cursor reaches them as soon as the browser has unpacked them. New records go out as they come. Where they come faster than updates may carry them,
-heartbeats are merged away first, then all messages; what they changed is kept (`thin`).
+cursor reaches them as soon as the browser has unpacked them. New records go out as they come.
+Where they come faster than updates may carry them, heartbeats are merged away first, then all
+messages; what they changed is kept (`thin`).
 
 The feed knows neither widgets nor clocks: it hands out payloads, and `panels.py` sends them.
 """
@@ -24,6 +25,7 @@ OPENING_ROWS = 60  # told with the first state, so that one can step back at onc
 OPENING_FACTS = 200  # of a table's end: entries, changes, transactions; the older ones follow
 HISTORY_ROWS = 60_000  # kept for panels that open later, as in player.js; the trace has all
 PACKING = 5  # of zlib: 50,000 rows (5 MB) become about 900 kB in 0.1 s
+FLAGS_BYTES = 2000  # kept free for what goes with the last rows
 CROWD_ROWS = 300  # more than this at once: heartbeats lose their dots (about six updates' worth)
 THRONG_ROWS = 600  # still more than this: all messages do
 
@@ -47,7 +49,7 @@ class Feed:
         self.anew: list[dict] = []  # the state, for a page that opened late: before all else
         self.backlog: Iterator[dict] = iter(())  # older rows for a page that opened: after all else
         self.thinned = 0  # records that were told without their dots since the last payload
-        self._facts: list[tuple] = []  # (time, event) of what was read: to compare after a rewind
+        self._facts: list[tuple] = []  # of what was read: to compare after a rewind
         self._told_facts = dict.fromkeys(self.compiler.tables, 0)  # how many of each table
         self._cut: int | None = None
         self._merged: list[tuple[int, int]] = []  # (first, last) of the rows that stand for several
@@ -63,7 +65,7 @@ class Feed:
         rows = []
         for record in trace[self.read :]:
             rows.append(self.compiler.row(record))
-            self._facts.append((record.time, record.event))
+            self._facts.append((record.time, record.node, record.event, record.cause))
         self.read += len(rows)
         self.history += rows
         self.pending += rows
@@ -77,7 +79,7 @@ class Feed:
         self.era = trace.era
         same, moment = 0, Moment(trace)
         for record, told in zip(trace, facts):
-            if told != (record.time, record.event):
+            if told != (record.time, record.node, record.event, record.cause):
                 break
             moment.apply(record)
             same += 1
@@ -197,7 +199,8 @@ class Feed:
     def next_payload(self, now_s: float, flags: dict[str, Any]) -> dict | None:
         """The next update, or None if there is nothing to tell.
 
-        `flags` go with the payload after which nothing is pending, and are emptied then.
+        `flags` go with the payload after which nothing is pending, and are taken out then; those
+        for which it has no room go with the next.
         """
         if self.anew:
             return self.anew.pop(0)
@@ -210,16 +213,19 @@ class Feed:
         told: dict[str, Any] = {"epoch": self.era}
         if self._cut is not None:
             told["cut"], self._cut = self._cut, None
-        room = LIMIT_BYTES - size(told) - size(flags) - 60
+        room = LIMIT_BYTES - size(told) - min(size(flags), FLAGS_BYTES) - 60
         if self._tell_facts(told, room // 2):
             room -= size(told.get("tables", {}))
             rows = next(packed([row.wire() for row in self.pending[:200]], room), [])
             told["rows"] = rows
             del self.pending[: len(rows)]
         if not self.pending:
-            told |= flags
             told["now"] = micros(now_s)
-            flags.clear()
+            for name in sorted(flags, key=lambda name: size(flags[name])):
+                alone = told.keys() <= {"epoch", "now"}
+                if not alone and size({**told, name: flags[name]}) > LIMIT_BYTES:
+                    break
+                told[name] = flags.pop(name)
         return told
 
     def _tell_facts(self, told: dict, room: int) -> bool:

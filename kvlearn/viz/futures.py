@@ -7,6 +7,7 @@ and a trace, so two of them can be compared without living either.
 from __future__ import annotations
 
 import copy
+import json
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -19,6 +20,7 @@ from kvlearn.viz.timeline_rows import NEWS_EVENTS, micros
 MOST = 8  # futures that are kept; the oldest without a name of its own goes first
 MARKS, MARK_CHARS, NAME_CHARS = 12, 60, 40
 ROWS, CELL_CHARS = 20, 64  # of a comparison
+TOLD_BYTES = 2500  # of all lanes together: an update of 4 KB carries other things, too
 
 
 @dataclass
@@ -60,15 +62,28 @@ class Futures:
         begins = _parted(trace, self.cluster.trace)
         self.kept.append(Future(f"future {self._count}", journal, trace, begins))
         while len(self.kept) > MOST:
-            spare = next((one for one in self.kept if not one.named), self.kept[0])
-            self.kept.remove(spare)
+            self.kept.remove(self._spare() or self.kept[0])
 
     def keep(self, name: str) -> str:
         """Keep the present under a name; returns what to say."""
         name = self._free_name(name)
+        self._make_room()
         journal, trace = self.before_leaving()
         self.kept.append(Future(name, journal, trace, len(trace), named=True))
         return f"Kept as {name!r}: {journal}."
+
+    def _spare(self) -> Future | None:
+        """The oldest one that nobody has named."""
+        return next((future for future in self.kept if not future.named), None)
+
+    def _make_room(self) -> None:
+        """For one more with a name. Raises: ValueError if all that are kept have names."""
+        if len(self.kept) < MOST:
+            return
+        spare = self._spare()
+        if spare is None:
+            raise ValueError(f"{MOST} futures are kept, all with names; forget one first")
+        self.kept.remove(spare)
 
     def rename(self, old: str, new: str) -> None:
         """Give a kept future another name."""
@@ -136,6 +151,7 @@ class Futures:
             free = next(n for n in (name, *(f"{name} {k}" for k in range(2, 99))) if n not in taken)
             trace = type(self.cluster).from_journal(journal).trace
             begins = _parted(trace, self.cluster.trace)
+            self._make_room()
             self.kept.append(Future(free[:NAME_CHARS], journal, trace, begins, named=True))
         return f"Loaded {len(runs)} runs from {path}."
 
@@ -150,6 +166,11 @@ class Futures:
             start = future.trace[future.begins - 1].time if future.begins else 0.0
             lane = {"name": future.name, "from": micros(start), "to": micros(future.until)}
             lanes.append({**lane, "records": len(future.trace), "marks": _marks(future)})
+        while len(json.dumps(lanes, ensure_ascii=False).encode()) > TOLD_BYTES:
+            fullest = max(lanes, key=lambda lane: len(lane["marks"]))
+            if not fullest["marks"]:
+                break
+            fullest["marks"].pop()  # the latest goes first, from whoever has most
         return lanes
 
     def compare(self, name: str) -> dict[str, Any]:
