@@ -8,9 +8,9 @@ from kvlearn import Cluster, RaftConfig
 from kvlearn.course import compare
 from kvlearn.course.exercises.snapshots import (
     MEMBERS,
+    ForgetsTooSoon,
     LeavesMembersOut,
     behind,
-    ForgetsTooSoon,
     caught_up,
     slow_follower,
     under_load,
