@@ -60,9 +60,10 @@ function termRuns(line) { // [first revision, last, term] of each stretch; term 
 function frontier(line, axis, bottom) {
   const at = Store.compacted(line);
   if (!at) return [];
-  const x = axis.edge(at), told = `compacted at ${at}`, right = x + wide(told) + 8 < axis.width;
+  const x = axis.edge(at), told = `compacted at ${at}`, near = axis.cut && axis.edge(axis.cut) < x + wide(told) + 30,
+    right = !near && x + wide(told) + 8 < axis.width, hidden = near && x - wide(told) < axis.gutter; // the frontier that is dragged covers it
   return [h("path", { d: `M${x},${AXIS_HIGH} V${bottom + 14}`, class: "kv-frontier", "data-kv-compacted": at }),
-    h("text", { x: x + (right ? 4 : -4) * (axis.handle ? 3 : 1), y: bottom + 13, "text-anchor": right ? "start" : "end", class: "kv-tiny kv-at-frontier" }, told)];
+    !hidden && h("text", { x: x + (right ? 4 : -4) * (axis.handle && !near ? 3 : 1), y: bottom + 13, "text-anchor": right ? "start" : "end", class: "kv-tiny kv-at-frontier" }, told)];
 }
 
 // Marks: create (diamond), modify (disc), delete (a tombstone); an empty outline is a hole.

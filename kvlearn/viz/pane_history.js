@@ -17,7 +17,8 @@ function operationsOf(line) { // in the order in which they were asked, each wit
     reach.push((far = Math.max(far, one.end ?? -Infinity)));
   }
   const gutter = Math.min(CLIENT_WIDE[1], [...lanes.keys()].reduce((most, name) => Math.max(most, wide(name, 12.5) + 16), CLIENT_WIDE[0]));
-  return (line.asked = { key, all, reach, gutter, open: all.filter((one) => one.end === undefined) });
+  const known = [...lanes].flatMap(([client, ends]) => ends.map((_, k) => `${client} ${k}`));
+  return (line.asked = { key, all, reach, gutter, known: known.length > MOST_CLIENT_LANES ? [] : known, open: all.filter((one) => one.end === undefined) });
 }
 
 function firstAsked(all, us) { // the place of the first that was asked later
@@ -53,14 +54,14 @@ PANES.history = {
   of: (line) => `${plural(firstAsked(operationsOf(line).all, line.us), "operation")} so far`,
 
   draw(line, bench, width) {
-    const { all, reach, open, gutter } = operationsOf(line);
+    const { all, reach, open, gutter, known } = operationsOf(line);
     if (!all.length) return [h("p", { class: "kv-empty" }, "No client has asked anything yet.")];
     const sheet = Sheet.lay(bench, "history", nthOperation, width - gutter), last = firstAsked(all, sheet.to);
     let first = firstAsked(all, sheet.from);
     while (first && reach[first - 1] >= sheet.from) first--;
     const seen = all.slice(first, last).filter((one) => one.end === undefined || one.end >= sheet.from);
     const shown = [...open.filter((one) => one.us <= sheet.to && !seen.includes(one)), ...seen].slice(-400);
-    const lanes = [...new Set(shown.map(({ client, lane }) => `${client} ${lane}`))].sort(natural);
+    const lanes = [...new Set([...known, ...shown.map(({ client, lane }) => `${client} ${lane}`)])].sort(natural); // few stay where they are
     const drawn = lanes.slice(0, MOST_CLIENT_LANES), y = new Map(drawn.map((lane, k) => [lane, k * LANE_HIGH]));
     const bottom = Math.max(1, drawn.length) * LANE_HIGH + 4, high = bottom + 34;
     const drawable = shown.filter(({ client, lane }) => y.has(`${client} ${lane}`)),

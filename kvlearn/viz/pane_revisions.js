@@ -16,7 +16,7 @@ PANES.revisions = {
     const bottom = AXIS_HIGH + LANE * lanes.length + 4, hidden = all.length - lanes.length, cut = cutOf(line, bench);
     const doomed = new Set(cut ? vanishing(Store.there(line), cut).map((change) => change.number) : []);
     const y = (k) => AXIS_HIGH + 4 + LANE * (k + 0.5), legend = legendOf(line, bottom + 40, width), high = bottom + 32 + legend.rows * 16;
-    Object.assign(axis, { handle: !bench.offline, tab: bench.readAt });
+    Object.assign(axis, { handle: !bench.offline, tab: bench.readAt, cut: bench.cutAt });
     return [revisionTools(line, bench, axis, cut, doomed.size),
       h("svg", { viewBox: `0 0 ${width} ${high}`, width, height: high, role: "group", "aria-label": "Revisions of the store by key" },
         cut && h("rect", { x: axis.gutter, y: AXIS_HIGH, width: Math.max(0, axis.edge(cut) - axis.gutter), height: bottom - AXIS_HIGH, class: "kv-r-going" }),

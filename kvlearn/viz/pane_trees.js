@@ -104,7 +104,7 @@ function wrapWords(text, room) { // into lines
 }
 
 function treePlaces(width, depth) { // what is scarce is shared: the index, the way between, the leaves, the branches
-  const levels = depth - 1, step = width < 560 || (width < 800 && levels > 2) ? 62 : 82, rest = width - 6 - levels * step, gap = Math.max(34, Math.min(90, width * 0.09));
+  const levels = depth - 1, step = width < 560 || (width < 800 && levels > 2) ? 62 : 82, rest = width - 8 - levels * step, gap = Math.max(34, Math.min(90, width * 0.09));
   const index = Math.max(128, Math.min(300, (rest - gap) * 0.54)), cell = Math.max(122, Math.min(300, rest - gap - index));
   const leaf = 2 + index + gap;
   return { index, leaf, cell, step, wide: leaf + cell + levels * step + 6 };
