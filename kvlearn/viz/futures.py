@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -138,14 +140,16 @@ class Futures:
 
         runs = {"present": self.cluster.journal()}
         runs |= {future.name: future.journal for future in self.kept}
-        save_branches(_path(path), runs)
+        with _in_words(path):
+            save_branches(_path(path), runs)
         return f"Saved {len(runs)} runs to {path}."
 
     def load(self, path: str) -> str:
         """Keep the runs of a file, under their names; the present stays as it is."""
         from kvlearn.sim.branches import load_branches
 
-        runs = load_branches(_path(path))
+        with _in_words(path):
+            runs = load_branches(_path(path))
         for name, journal in runs.items():
             taken = {future.name for future in self.kept}
             free = next(n for n in (name, *(f"{name} {k}" for k in range(2, 99))) if n not in taken)
@@ -203,6 +207,15 @@ def _marks(future: Future) -> list[list]:
     """[microseconds, sentence] of what is worth saying aloud after it parted, the first few."""
     news = islice(future.trace.of(*NEWS_EVENTS, start=future.begins), MARKS)
     return [[micros(record.time), line(record)[:MARK_CHARS]] for record in news]
+
+
+@contextmanager
+def _in_words(path: str) -> Iterator[None]:
+    """What the disk refuses is said as a sentence. Raises: ValueError."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
 
 
 def _path(path: str) -> str:

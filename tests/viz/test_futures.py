@@ -105,6 +105,8 @@ def test_futures_survive_in_a_file(browser, cluster, tmp_path):
     assert [lane["name"] for lane in other.futures] == ["present", "future 1"]
     other.command("open_future", name="future 1")
     assert told(other) == old
+    other.command("load_futures", path=str(tmp_path / "none.json"))
+    assert other.errors[-1] == f"{tmp_path / 'none.json'}: No such file or directory"
     (tmp_path / "branches.json").write_text("{")
     other.command("load_futures", path=path)
     assert "damaged" in other.errors[-1]
