@@ -241,7 +241,7 @@ class Ring {
   }
 
   drawTime(line) {
-    const taken = Object.values(this.at).map(({ x, y }) => [x - R, y - R - 18, x + R, y + R]);
+    const taken = Object.values(this.at).map(({ x, y }) => [x - TIMER + 3, y - R - 18, x + TIMER - 3, y + TIMER - 3]);
     for (const message of this.messages.values()) {
       const [x, y] = message.at = this.spot(message, this.way(line, message.packet));
       message.g.setAttribute("transform", `translate(${x.toFixed(1)},${y.toFixed(1)})`);
@@ -394,8 +394,8 @@ class Logs {
     this.drawCells(line);
   }
 
-  widen(line) { // grows with the longest command, never shrinks: nothing jumps back
-    this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * line.longest));
+  widen(line) { // grows with the longest command while five entries are in sight, never shrinks: nothing jumps back
+    this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * line.longest, (this.sized || 0) / 5));
     this.lane.style.setProperty("--kv-cell", `${this.cell - 4}px`);
   }
 
@@ -486,9 +486,12 @@ class Logs {
       this.flags.set(name, key);
       strip.querySelectorAll(".kv-flag").forEach((flag) => flag.remove());
       for (const kind of ["match", "next"]) {
-        for (const [index, peers] of Object.entries(places[kind])) {
-          const flag = make("span", { class: `kv-flag kv-${kind}`,
-            title: `${kind} ${index}: ${peers.join(", ")}` }, shortNames(peers));
+        const all = Object.entries(places[kind]); // by index
+        for (const [k, [index, peers]] of all.entries()) {
+          const beside = all[kind === "match" ? k - 1 : k + 1], names = shortNames(peers), long = 5.6 * names.length + 12;
+          const room = beside ? Math.abs(beside[0] - index) * this.cell : kind === "match" ? PAD + index * this.cell : Infinity;
+          const flag = make("span", { class: `kv-flag kv-${kind}`, // where the names would cover the next flag: how many
+            title: `${kind} ${index}: ${peers.join(", ")}` }, long < room ? names : `${peers.length} ×`);
           flag.style.left = `${PAD + (kind === "match" ? +index : +index - 1) * this.cell - 2}px`;
           strip.append(flag);
         }
