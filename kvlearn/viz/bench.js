@@ -6,6 +6,9 @@ const GLYPHS = { crash: "✕", restart: "↻", pause: "❙❙", resume: "▶", i
   transfer: "♛", compact: "⇤", why: "?" };
 
 const SLOW = /^The kernel manages/; // holds for the speed it was said of, as panels.py words it
+const GONE = "The kernel is gone: this is a picture of the last moment. What was recorded can still be played; "
+  + "run the cell again for a live panel.";
+const PROBE_MS = 3000; // so long may a kernel take to answer after its line was broken
 const CROWD = "More happens than can be drawn: heartbeats and other routine messages have no dots.";
 
 class Bench {
@@ -20,12 +23,15 @@ class Bench {
     this.futures = new Futures(this);
     this.frame = new Frame(this, model.get("panes") || ["ring", "logs"]);
     this.player.views.push({ drawState: () => this.drawState(), drawTime: () => this.drawHooks(), pass() {} },
-      this.ring, { drawState: (l) => this.logs.drawState(l), drawTime() {}, pass() {} }, this.frame);
+      this.frame.gate("ring", this.ring), this.frame.gate("logs", this.logs), this.frame,
+      { drawState() {}, drawTime: () => this.logs.settle(), pass() {} });
     this.heard = (told) => this.take(told);
     line.watchers.add(this.heard);
+    this.lives = () => this.checkKernel();
+    model.on("comm_live_update", this.lives);
     this.build();
     this.player.pace.addEventListener("change", () => SLOW.test(this.notice.textContent) && say(this.notice, ""));
-    this.sized = new ResizeObserver(() => this.logs.line && this.logs.resized(line));
+    this.sized = new ResizeObserver(() => this.logs.resized(line));
     this.sized.observe(this.logs.strips);
     this.theme0();
     if (model.get("opening").verdicts) this.judge(model.get("opening").verdicts);
@@ -36,6 +42,8 @@ class Bench {
     this.player.close();
     this.frame.close();
     this.line.watchers.delete(this.heard);
+    this.model.off("comm_live_update", this.lives);
+    clearTimeout(this.probe);
     this.sized.disconnect();
     document.removeEventListener("pointerdown", this.outside, true);
   }
@@ -105,12 +113,32 @@ class Bench {
     this.player.glideOrJump(seq);
   }
 
+  complain(text) {
+    this.trouble.hidden = false;
+    this.trouble.replaceChildren(text, make("button", { type: "button", "aria-label": "Dismiss",
+      "data-kv-action": "dismiss", onclick: () => (this.trouble.hidden = true) }, "✕"));
+  }
+
+  checkKernel() { // its line was broken or mended: does somebody answer?
+    clearTimeout(this.probe);
+    this.probe = setTimeout(() => this.setGone(true), PROBE_MS);
+    try {
+      this.model.send(this.line.hello());
+    } catch { this.setGone(true); }
+  }
+
+  setGone(gone) { // what the page holds can still be looked at
+    clearTimeout(this.probe);
+    if (gone === this.root.hasAttribute("data-kv-gone")) return;
+    this.root.toggleAttribute("data-kv-gone", gone);
+    this.player.gone = gone ? () => this.complain(GONE) : null;
+    if (gone) this.complain(GONE);
+    else if (this.trouble.textContent.startsWith(GONE)) this.trouble.hidden = true;
+  }
+
   take(told) {
-    if (told.error) {
-      this.trouble.hidden = false;
-      this.trouble.replaceChildren(told.error, make("button", { type: "button", "aria-label": "Dismiss",
-        "data-kv-action": "dismiss", onclick: () => (this.trouble.hidden = true) }, "✕"));
-    }
+    if (told.older === undefined) this.setGone(false); // those may come out of the page's own store
+    if (told.error) this.complain(told.error);
     if (told.why) this.asking.take(told.why);
     this.futures.take(told);
     this.hands.take(told);

@@ -1,5 +1,8 @@
 // The frame of the bench: which panes are open, in which order, how large; each is drawn when
 // something that it needs has changed. Panes are functions (pictures.js), but for ring and logs.
+// What nobody has in sight is drawn later: when the cursor rests, or now and then while it moves.
+
+const REST_MS = 120, LATE_MS = 400;
 
 class Frame {
   constructor(bench, open) {
@@ -11,10 +14,15 @@ class Frame {
     this.chips = make("div", { class: "kv-chips", role: "toolbar", "aria-label": "Panes" });
     this.root = make("div", { class: "kv-panes" });
     this.sized = new ResizeObserver((sizes) => sizes.forEach(({ target }) => this.resized(target)));
+    this.sight = new IntersectionObserver((seen) => seen.forEach((one) => this.sighted(one)), { rootMargin: "100px" });
+    Object.assign(this, { late: new Set(), moved: 0, caught: 0, views: {} });
     this.arrange();
   }
 
-  close() { this.sized.disconnect(); }
+  close() {
+    this.sized.disconnect();
+    this.sight.disconnect();
+  }
 
   // Which are open
 
@@ -60,6 +68,7 @@ class Frame {
     for (const [name, { section, body }] of this.sections) {
       if (!this.open.includes(name)) {
         this.sized.unobserve(body);
+        this.sight.unobserve(section);
         section.remove();
       }
     }
@@ -69,6 +78,7 @@ class Frame {
       if (section === place) place = place.nextSibling;
       else this.root.insertBefore(section, place);
       this.sized.observe(body);
+      this.sight.observe(section);
       this.dressSection(name);
     }
     if (this.bench.player) this.bench.player.dirty = true;
@@ -107,17 +117,48 @@ class Frame {
     this.bench.player.dirty = true;
   }
 
+  sighted({ target, isIntersecting }) {
+    this.sections.get(target.dataset.kvPane).away = !isIntersecting;
+    this.bench.player.dirty = true;
+  }
+
+  away(name) { return Boolean(this.sections.has(name) && this.sections.get(name).away); }
+
+  gate(name, view) { // a view that is a pane's element: it, too, is drawn later while it is out of sight
+    this.views[name] = view;
+    const near = (act) => (line) => (this.open.includes(name) && this.away(name) ? 0 : act(line));
+    return { drawState: near((line) => view.drawState(line)), drawTime: near((line) => view.drawTime(line)),
+      pass: (line, row) => view.pass(line, row) };
+  }
+
   drawState(line) {
-    for (const name of this.open) {
-      const pane = PANES[name], known = this.sections.get(name), { wide } = known;
-      if (this.words.has(name)) say(known.words, pane.text(line, this.bench));
-      if (pane.of) say(known.of, pane.of(line, this.bench));
-      if (pane.element || !wide) continue;
-      const key = this.key(pane, line, wide);
-      if (known.key === key) continue;
-      known.key = key;
-      morph(known.body, pane.draw(line, this.bench, wide));
+    this.moved = performance.now();
+    this.late.clear();
+    for (const name of this.open) if (this.away(name)) this.late.add(name); else this.drawPane(name, line);
+  }
+
+  drawPane(name, line) {
+    const pane = PANES[name], known = this.sections.get(name), { wide } = known;
+    if (this.words.has(name)) say(known.words, pane.text(line, this.bench));
+    if (pane.of) say(known.of, pane.of(line, this.bench));
+    if (pane.element || !wide) return;
+    const key = this.key(pane, line, wide);
+    if (known.key === key) return;
+    known.key = key;
+    morph(known.body, pane.draw(line, this.bench, wide));
+  }
+
+  rest(line, now, playing) { // one pane a frame that is out of sight
+    const [name] = this.late;
+    if (!name || now - this.caught < (playing || now - this.moved < REST_MS ? LATE_MS : 0)) return;
+    this.late.delete(name);
+    this.caught = now;
+    if (this.views[name]) {
+      this.views[name].drawState(line);
+      this.views[name].drawTime(line);
     }
+    this.drawPane(name, line);
+    this.drawPaneTime(name, line);
   }
 
   key(pane, line, wide) {
@@ -127,10 +168,12 @@ class Frame {
   }
 
   drawTime(line) {
-    for (const name of this.open) {
-      const pane = PANES[name], { body, wide } = this.sections.get(name);
-      if (pane.time && wide) pane.time(line, this.bench, body);
-    }
+    for (const name of this.open) if (!this.away(name)) this.drawPaneTime(name, line);
+  }
+
+  drawPaneTime(name, line) {
+    const pane = PANES[name], { body, wide } = this.sections.get(name);
+    if (pane.time && wide) pane.time(line, this.bench, body);
   }
 
   pass() {}

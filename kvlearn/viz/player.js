@@ -39,7 +39,7 @@ function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-const natural = (a, b) => a.localeCompare(b, "en", { numeric: true });
+const natural = new Intl.Collator("en", { numeric: true }).compare;
 
 function pressed(act) { // Enter and Space press whatever has the focus
   return (event) => {
@@ -257,8 +257,10 @@ class Timeline {
   get(node, field) { return this.state[`${node}.${field}`]; }
   base(node) { return (this.get(node, "base") || [0])[0]; } // the index before the first entry
 
-  nodes() { return Object.keys(this.state).filter((key) => key.endsWith(".role") && this.state[key])
-    .map((key) => key.slice(0, -5)).sort(natural); }
+  nodes() {
+    return this.memo("nodes", "node", () => Object.keys(this.state)
+      .filter((key) => key.endsWith(".role") && this.state[key]).map((key) => key.slice(0, -5)).sort(natural));
+  }
 
   lead() { // who leads, of several in the highest term, and that term; else the highest of anybody
     let [leader, best, term] = ["", -1, 0];
@@ -271,7 +273,7 @@ class Timeline {
   }
 
   conf() { // voters, outgoing voters, learners: as the leader counts, else as whoever has applied most
-    const [most] = this.nodes().sort((a, b) => this.get(b, "applied") - this.get(a, "applied"));
+    const [most] = [...this.nodes()].sort((a, b) => this.get(b, "applied") - this.get(a, "applied"));
     return this.get(this.lead().leader || most, "conf") || [[], [], []];
   }
 
@@ -415,6 +417,7 @@ class Player {
 
   ask(op, more = {}) {
     const { line } = this;
+    if (this.gone) return this.gone(); // nobody would answer
     const command = { op, id: ++this.number, seq: line.row() ? line.row().seq : line.seq0, us: Math.round(line.us),
       live: this.isLive(), seen: Math.round(this.shown), speed: this.speed, epoch: line.epoch, ...more };
     if (op !== "more") this.waiting = { id: command.id, since: performance.now() };
@@ -553,6 +556,7 @@ class Player {
     if (this.waiting && now - this.waiting.since > 500) this.dirty = true;
     if (this.drawn !== this.line.place || this.dirty) this.draw(); // another view may have moved it
     else if (this.drawnUs !== this.line.us) this.drawTime();
+    for (const view of this.views) if (view.rest) view.rest(this.line, now, this.playing);
   }
 
   run(dt) {
@@ -562,7 +566,8 @@ class Player {
       if (this.until && this.until(row)) this.stop();
       return !this.playing;
     });
-    if (!this.asked && this.playing && line.ahead(this.speed, LOW_S) < LOW_S) {
+    if (this.gone && line.us >= line.head) this.stop();
+    else if (!this.asked && this.playing && line.ahead(this.speed, LOW_S) < LOW_S) {
       this.asked = true;
       this.ask("more", { wall_s: MORE_S });
     }

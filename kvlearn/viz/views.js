@@ -29,7 +29,7 @@ class Ring {
     const reach = radius * Math.max(...spots.map(({ c }) => Math.abs(c))) + TIMER + 92;
     const lowest = Math.max(...spots.map((spot) => radius * spot.s + (beside(spot) ? 12 : 38)));
     const highest = Math.min(...spots.map(({ s }) => radius * s));
-    const high = lowest - highest + 2 * TIMER + 40;
+    const high = lowest - highest + 2 * TIMER + 62; // room for the line around a group
     set(this.svg, "viewBox", `0 0 ${2 * reach} ${high}`);
     this.svg.style.setProperty("--kv-aspect", `${2 * reach} / ${high}`);
     [this.edges, this.discs, this.dots].forEach((g) => g.replaceChildren());
@@ -318,8 +318,7 @@ class Logs {
     this.root = make("div", { class: "kv-logs" }, this.heads, this.strips);
     this.cells = new Map();
     this.flags = new Map();
-    this.cell = NARROW;
-    this.rows = [];
+    Object.assign(this, { rows: [], cell: NARROW, left: 0, sized: 0, behind: false });
     this.stick = true; // stay at the newest entries until somebody scrolls back
   }
 
@@ -362,13 +361,15 @@ class Logs {
   resized(line) { // or shown again
     if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
     this.sized = this.strips.clientWidth;
-    this.drawCells(line);
+    this.left = this.strips.scrollLeft;
+    if (this.line) this.drawCells(line);
   }
 
   scrolled() {
     const { scrollLeft, clientWidth } = this.strips;
     // Where the width is new, or there is none, the page has scrolled it, and nobody wants to stay there.
     if (clientWidth && this.sized === clientWidth) this.stick = scrollLeft + clientWidth >= this.lane.offsetWidth - 4;
+    this.left = scrollLeft;
     this.strips.classList.toggle("kv-more", scrollLeft > PAD - 4);
     if (this.line) this.drawCells(this.line);
   }
@@ -386,12 +387,22 @@ class Logs {
       longest = Math.max(longest, this.last(line, name));
     }
     this.widen(line);
-    const wide = `${PAD + longest * this.cell + 70}px`;
-    if (this.lane.style.width !== wide) {
-      this.lane.style.width = wide;
-      if (this.stick) this.strips.scrollLeft = this.strips.scrollWidth;
+    const wide = PAD + longest * this.cell + 70;
+    if (this.lane.style.width !== `${wide}px`) {
+      this.lane.style.width = `${wide}px`;
+      this.behind = this.stick;
+      if (this.stick) this.left = Math.max(0, wide - this.sized);
     }
     this.drawCells(line);
+  }
+
+  drawTime() {}
+  pass() {}
+
+  settle() { // last of all: asking where it stands makes the browser lay out what was drawn so far
+    if (!this.behind) return;
+    this.behind = false;
+    this.strips.scrollLeft = this.strips.scrollWidth;
   }
 
   widen(line) { // grows with the longest command while five entries are in sight, never shrinks: nothing jumps back
@@ -402,8 +413,8 @@ class Logs {
   last(line, name) { return line.base(name) + (line.get(name, "log") || []).length; }
 
   drawCells(line) {
-    const from = Math.max(1, Math.floor((this.strips.scrollLeft - PAD) / this.cell));
-    const to = from + Math.ceil((this.strips.clientWidth || 600) / this.cell) + 3;
+    const from = Math.max(1, Math.floor((this.left - PAD) / this.cell)); // `left`, `sized`: as last seen
+    const to = from + Math.ceil((this.sized || 600) / this.cell) + 3;
     const seen = new Set();
     let longest = 0;
     for (const { name, strip, fold } of this.rows) {
