@@ -2,7 +2,7 @@
 // something that it needs has changed. Panes are functions (pictures.js), but for ring and logs.
 // What nobody has in sight is drawn later: when the cursor rests, or now and then while it moves.
 
-const REST_MS = 120, LATE_MS = 400;
+const REST_MS = 120, LATE_MS = 1000;
 
 class Frame {
   constructor(bench, open) {
