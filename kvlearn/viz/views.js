@@ -219,7 +219,7 @@ class Ring {
 
   letGo({ packet }, begun, way) { // as much later as it was pulled back: others overtake it
     const { line } = this.bench, due = line.state[`p${packet.id}`] ?? packet.arrives;
-    if (way > begun + 0.1) this.bench.act("deliver", { packet: packet.id });
+    if (way > begun + 0.1 || way >= 1) this.bench.act("deliver", { packet: packet.id });
     else if (due && way < begun - 0.02) this.bench.act("delay", { packet: packet.id, by_us: Math.max(1, Math.round((begun - way) * (due - packet.us) * 4)) });
     this.bench.player.dirty = true;
   }
