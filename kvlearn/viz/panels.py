@@ -430,6 +430,7 @@ class Bench(anywidget.AnyWidget):
         finally:
             if self._left is not None:  # what was undone is another future
                 self.futures.left(self._left)
+                self._flags["notice"] += f" It is kept as {self.futures.kept[-1].name!r}."
                 self._flags["futures"] = self.futures.told()
 
     def _act_here(self, command: dict) -> None:
@@ -482,7 +483,7 @@ class Bench(anywidget.AnyWidget):
         self._left = present
         return (
             f"Time went back from {command['seen'] / 1e6:.3f} s to {self.cluster.now:.3f} s first: "
-            f"what was recorded there ({undone - len(trace)} records) has not happened."
+            f"what was recorded there ({undone - len(trace)} records) has not happened here."
         )
 
     # The static form --------------------------------------------------------------------------
