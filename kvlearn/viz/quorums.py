@@ -29,10 +29,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import combinations, product
 from math import comb, cos, hypot, log10, pi, sin
+from numbers import Integral, Real
 from typing import Any
 
 from kvlearn.raft.quorum import WON, majority, vote_result
 from kvlearn.raft.types import ConfState, NodeId
+from kvlearn.trace import Trace
 from kvlearn.viz.moment import natural
 from kvlearn.viz.svg import (
     Markup,
@@ -67,16 +69,30 @@ YEAR_S = 365.25 * 86_400
 def configuration(given: Any) -> ConfState:
     """A ConfState of a ConfState, of names, or of a number of nodes n1, n2, …
 
-    Raises: ValueError for no voter, or for more than 9 in one half.
+    Raises: ValueError for no voter, or for more than 9 in one half, TypeError for anything else.
     """
     if isinstance(given, int):
         given = [f"n{number}" for number in range(1, given + 1)]
-    conf = given if isinstance(given, ConfState) else ConfState(tuple(given))
+    conf = given if isinstance(given, ConfState) else ConfState(_names(given))
     if not conf.voters:
         raise ValueError("a configuration has at least one voter")
     if max(len(conf.voters), len(conf.outgoing)) > MOST:
         raise ValueError(f"more than {MOST} voters are too many to be drawn")
     return conf
+
+
+def _names(given: Any) -> Group:
+    names = () if isinstance(given, (str, Trace)) or not isinstance(given, Iterable) else (*given,)
+    if names and all(isinstance(name, str) for name in names) or given in ((), []):
+        return names
+    told = "a number of nodes, names such as ['n1', 'n2'], or a ConfState"
+    raise TypeError(f"a configuration is {told}, not {_kind(given)}")
+
+
+def _kind(given: Any) -> str:
+    """What somebody gave, in a word or two."""
+    name = type(given).__name__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def smallest(conf: ConfState) -> list[Group]:
@@ -474,9 +490,9 @@ STEP, DISC = 38.0, 13.0  # a row of the ladder; a node's disc in it
 def ladder(sizes: Iterable[int] = range(1, 10)) -> Svg:
     """Draw for each size how many must answer, how many may be down, and what the last node adds.
 
-    Raises: ValueError for no size, or one that is not from 1 to 9.
+    Raises: ValueError for no size, or one that is not from 1 to 9, TypeError for what is no sizes.
     """
-    sizes = _sizes(sizes)
+    sizes = _sizes(sizes, "ladder")
     discs = 70.0
     counts = discs + (2 * DISC + 6) * max(sizes) + 10
     notes = counts + 196
@@ -536,8 +552,14 @@ def _gain(size: int) -> str:
     return f"nothing: {need} must answer instead of {need - 1}"
 
 
-def _sizes(sizes: Iterable[int]) -> list[int]:
-    found = sorted(set(sizes))
+def _sizes(sizes: Iterable[int], asked: str) -> list[int]:
+    listed = isinstance(sizes, Iterable) and not isinstance(sizes, (str, bytes, Trace))
+    found = list(sizes) if listed else [sizes]
+    wrong = [one for one in found if isinstance(one, bool) or not isinstance(one, Integral)]
+    if wrong or not listed:
+        given = f"a list with {_kind(wrong[0])}" if listed else _kind(sizes)
+        raise TypeError(f"{asked} takes numbers of nodes, such as [3, 5, 7], not {given}")
+    found = sorted(set(map(int, found)))
     if not found or found[0] < 1 or found[-1] > MOST:
         raise ValueError(f"sizes are numbers of nodes from 1 to {MOST}, not {found}")
     return found
@@ -555,9 +577,10 @@ def availability(sizes: Iterable[int] = range(1, 8)) -> Svg:
     """Draw how much of the time no majority is up, against how much of it one node is down.
 
     Both axes are logarithmic, the nodes fail independently; odd sizes are solid lines, even ones
-    dashed. Raises: ValueError for no size, or one that is not from 1 to 9.
+    dashed. Raises: ValueError for no size, or one that is not from 1 to 9, TypeError for what is
+    no sizes.
     """
-    sizes = _sizes(sizes)
+    sizes = _sizes(sizes, "availability")
     left, top, right, bottom = PLOT
     low, high = TICKS[0], TICKS[-1]
     decades = -int(log10(unavailable(sizes[-1], low)) - 1)
@@ -591,8 +614,17 @@ def availability(sizes: Iterable[int] = range(1, 8)) -> Svg:
 
 def downtime(sizes: Iterable[int] = range(1, 8), down: float = 0.01):
     """The numbers beside the curves: a pandas DataFrame, a row a size, for nodes that are down
-    for the part `down` of the time, independently of each other."""
+    for the part `down` of the time, independently of each other.
+
+    Raises: ValueError for no size, one that is not from 1 to 9, or a part that is not from 0 to 1,
+    TypeError for what is no sizes or no number.
+    """
     import pandas
+
+    if not isinstance(down, Real):
+        raise TypeError(f"the part of the time that a node is down is a number, not {_kind(down)}")
+    if not 0 <= down <= 1:
+        raise ValueError(f"the part of the time that a node is down is from 0 to 1, not {down}")
 
     rows = [
         {
@@ -602,7 +634,7 @@ def downtime(sizes: Iterable[int] = range(1, 8), down: float = 0.01):
             "no majority, % of the time": float(f"{100 * unavailable(size, down):.3g}"),
             "in a year": _duration(unavailable(size, down)),
         }
-        for size in _sizes(sizes)
+        for size in _sizes(sizes, "downtime")
     ]
     return pandas.DataFrame(rows).set_index("nodes")
 

@@ -137,10 +137,29 @@ class ReadPath:
 
 
 def read_costs(paths: Iterable[ReadPath]):
-    """The numbers beside the picture: a pandas DataFrame, one row a path."""
+    """The numbers beside the picture: a pandas DataFrame, one row a path.
+
+    Raises: ValueError for no path, TypeError for what is no ReadPaths.
+    """
     import pandas
 
-    return pandas.DataFrame([path.row() for path in paths]).set_index("read")
+    rows = [path.row() for path in _paths(paths, "read_costs")]
+    return pandas.DataFrame(rows).set_index("read")
+
+
+def _paths(given: Any, asked: str) -> list[ReadPath]:
+    """The paths that a function was given. A trace is told what to do with it."""
+    usable = isinstance(given, Iterable) and not isinstance(given, Trace)
+    found = list(given) if usable else [given]
+    wrong = next((one for one in found if not isinstance(one, ReadPath)), None)
+    if wrong is not None or not usable:
+        raise TypeError(
+            f"{asked} takes a list of paths, [ReadPath.of(name, cluster, op_ids), ...], not "
+            f"{'a list with ' * usable}{type(wrong if usable else given).__name__}"
+        )
+    if not found:
+        raise ValueError(f"{asked} was given no path")
+    return found
 
 
 def _offspring(trace: Trace, roots: Iterable[Record]) -> list[Record]:
@@ -174,10 +193,9 @@ def _order(moment: Moment) -> list[str]:
 def read_paths(paths: Sequence[ReadPath]) -> Svg:
     """Draw the paths side by side, all on the same scale of milliseconds.
 
-    Raises: ValueError for no path.
+    Raises: ValueError for no path, TypeError for what is no ReadPaths.
     """
-    if not paths:
-        raise ValueError("there is no path to draw")
+    paths = _paths(paths, "read_paths")
     longest = max(_lasts_s(path) for path in paths)
     scale = min(1000 * STEEPEST, LONGEST / longest) if longest else 1000 * STEEPEST
     high = max(60.0, longest * scale + 10)

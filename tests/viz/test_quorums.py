@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from kvlearn import Cluster
 from kvlearn.raft.quorum import WON, majority, vote_result
 from kvlearn.raft.types import ConfState
+from kvlearn.trace import Trace
 from kvlearn.viz import availability, downtime, ladder, meetings, quorums
 from kvlearn.viz.quorums import configuration, furthest, smallest, unavailable
 
@@ -303,3 +305,22 @@ def test_the_table_beside_the_curves():
 def test_sizes_that_cannot_be_drawn_are_refused(draw, sizes):
     with pytest.raises(ValueError, match="from 1 to 9"):
         draw(sizes)
+
+
+@pytest.mark.parametrize("given", [Cluster(3, seed=1), Trace(), 5, "n1", [True], [1.5], None],
+                         ids=lambda given: type(given).__name__)  # fmt: skip
+def test_what_is_no_sizes_is_refused_in_words(given):
+    for draw in (ladder, availability, downtime):
+        with pytest.raises(TypeError, match=f"{draw.__name__} takes numbers of nodes, such as"):
+            draw(given)
+    for draw in (quorums, meetings):
+        if given != 5:
+            with pytest.raises(TypeError, match="a configuration is a number of nodes, names"):
+                draw(given)
+
+
+def test_a_part_of_the_time_is_from_0_to_1():
+    with pytest.raises(TypeError, match="is a number, not a Trace"):
+        downtime(down=Trace())
+    with pytest.raises(ValueError, match="from 0 to 1, not 2"):
+        downtime(down=2)

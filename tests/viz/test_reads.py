@@ -10,6 +10,7 @@ import pytest
 from kvlearn import Cluster, RaftConfig
 from kvlearn.events import Sent
 from kvlearn.kv.requests import Put, Range
+from kvlearn.trace import Trace
 from kvlearn.viz.reads import ReadPath, read_costs, read_paths
 
 READ = Range(b"colour")
@@ -123,3 +124,13 @@ def test_without_a_path_or_a_question_there_is_nothing_to_draw():
         read_paths([])
     with pytest.raises(ValueError, match="was asked"):
         ReadPath.of("it", quiet(), [99])
+
+
+@pytest.mark.parametrize("given", [Cluster(3, seed=1), Trace(), 5, "ReadIndex", [Trace()]],
+                         ids=lambda given: type(given).__name__)  # fmt: skip
+def test_what_is_no_path_is_refused_in_words(given):
+    for draw in (read_paths, read_costs):
+        with pytest.raises(TypeError, match=f"{draw.__name__} takes a list of paths, .ReadPath.of"):
+            draw(given)
+    with pytest.raises(ValueError, match="no path"):
+        read_costs([])
