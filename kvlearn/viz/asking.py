@@ -62,7 +62,7 @@ class Desk:
     def _why(self, what: list, mark: int | None, cursor: int) -> Why:
         match what:
             case ["record", int(seq)] if 0 <= seq < len(self.trace):
-                return why(self.trace, seq)
+                return why(self.trace, seq, cursor)
             case ["node", str(name)]:
                 return why_node(self._timeline.at(cursor), name)
             case ["entry", str(name), int(index)]:
@@ -81,7 +81,7 @@ class Desk:
     def _of_record(self, what: list, mark: int | None, cursor: int) -> Why:
         """What the record tells with which the mark was drawn, where nothing else is known."""
         if mark is not None and 0 <= mark < len(self.trace):
-            return why(self.trace, mark)
+            return why(self.trace, mark, cursor)
         named = " ".join(map(str, what)) or "what has no name"
         return because(f"Nothing is known of {named} after record {cursor}", None)
 

@@ -90,17 +90,22 @@ __all__ = [
 ]
 
 
-def why(subject: Any, seq: int | None = None) -> Why:
+def why(subject: Any, seq: int | None = None, upto: int | None = None) -> Why:
     """Why record `seq` of a trace, a cluster, a moment or a timeline happened; None: the last one.
 
-    Raises: IndexError where there is no such record, TypeError for what has no trace.
+    What became of a message is told as it stood after record `upto`; None: at the end, or at the
+    moment. Raises: IndexError where there is no such record, TypeError for what has no trace.
     """
     trace = trace_of(subject)
+    if upto is None:
+        upto = subject.seq if isinstance(subject, Moment) else len(trace) - 1
     if seq is None:
         seq = subject.seq if isinstance(subject, Moment) else len(trace) - 1
     if not 0 <= seq < len(trace):
         raise IndexError(f"the trace has {len(trace)} records, and none of number {seq}")
     record = trace[seq]
+    if isinstance(record.event, ev.Sent):
+        return sent_why(trace, record, upto)
     return _TELLS.get(type(record.event), _plain)(trace, record)
 
 
@@ -412,7 +417,6 @@ _TELLS: dict[type, Callable[[Trace, Record], Why]] = {
     ev.Applied: _applied,
     ev.Saved: _saved,
     ev.Progressed: _progressed,
-    ev.Sent: sent_why,
     ev.Received: _received,
     ev.Dropped: _dropped,
     ev.Delayed: _delayed,

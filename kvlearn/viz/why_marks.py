@@ -403,16 +403,34 @@ def _end(moment: Moment, packet: Packet) -> tuple[str, str]:
     return f"it reaches {packet.target} at {packet.arrives_s:.3f} s", ""
 
 
-def sent_why(trace: Trace, record: Record) -> Why:
-    """Why a message was sent, of its record; and why it does not arrive, if that was known."""
+def sent_why(trace: Trace, record: Record, upto: int) -> Why:
+    """Why a message was sent, of its record; and what became of it by record `upto`."""
     event, message = record.event, record.event.message
     text = purpose(trace, record, message)
+    end = _end_of(trace, record, upto)
+    if end is not None and isinstance(end.event, ev.Dropped):
+        lost = ev.sentence(end.event.reason, end.event.facts)
+        return because(f"{text}; it did not arrive: {lost}", record.seq, end.event.reason)
+    if end is not None:
+        way = end.time - record.time
+        text += f"; {message.target} received it at {end.time:.3f} s, after {way:.3f} s"
+        return because(text, record.seq, ev.Sent, section=ABOUT.get(type(message), ""))
     if event.fate:
         lost = fate_in_words(event.fate, message.source, message.target)
         return because(f"{text}; it will not arrive: {lost}", record.seq, event.fate)
     if event.arrives_s is not None:
         text += f"; it is due at {event.arrives_s:.3f} s"
     return because(text, record.seq, ev.Sent, section=ABOUT.get(type(message), ""))
+
+
+def _end_of(trace: Trace, sent: Record, upto: int) -> Record | None:
+    """The record of a message's arrival or loss; None: it was on its way after record `upto`."""
+    for record in trace.of(ev.Received, ev.Dropped, start=sent.seq + 1):
+        if record.seq > upto:
+            return None
+        if record.cause == sent.seq:
+            return record
+    return None
 
 
 def purpose(trace: Trace | None, sent: Record | None, message: Any) -> str:

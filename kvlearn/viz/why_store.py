@@ -35,24 +35,52 @@ def why_key(store: StoreMoment, key: bytes, revision: int) -> Why:
     wrote = "deleted" if here.kind == "delete" else "written"
     entry = f"{here.index}@{here.term}"
     if here.removed:
-        text = f"Revision {revision} of {short(key)}, {wrote} by entry {entry}, is gone: "
-        return because(text + _swept(changes, here), _compaction_seq(store, here), "",
-                       section="etcd mvcc")  # fmt: skip
+        text = f"Revision {revision} of {short(key)}, {wrote} by entry {entry}"
+        text += f"{_as_lease(store, here)}, is gone: {_swept(changes, here)}"
+        return because(text, _compaction_seq(store, here), "", section="etcd mvcc")
+    if (over := _lease_over(store, here)) is not None:
+        return _gone_with_lease(here, over, entry)
     later = [change for change in changes if change.at > here.at]
-    text = f"{short(key)} was {wrote} at revision {here.at} by entry {entry}, "
-    text += f"at {here.time:.3f} s; "
+    text = f"Key {short(key)} was {wrote} at revision {here.at} by entry {entry}, "
+    text += f"at {here.time:.3f} s{f', on lease {here.kv.lease:x}' if here.kv.lease else ''}; "
     if later:
         did = "deleted" if later[0].kind == "delete" else "replaced"
-        text += f"it was {did} at revision {later[0].revision}"
+        text += f"it was {did} at revision {later[0].revision}{_as_lease(store, later[0])}"
         if store.compacted and revision <= store.compacted < later[0].revision:
-            text += f", and the compaction at {store.compacted} kept it as the newest at or below"
+            at = store.compacted
+            text += f", and the compaction at {at} kept it as the newest at or below {at}"
     else:
         text += "nothing has changed it since"
-    return because(_key_first(text), here.seq, "", section="etcd mvcc")
+    return because(text, here.seq, "", section="etcd mvcc")
 
 
-def _key_first(text: str) -> str:
-    return "Key " + text
+def _lease_over(store: StoreMoment, here: Change) -> LeaseLife | None:
+    """The lease whose end deleted the key; None: something else did."""
+    if here.kind != "delete":
+        return None
+    request = getattr(store.trace[here.seq].event.command, "request", None)
+    if not isinstance(request, LeaseRevoke):
+        return None
+    lives = (life for life in store.leases if life.id == request.id and life.end)
+    return next((life for life in lives if life.ended == here.time), None)
+
+
+def _as_lease(store: StoreMoment, here: Change) -> str:
+    """The end of a sentence that tells of a deletion: which lease brought it."""
+    over = _lease_over(store, here)
+    if over is None:
+        return ""
+    return f", as lease {over.id:x} {'expired' if over.end == 'expired' else 'was revoked'}"
+
+
+def _gone_with_lease(here: Change, over: LeaseLife, entry: str) -> Why:
+    """A key that went with its lease."""
+    text = f"Key {short(here.kv.key)} was deleted as lease {over.id:x} "
+    went = f"so its keys went at revision {here.at} by entry {entry}, at {here.time:.3f} s"
+    if over.end != "expired":
+        return because(f"{text}was revoked by a client, {went}", here.seq, "goes_with")
+    text += f"expired (its {over.ttl_s} s were over at {over.ran_out:.3f} s), "
+    return because(text + went, here.seq, "is_expired")
 
 
 def _swept(changes: list[Change], here: Change) -> str:

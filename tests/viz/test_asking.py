@@ -129,3 +129,14 @@ def test_what_was_deleted_was_not_replaced(cluster):
     asked = ["key", "a", wrote.at.main, wrote.at.sub]
     told = Desk(cluster.trace, cluster).why(asked, None, len(cluster.trace) - 1)
     assert told["sentence"].endswith(f"; it was deleted at revision {gone.revision}.")
+
+
+def test_a_message_that_arrived_is_told_as_past_and_before_that_as_due(cluster):
+    trace = cluster.trace
+    came = next(trace.of(ev.Received))
+    for what in ["packet", came.event.packet], ["record", came.cause]:
+        desk = Desk(trace, cluster)
+        told = desk.why(what, came.cause, came.seq)["sentence"]
+        assert f"received it at {came.time:.3f} s" in told
+        due = desk.why(what, came.cause, came.seq - 1)["sentence"]
+        assert due.endswith(f"at {came.time:.3f} s.") and "received" not in due

@@ -12,6 +12,7 @@ from kvlearn import Cluster
 from kvlearn import events as ev
 from kvlearn.check.verdict import Verdict
 from kvlearn.course.rules import KINDS
+from kvlearn.kv.leases import Compact, LeaseRevoke
 from kvlearn.raft import messages as msg
 from kvlearn.raft.types import ConfState, Entry, EntryID
 from kvlearn.trace import Trace
@@ -359,3 +360,60 @@ def test_why_a_promise_is_broken():
     assert str(told).startswith(f"Leader Completeness is broken (record {record.seq}, ")
     kept = why_promise(Verdict("Election Safety", True, "2 terms had a leader", None, "5.2"))
     assert str(kept) == "Election Safety is kept: 2 terms had a leader." and kept.seq is None
+
+
+def test_why_a_key_went_with_its_lease():
+    run = store_scenes.leased()
+    run.put("held", "x", 0x15 + 1)
+    run.enter(LeaseRevoke(0x15 + 1))
+    store = look_store(run.trace, at=run.now)
+    put, gone = (one for one in store.changes if one.kv.key == b"gone")
+    life = next(one for one in store.leases if one.id == 0x10)
+    told = why_key(store, b"gone", gone.revision)
+    assert str(told) == (
+        f"Key gone was deleted as lease 10 expired (its 5 s were over at {life.ran_out:.3f} s), so "
+        f"its keys went at revision {gone.at} by entry {gone.index}@{gone.term}, "
+        f"at {gone.time:.3f} s."
+    )
+    assert (told.seq, told.rule, told.section) == (gone.seq, "is_expired", "Gray 1989, 2")
+    told = str(why_key(store, b"gone", put.revision))
+    assert "s, on lease 10; it was deleted at revision" in told
+    assert told.endswith(f"at revision {gone.revision}, as lease 10 expired.")
+    revoked = next(one for one in store.changes if one.kv.key == b"held" and one.kind == "delete")
+    told = why_key(store, b"held", revoked.revision)
+    assert "deleted as lease 16 was revoked by a client, so its keys went" in str(told)
+    assert told.rule == "goes_with"
+    run.enter(Compact(store.revision))
+    told = str(why_key(look_store(run.trace), b"gone", gone.revision))
+    assert f"by entry {gone.index}@{gone.term}, as lease 10 expired, is gone: " in told
+
+
+def test_what_a_compaction_kept_is_told_with_its_border():
+    cluster = Cluster(3, seed=7)
+    cluster.wait_for_leader()
+    client = cluster.client()
+    for number in range(2, 6):
+        client.put("a" if number != 4 else "b", str(number))
+    client.compact(4)
+    told = str(why_key(look_store(cluster), b"a", 3))
+    assert told.endswith("at revision 5, and the compaction at 4 kept it as the newest at or "
+                         "below 4.")  # fmt: skip
+
+
+def test_what_became_of_a_message_is_told_in_its_tense():
+    cluster = Cluster(3, seed=7)
+    cluster.wait_for_leader()
+    cluster.client().put("a", "1")
+    trace = cluster.trace
+    came = next(record for record in trace.of(ev.Received) if record.seq > 50)
+    sent = trace[came.cause]
+    told = why(trace, sent.seq)
+    way = f"{came.node} received it at {came.time:.3f} s, after {came.time - sent.time:.3f} s."
+    assert str(told).endswith(way) and "due" not in str(told)
+    assert str(why(trace, sent.seq, came.seq)) == str(told)
+    assert str(why(trace, sent.seq, came.seq - 1)).endswith(f"it is due at {came.time:.3f} s.")
+    assert why(Moment.at(trace, came.seq - 1), sent.seq) == why(trace, sent.seq, came.seq - 1)
+    cluster.isolate(cluster.leader)
+    cluster.run(0.3)
+    lost = next(trace.of(ev.Dropped))
+    assert "it did not arrive: " in str(why(trace, lost.cause))
