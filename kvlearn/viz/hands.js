@@ -242,8 +242,12 @@ class Hands {
     if (told.refused) this.refuse(told.refused);
     if (this.waits && told.done >= this.waits) this.carriedOut(told);
     if (told.kept) this.kept = told.kept.map(String);
+    if (told.log) { // the lines of another run; the program needs this one
+      this.asker = told.log;
+      this.lines.clear();
+    }
     for (const [number, time, setup, text] of told.lines || []) this.lines.set(number, { time, setup, text });
-    if (told.lines) this.drawPython();
+    if (told.lines || told.log) this.drawPython();
     const { preview } = told;
     if (preview && preview.number === this.number && preview.who === this.bench.line.who && this.tab === "txn") {
       say(this.branch, preview.now);
@@ -324,18 +328,26 @@ class Hands {
 
   // As Python
 
-  script() { // all lines as one program: time goes on between two of them as it did
+  script() { // all lines as one program, as in hand_log.py: time goes on between two of them as it did
     const told = [];
-    let client = "";
+    let client = "", watches = 0;
     for (const { time, setup, text } of this.lines.values()) {
-      if (!text.startsWith("cluster.rewind(")) told.push(`cluster.run_to(${time})`);
-      for (const line of setup) {
-        if (line.startsWith("client = ") ? line !== client : !told.includes(line)) told.push(line);
-        if (line.startsWith("client = ")) client = line;
+      if (!/^(cluster\.rewind\(|cluster = |#)/.test(text)) told.push(`cluster.run_to(${time})`);
+      const [, opened] = /^watch_(\d+) = /.exec(text) || [];
+      for (let line of setup) {
+        const asks = line.startsWith("client = ");
+        if (asks) {
+          if (!told.includes(this.asker)) told.push(this.asker);
+          line = line.replace("cluster.client()", "Asker(cluster)").replace("cluster.client(", "Asker(cluster, ");
+          if (opened && +opened !== watches + 1) line = `${line.slice(0, -1)}, watches=${opened - 1})`;
+        }
+        if (asks ? line !== client : !told.includes(line)) told.push(line);
+        if (asks) client = line;
       }
+      if (opened) watches = +opened;
       told.push(text);
     }
-    return told.join("\n");
+    return [...told, `cluster.run_to(${(this.bench.line.head + 1) / 1e6})`].join("\n");
   }
 
   drawPython() {
@@ -347,7 +359,7 @@ class Hands {
       h("button", { type: "button", "data-kv-action": "python", "aria-expanded": this.opened, onclick: () => ((this.opened = !this.opened), this.drawPython()) }, `${this.opened ? "▾" : "▸"} as Python`),
       h("code", { class: "kv-last", title: last ? whole(last) : "" }, last ? last.text : "what you do here is also told as a line of Python"),
       last && copy("copy", "copy", () => whole(last), "Copy the last line, with what it needs"), last && this.opened && copy("copy_all", "copy all", () => this.script(), "Copy all lines as one program")),
-    this.opened && h("p", { key: "hint", class: "kv-python-hint" }, "A client of one node asks that node, as the panel did, and waits for the answer. “copy all” is one program: cluster is the cluster before its first line."),
+    this.opened && h("p", { key: "hint", class: "kv-python-hint" }, "What was done in the present run. A client of one node asks that node, as the panel did, and waits for the answer. “copy all” is one program that waits for nothing, as the panel: it makes the same run out of the cluster that the panel was opened on."),
     this.opened && h("ol", { key: "log", class: "kv-log", tabindex: 0, "aria-label": "What was done, as Python" }, all.map(([number, item], k) => h("li", { key: number },
       h("small", {}, `${item.time.toFixed(3)} s`), h("code", {}, [...(k && `${all[k - 1][1].setup}` === `${item.setup}` ? [] : item.setup), item.text].join("\n")),
       copy("copy", "copy", () => whole(item), `Copy line ${number}`))))].filter(Boolean));

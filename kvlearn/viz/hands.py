@@ -37,14 +37,13 @@ from kvlearn.kv.requests import as_bytes
 from kvlearn.kv.txn import Compare, Txn, check_txn
 from kvlearn.kv.watches import WatchCreate
 from kvlearn.sim.channel import SimulatedChannel
+from kvlearn.viz.hand_log import ASKER, KEEPER, KEPT_LINES, HandLog, Line
 from kvlearn.viz.store_fold import StoreFold
 from kvlearn.viz.store_rows import fork_facts
 from kvlearn.viz.txn_fold import judge
 
 ANSWER_S = 5.0  # a request from the panel is given up after so many virtual seconds
-KEPT_LINES = 40  # of the log, for a page that opens later
 LINE_BYTES, NEWS_BYTES = 1800, 2400  # an update is at most 4 KB
-KEEPER = "panel-keep"  # who keeps leases alive: its answers are not those that the panel waits for
 FIELDS = {  # word of a comparison -> how a program writes it
     "value": "value",
     "version": "version",
@@ -76,32 +75,18 @@ class Plan:
     anyone: bool = False
 
 
-@dataclass
-class Line:
-    """A line of Python that does what was done at `time`, in virtual seconds; what must come
-    before it is in `setup`."""
-
-    number: int
-    time: float
-    setup: tuple[str, ...]
-    line: str
-
-    def __str__(self) -> str:
-        return "\n".join((*self.setup, self.line))
-
-
 class Hands:
     """What one panel does to the store of its cluster, under the name of `client`."""
 
     def __init__(self, cluster: Any, client: str):
         self.cluster, self.client = cluster, client
-        self.lines: deque[Line] = deque(maxlen=KEPT_LINES)
+        self._log = HandLog(cluster)
         self._untold: deque[dict[str, Any]] = deque()  # lines and previews, each for one update
         self._asked: list[int] = []  # requests that wait for their answer
         self._fold: StoreFold | None = None
         self._kept_told: list[int] | None = []
-        self._count = 0
-        self._era = cluster.trace.era  # where the last line was told
+        self._told: list[Line] | None = None  # lines that the page knows
+        self._state = (0, 0)
 
     # Carrying out -------------------------------------------------------------------------------
 
@@ -126,6 +111,7 @@ class Hands:
     def do(self, command: dict) -> None:
         """Carry it out where the cluster stands, and tell it as Python. Raises: Refusal."""
         cluster = self.cluster
+        self.absorb()
         for plan in self._read({**command, "seq": len(cluster.trace) - 1}):
             time, setup, node = cluster.now, plan.needs, plan.node
             if plan.anyone and not node:
@@ -136,7 +122,7 @@ class Hands:
                 node = node or cluster.leader or (running or list(cluster.nodes))[0]
                 setup = (*setup, f"client = cluster.client({_quoted(node)})")
             plan.do(node)
-            self.tell(plan.line, time, setup)
+            self._log.tell(plan.line, time, setup)
 
     def _request(self, request: Any, line: str, command: dict, *needs: str) -> Plan:
         def ask(node: str) -> None:
@@ -151,6 +137,7 @@ class Hands:
     def give_up_late(self) -> None:
         """Requests that got no answer in time end, as a client's do."""
         cluster, waiting = self.cluster, []
+        self.absorb()
         for op_id in self._asked:
             try:
                 operation = cluster.operation(op_id)
@@ -159,73 +146,69 @@ class Hands:
             if operation.done or operation.client != self.client:
                 continue
             if cluster.now - operation.call_s >= ANSWER_S:
+                now = cluster.now
                 cluster.give_up(op_id)
+                self._log.tell(f"cluster.give_up({op_id})  # no answer in {ANSWER_S:g} s", now)
             else:
                 waiting.append(op_id)
         self._asked = waiting
 
     # Python -------------------------------------------------------------------------------------
 
-    def tell(self, line: str, time: float, setup: tuple[str, ...] = ()) -> None:
-        """Write down that this was done."""
-        if self._era != self.cluster.trace.era:
-            self._era = self.cluster.trace.era
-            self.tell(
-                "# here the cluster was taken to another time or future, not by these lines", time
-            )
-        self._count += 1
-        self.lines.append(Line(self._count, time, setup, line))
-        self._untold.append(self._wire(self.lines[-1]))
+    @property
+    def lines(self) -> list[Line]:
+        """What was done in the present run."""
+        return self._log.lines[-KEPT_LINES:]
+
+    def script(self) -> str:
+        """All lines of the present run, as one program."""
+        return self._log.script()
+
+    def absorb(self) -> None:
+        """Notice what others did."""
+        self._log.absorb()
 
     def tell_verb(self, command: dict, time: float) -> None:
         """Write down what was done to a node or to the network, if it has a line of Python."""
         line = verb_line(command, self.cluster)
         if line:
-            self.tell(line, time)
-
-    def went_back(self, to_s: float) -> None:
-        """The cluster was taken back to `to_s` seconds: what was done later is undone."""
-        self._era = self.cluster.trace.era
-        if self.lines and self.lines[-1].time > to_s:
-            self.tell(f"cluster.rewind({to_s!r})", self.lines[-1].time)
-
-    def script(self) -> str:
-        """All lines that are kept, as one program: `cluster` is the cluster before the first. Time
-        goes on between two lines as it did."""
-        told: list[str] = []
-        client = ""
-        for line in self.lines:
-            if not line.line.startswith("cluster.rewind("):
-                told.append(f"cluster.run_to({line.time!r})")
-            for before in line.setup:
-                if before.startswith("client = "):
-                    told += [before] * (before != client)
-                    client = before
-                elif before not in told:
-                    told.append(before)
-            told.append(line.line)
-        return "\n".join(told)
-
-    @staticmethod
-    def _wire(line: Line) -> dict[str, Any]:
-        return {"lines": [[line.number, line.time, list(line.setup), line.line]]}
+            self._log.tell(line, time)
 
     def tell_again(self) -> None:
         """A page has opened: tell it the lines that were told before."""
         self._untold.clear()
-        self._untold.extend(map(self._wire, self.lines))
+        self._told = None
         self._kept_told = None
+
+    def _news_of_lines(self) -> None:
+        """Have told what is new in the log; all of it, if the run is another."""
+        cluster = self.cluster
+        state = cluster.trace.era, len(cluster._done)
+        if self._told is not None and state == self._state:
+            return
+        lines = self.lines
+        told, self._told, self._state = self._told, lines, (cluster.trace.era, len(cluster._done))
+        if told is None or lines[: len(told)] != told:
+            self._untold = deque(news for news in self._untold if "lines" not in news)
+            if lines or told:
+                self._untold.append({"log": ASKER})
+            told = []
+        for line in lines[len(told) :]:
+            self._untold.append({"lines": [[line.number, line.time, list(line.setup), line.line]]})
 
     def add_news(self, flags: dict[str, Any]) -> None:
         """Put what is new for the panel among the flags of the next update, as far as they fit."""
         kept = self.kept()
         if kept != self._kept_told:
             flags["kept"] = self._kept_told = kept
+        self._news_of_lines()
         while self._untold:
             news = self._untold[0]
             if flags and _size(flags) + _size(news) > NEWS_BYTES:
                 return  # the next update has room
             self._untold.popleft()
+            if "log" in news:
+                flags.pop("lines", None)
             lines = [*flags.get("lines", []), *news.get("lines", [])]
             flags.update(news, **({"lines": lines} if lines else {}))
 

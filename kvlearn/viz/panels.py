@@ -281,6 +281,7 @@ class Bench(anywidget.AnyWidget):
     # Commands ---------------------------------------------------------------------------------
 
     def _carry_out(self, command: dict) -> None:
+        self.hands.absorb()
         match command.get("op"):
             case "hello":
                 self._open = True
@@ -424,6 +425,7 @@ class Bench(anywidget.AnyWidget):
             if of_store:
                 self.hands.do(command)
             else:
+                self.hands.absorb()
                 begun = self.cluster.now
                 self._act_here(command)
                 self.hands.tell_verb(command, begun)
@@ -477,7 +479,7 @@ class Bench(anywidget.AnyWidget):
             return ""
         undone = len(trace)
         present = self.futures.before_leaving()
-        self.hands.went_back(go_back(self.cluster, seq, command["us"] / 1e6))
+        go_back(self.cluster, seq, command["us"] / 1e6)
         if command["us"] >= command["seen"]:
             return ""  # what lay ahead had not been seen: nothing is lost
         self._left = present

@@ -444,14 +444,13 @@ def test_going_back_is_a_line_too_and_the_program_still_does_the_same(bench):
     assert applied(again, 0)[-1] == "put a=6"
 
 
-def test_that_somebody_else_went_back_is_said_once(bench):
+def test_what_somebody_else_has_undone_is_out_of_the_log(bench):
     bench.do("put", key="a", value="5")
     bench.cluster.rewind(bench.start)
     bench.do("put", key="a", value="6")
     bench.do("put", key="a", value="7")
-    assert bench.lines[0::2] == ['client.put("a", "5")', 'client.put("a", "6")']
-    assert bench.lines[1].startswith("# here the cluster was taken to another time")
-    assert len(bench.lines) == 4
+    lines = [line.line for line in bench.panel.hands.lines]
+    assert lines == ['client.put("a", "6")', 'client.put("a", "7")']
 
 
 def test_a_page_that_opens_later_is_told_the_last_lines(bench):
@@ -508,6 +507,114 @@ def test_a_compaction_of_the_store_is_not_one_of_a_nodes_log(bench):
     assert hands.knows({"op": "compact", "revision": 3})
     assert not hands.knows({"op": "compact", "node": "n1"})
     assert not hands.knows({"op": "crash", "node": "n1"})
+
+
+# Other runs -----------------------------------------------------------------------------------
+
+
+def same_run(bench):
+    """The program of the present run makes the same trace."""
+    again = made()
+    exec(bench.panel.hands.script(), space := {"cluster": again})
+    assert list(space["cluster"].trace) == list(bench.cluster.trace), bench.panel.hands.script()
+
+
+def wild(bench):
+    """Refusals, packets, a request that is asked while another travels."""
+    browser = bench.browser
+    bench.do("get", key="a", revision="99")
+    bench.do("put", key="a", value="5")
+    browser.command("put", node="", key="b", value="6")
+    numbers = [packet.number for packet in bench.cluster.in_flight]
+    browser.command("drop", packet=numbers[0])
+    browser.command("delay", packet=numbers[1], by_us=400_000)
+    browser.send("more", wall_s=0.2, speed=1)
+    bench.do("compact", revision="99")
+
+
+def test_the_program_is_the_present_run_byte_for_byte_after_any_travel(bench):
+    browser, hands = bench.browser, bench.panel.hands
+    wild(bench)
+    same_run(bench)
+    first = [line.line for line in hands.lines]
+    middle = next(r.seq for r in bench.cluster.trace if r.time > hands.lines[3].time)
+    bench.browser.command("crash", at=middle, node="n1")
+    browser.command("watch", node="", key="a")
+    browser.send("more", wall_s=6.0, speed=1)
+    same_run(bench)
+    second = [line.line for line in hands.lines]
+    assert first[:3] == second[:3] and 'cluster.crash("n1")' in second
+    for _ in range(2):
+        for lines in (first, second):
+            browser.command("open_future", name=browser.futures[-1]["name"])
+            assert [line.line for line in hands.lines] == lines
+            same_run(bench)
+    browser.command("lease_grant", at=40, node="", ttl="5", own_id="")  # before it was opened
+    bench.browser.send("more", wall_s=1.0, speed=1)
+    assert hands.lines[0].line.startswith("cluster.rewind(")
+    same_run(bench)
+
+
+def test_what_the_page_was_told_is_the_log(bench):
+    log: dict = {}
+
+    def take(told, heard=bench.browser.take):
+        if "log" in told:
+            log.clear()
+        log.update((line[0], line[3]) for line in told.get("lines", []))
+        heard(told)
+
+    bench.browser.take = take
+    wild(bench)
+    assert list(log.values()) == [line.line for line in bench.panel.hands.lines] and len(log) == 6
+    bench.browser.command("crash", at=bench.browser.last_seq - 40, node="n1")
+    browser = bench.browser
+    browser.command("open_future", name="future 1")
+    assert list(log.values()) == [line.line for line in bench.panel.hands.lines] and len(log) == 6
+    browser.command("open_code", code=Cluster(5, seed=3).code())
+    assert [line[:33] for line in log.values()] == ['cluster = Cluster.from_code("kv1-']
+    browser.command("crash", node="n5")
+    assert len(log) == 2
+    same_run(bench)
+
+
+def test_a_run_that_came_from_elsewhere_begins_with_its_code(bench):
+    other = Cluster(5, seed=3)
+    other.wait_for_leader()
+    other.crash("n4")
+    other.run_to(4.0)
+    bench.do("put", key="a", value="5")
+    bench.browser.command("open_code", code=other.code())
+    bench.do("put", key="a", value="7")
+    first, second = bench.panel.hands.lines
+    assert first.line.startswith('cluster = Cluster.from_code("kv1-')
+    assert second.line == 'client.put("a", "7")'
+    same_run(bench)
+    bench.browser.command("open_future", name="future 1")
+    assert [line.line for line in bench.panel.hands.lines] == ['client.put("a", "5")']
+    same_run(bench)
+
+
+def test_what_a_cell_does_is_said_in_the_log(bench):
+    bench.do("put", key="a", value="5")
+    bench.cluster.crash("n1")
+    bench.cluster.run(1)
+    bench.panel.refresh()
+    bench.browser.listen()
+    bench.do("put", key="a", value="6")
+    assert [line.line for line in bench.panel.hands.lines][1] == (
+        "# not done by these lines: crash n1"
+    )
+
+
+def test_a_request_without_an_answer_is_given_up_by_the_program_too(bench):
+    for name in bench.cluster.nodes:
+        bench.browser.command("isolate", node=name)
+    bench.browser.command("put", node="", key="a", value="1")
+    for _ in range(40):
+        bench.browser.send("more", wall_s=0.25, speed=1)
+    assert "# no answer in 5 s" in bench.panel.hands.lines[-1].line
+    same_run(bench)
 
 
 # What it costs --------------------------------------------------------------------------------
