@@ -57,14 +57,15 @@ class Asking {
   }
 
   fill(told) {
-    const { bench } = this, { sentence, seq, rule, section, url } = told;
+    const { bench } = this, { sentence, seq, rule, section, url, unruled } = told;
     this.told = told;
     const link = (action, words, act) => h("button", { key: action, type: "button", "data-kv-action": action, onclick: act }, words);
     const row = seq !== null && seq !== undefined && bench.line.bySeq(seq);
     morph(this.box, [h("b", {}, "Why?"), h("p", { class: "kv-because" }, sentence),
       h("div", { class: "kv-links" },
         row && link("goto", `record ${seq}, ${seconds(row.us)}`, () => (this.close(), bench.goto(seq))),
-        rule && link("rule", `rule ${rule}`, () => bench.player.ask("rule", { rule, number: this.number })),
+        rule && link("rule", `${rule.includes(".") ? "code of" : "rule"} ${rule}`, () => bench.player.ask("rule", { rule, number: this.number })),
+        unruled && h("span", {}, `no rule: ${unruled}`),
         section && (url ? h("a", { href: url, target: "_blank", rel: "noopener noreferrer" }, section) : h("span", {}, section)),
         link("dismiss", "✕", () => this.close())),
       h("div", { key: "rule" })]);
@@ -72,7 +73,7 @@ class Asking {
   }
 
   showRule({ title, promise, code, where }) {
-    morph(this.box.lastChild, [h("p", { class: "kv-rule-of" }, `${title}${promise ? ` guards: ${promise}` : ""}`), h("pre", { tabindex: 0 }, code), h("small", {}, where)]);
+    morph(this.box.lastChild, [h("p", { class: "kv-rule-of" }, `${title}${promise ? `: ${promise}` : ""}`), h("pre", { tabindex: 0 }, code), h("small", {}, where)]);
     this.place();
   }
 

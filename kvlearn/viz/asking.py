@@ -32,6 +32,7 @@ from kvlearn.viz.why import (
 )
 from kvlearn.viz.why_index import back
 from kvlearn.viz.why_rules import because, section_of
+from kvlearn.viz.why_store import OF_PROMISES
 
 WHY_CHARS, CODE_CHARS, VERDICT_BYTES = 700, 2400, 3700  # an update is at most 4 KB
 REST = 8  # after looking at all promises it does something else for so many times as long
@@ -57,7 +58,7 @@ class Desk:
         except (LookupError, ValueError):
             told = self._of_record(what, mark, cursor)
         answer = {"sentence": told.sentence[:WHY_CHARS], "seq": told.seq, "rule": told.rule}
-        return {**answer, "section": told.section, "url": told.link}
+        return {**answer, "section": told.section, "url": told.link, "unruled": told.unruled}
 
     def _why(self, what: list, mark: int | None, cursor: int) -> Why:
         match what:
@@ -123,7 +124,7 @@ class Desk:
         state, section = lamp.state_at(cursor), section_of(lamp.section)
         if state == BROKEN:
             text = f"{name} is broken by record {lamp.record}, at {lamp.time:.3f} s: {lamp.why}"
-            return because(text, lamp.record, section=section)
+            return because(text, lamp.record, section=section, unruled=OF_PROMISES)
         if cursor > upto:
             text = f"{name} was not looked at yet beyond record {upto}"
         elif state == UNKNOWN:
@@ -132,7 +133,7 @@ class Desk:
             text = f"{name} {'had nothing to judge' if state == NOTHING else 'is kept'} "
             now = cursor == upto
             text += f"so far: {lamp.why}" if now else f"up to record {cursor}"
-        return because(text, None, section=section)
+        return because(text, None, section=section, unruled=OF_PROMISES)
 
     def _one_order(self, name: str, cursor: int) -> Why:
         known = self._checked
@@ -140,18 +141,18 @@ class Desk:
             return because(f"{name} was not looked at yet", None)
         section = "etcd guarantees"
         if known["seq"] is not None and known["seq"] <= cursor:
-            return because(known["why"], known["seq"], section=section)
+            return because(known["why"], known["seq"], section=section, unruled=OF_PROMISES)
         if cursor > known["upto"]:
             text = f"{name} was not looked at yet beyond record {known['upto']}"
         elif not known["ok"] and known["seq"] is None or cursor == known["upto"]:
             text = known["why"].split("\n")[0]
         else:
             text = f"{name} is kept up to record {cursor}"
-        return because(text, None, section=section)
+        return because(text, None, section=section, unruled=OF_PROMISES)
 
     @staticmethod
     def rule(name: str) -> dict[str, Any]:
-        """A rule's own code, and where it stands."""
+        """The code of a rule or a function, and where it stands."""
         try:
             told = rule_source(name)
         except KeyError:

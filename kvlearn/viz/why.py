@@ -252,8 +252,8 @@ def _appended(trace: Trace, record: Record) -> Why:
     made = event.entries[-1]
     why = "a new leader begins with an empty entry" if made.data is None else (
         f"it leads term {made.term}, and takes {brief(made.data)}")  # fmt: skip
-    return because(f"{record.node} appends entry {made.id}: {why}", record.seq, "",
-                   section="Raft paper, section 5.3")  # fmt: skip
+    text = f"{record.node} appends entry {made.id}: {why}"
+    return because(text, record.seq, "Raft._append_own")
 
 
 def _truncated(trace: Trace, record: Record) -> Why:
@@ -311,7 +311,7 @@ def _received(trace: Trace, record: Record) -> Why:
         return _plain(trace, record)
     way = record.time - sent.time
     text = f"{purpose(trace, sent, message)}; that came after {way:.3f} s"
-    return because(text, record.seq, ev.Received)
+    return because(text, record.seq, ev.Received, type(message))
 
 
 def _dropped(trace: Trace, record: Record) -> Why:
@@ -326,8 +326,8 @@ def _asked(trace: Trace, record: Record) -> Why:
     text = f"{record.node} is asked by {event.stream}: {brief(request)}; "
     start = getattr(request, "start_revision", None)
     if start is None:
-        return because(f"{text}its store is at revision {event.revision}", record.seq, "",
-                       section="etcd api")  # fmt: skip
+        text += f"its store is at revision {event.revision}"
+        return because(text, record.seq, "WatchHub.cancel")
     begins = f"it begins at {start}, as asked" if start > 0 else "it begins with what comes next"
     text += f"{begins}, and the store is at revision {event.revision}"
     return because(text, record.seq, ev.WatchAsked)
@@ -342,8 +342,9 @@ def _notified(trace: Trace, record: Record) -> Why:
                        "has_lost")  # fmt: skip
     if response.canceled:
         why = response.cancel_reason or "its client wanted it"
-        return because(f"{name} that watch {response.watch_id} is cancelled: {why}", record.seq,
-                       "", section="etcd api")  # fmt: skip
+        text = f"{name} that watch {response.watch_id} is cancelled: {why}"
+        by = "WatchHub.create" if response.created else "WatchHub.cancel"
+        return because(text, record.seq, by)
     if response.created:
         text = f"{name} that watch {response.watch_id} is there: it is told what comes after {at}, "
         return because(text + "or from where it asked to begin", record.seq, "starts_at")

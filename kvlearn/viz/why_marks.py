@@ -148,7 +148,7 @@ def _no_entry(moment: Moment, node: NodeMoment, index: int) -> Why:
         return because(text + "where the two logs differ first", gone.seq, ev.Truncated)
     text = f"Entry {index} has not come to {node.name}: its log ends at "
     text += f"{node.log[-1].id if len(node.log) else node.base}"
-    return because(text, None, "", section="Raft paper, section 5.3")
+    return because(text, None, "Raft._on_append")
 
 
 def _committed(moment: Moment, node: NodeMoment, index: int) -> Why:
@@ -160,7 +160,7 @@ def _committed(moment: Moment, node: NodeMoment, index: int) -> Why:
     if found is None:
         text = f"Entry {entry} is committed on {node.name}: its disk or its snapshot said so "
         text += f"when it came, up to {node.commit}"
-        return because(text, None, "", section="Raft paper, section 5.3")
+        return because(text, None, ev.Started, section="Raft paper, section 5.3")
     return commit_why(trace, found, index, str(entry))
 
 
@@ -175,7 +175,8 @@ def commit_why(trace: Trace, record: Record, index: int, entry: str) -> Why:
             text += (
                 f"{message.commit} is committed, and it takes its log to agree up to {event.index}"
             )
-            rule = "commit_for" if isinstance(message, msg.Heartbeat) else ""
+            heard = isinstance(message, msg.Heartbeat)
+            rule = "commit_for" if heard else "Raft._on_append"
             return because(text, record.seq, rule, section="Raft paper, section 5.3")
         case msg.InstallSnapshot(source=leader, last=last_):
             text = f"Entry {entry} is committed on {name}: the snapshot that {leader} sent, of "
@@ -183,7 +184,7 @@ def commit_why(trace: Trace, record: Record, index: int, entry: str) -> Why:
             return because(text, record.seq, "wants_snapshot")
         case msg.VoteResponse(source=peer, committed=known):
             text = f"Entry {entry} is committed on {name}: {peer} knew that {known} is committed"
-            return because(text, record.seq, "", section="Raft paper, section 5.3")
+            return because(text, record.seq, "Raft._on_vote_response")
     conf, have = holders(trace, record, event.index)
     text = f"Entry {entry} is committed on {name}: {tally(conf, have)}, had "
     text += "it" if index == event.index else f"{event.index}@{event.term} after it"
@@ -247,7 +248,7 @@ def _waits_at_follower(moment: Moment, node: NodeMoment, index: int) -> Why:
     else:
         text = f"{came} and is not committed: {leader.name} has committed up to {leader.commit}, "
         text += f"and {knows}"
-    return because(text, origin and origin.seq, "", section="Raft paper, section 5.3")
+    return because(text, origin and origin.seq, "Raft._on_append")
 
 
 # Nodes --------------------------------------------------------------------------------------
@@ -383,7 +384,8 @@ def why_message(moment: Moment, packet: Packet | int) -> Why:
     end, code = _end(moment, packet)
     section = "" if code else ABOUT.get(type(packet.message), "")
     text = f"{purpose(moment.trace, sent, packet.message)}; {end}"
-    return because(text, packet.seq, code, section=section)
+    decided = (code,) if code else (ev.Sent, type(packet.message))
+    return because(text, packet.seq, *decided, section=section)
 
 
 def _end(moment: Moment, packet: Packet) -> tuple[str, str]:
@@ -414,13 +416,15 @@ def sent_why(trace: Trace, record: Record, upto: int) -> Why:
     if end is not None:
         way = end.time - record.time
         text += f"; {message.target} received it at {end.time:.3f} s, after {way:.3f} s"
-        return because(text, record.seq, ev.Sent, section=ABOUT.get(type(message), ""))
+        return because(text, record.seq, ev.Sent, type(message),
+                       section=ABOUT.get(type(message), ""))  # fmt: skip
     if event.fate:
         lost = fate_in_words(event.fate, message.source, message.target)
         return because(f"{text}; it will not arrive: {lost}", record.seq, event.fate)
     if event.arrives_s is not None:
         text += f"; it is due at {event.arrives_s:.3f} s"
-    return because(text, record.seq, ev.Sent, section=ABOUT.get(type(message), ""))
+    about = ABOUT.get(type(message), "")
+    return because(text, record.seq, ev.Sent, type(message), section=about)
 
 
 def _end_of(trace: Trace, sent: Record, upto: int) -> Record | None:

@@ -1,7 +1,8 @@
 """Which rule decided what: from an event or a reason code to the rule's own code and its source.
 
 Every record that decides something names its rule here (`RULE_OF`); what no rule of the core
-decides stands in `NO_RULE` with the reason why, so that nothing is forgotten by accident.
+decides stands in `NO_RULE` with the reason why, so that nothing is forgotten by accident. Such a
+thing is shown with the function that did it (why_functions.py), or with that reason.
 
 >>> rule = rule_source("may_commit")
 >>> rule.title, rule.section
@@ -26,6 +27,7 @@ from kvlearn import events as ev
 from kvlearn.lease import Lessor
 from kvlearn.mvcc.watch import WatchHub
 from kvlearn.raft.rules import Rules
+from kvlearn.viz.why_functions import DONE_BY, FUNCTIONS, function_named
 
 # Where a section can be read: the beginning of its name -> an address.
 LINKS = {
@@ -115,8 +117,8 @@ NO_RULE: dict[type | str, tuple[str, str]] = {
     ev.Paused: ("a fault", "Raft paper, section 5.5"),
     ev.Resumed: ("a fault has ended", "Raft paper, section 5.5"),
     ev.StreamClosed: ("its client is gone", "etcd api"),
-    ev.Sent: ("its fate's reason code decides", "Raft paper, section 5.1"),
-    ev.Received: ("it was sent", "Raft paper, section 5.1"),
+    ev.Sent: ("what came before led to it, and nothing is weighed", "Raft paper, section 5.1"),
+    ev.Received: ("the network decides when it comes", "Raft paper, section 5.1"),
     ev.Dropped: ("its reason code decides", ""),
     ev.Delayed: ("a hand has done it", ""),
     ev.LinksCut: ("a fault", "Raft paper, section 2"),
@@ -133,14 +135,16 @@ _OWNERS = {"Raft": Rules, "WatchHub": WatchHub, "Lessor": Lessor}
 class Why(NamedTuple):
     """Why something is as it is: one true sentence with its numbers.
 
-    `seq` is the deciding record (None: no single one), `rule` the core's rule that decided, ""
-    for none, `section` where that can be read up.
+    `seq` is the deciding record (None: no single one), `rule` the core's rule that decided, or
+    with a dot in its name the function that did it, "" for none; then `unruled` says why there is
+    none. `section` is where that can be read up.
     """
 
     sentence: str
     seq: int | None = None
     rule: str = ""
     section: str = ""
+    unruled: str = ""
 
     @property
     def link(self) -> str:
@@ -155,7 +159,10 @@ class Why(NamedTuple):
         notes = [] if self.seq is None else [f"record {self.seq}"]
         if self.rule:
             rule = rule_source(self.rule)
-            notes.append(f"rule <code>{escape(rule.title)}</code> ({escape(rule.where)})")
+            kind = "function" if "." in self.rule else "rule"
+            notes.append(f"{kind} <code>{escape(rule.title)}</code> ({escape(rule.where)})")
+        elif self.unruled:
+            notes.append(f"no rule: {escape(self.unruled)}")
         if self.section:
             named = escape(self.section)
             notes.append(f"<a href='{escape(self.link)}'>{named}</a>" if self.link else named)
@@ -165,8 +172,9 @@ class Why(NamedTuple):
 
 
 class RuleSource(NamedTuple):
-    """A rule as the running code has it: `Raft.may_commit`, its section, the promise in one
-    sentence, its lines of Python, and where they stand (`kvlearn/raft/rules.py, line 209`)."""
+    """A rule or a function as the running code has it: `Raft.may_commit`, its section, the promise
+    in one sentence, its lines of Python, and where they stand (`kvlearn/raft/rules.py, line 209`).
+    """
 
     title: str
     section: str
@@ -184,7 +192,12 @@ def _rules_of(cls: type) -> tuple[str, ...]:
 
 @cache
 def rule_source(name: str) -> RuleSource:
-    """The rule called `name`. Raises: KeyError for a name that is no rule."""
+    """The rule called `name`, or the function: `Store.compact`. Raises: KeyError for a name that
+    is neither."""
+    if "." in name:
+        made = function_named(name)
+        told = " ".join((made.__doc__ or "").split("\n\n")[0].split())
+        return RuleSource(name, FUNCTIONS[name], told, *_code(made))
     for owner, cls in _OWNERS.items():
         if name in _rules_of(cls):
             rule = vars(cls)[name]
@@ -223,20 +236,28 @@ def link_of(section: str) -> str:
     return next(found, "")
 
 
-def because(sentence: str, seq: int | None, *decided: type | str, section: str = "") -> Why:
-    """A finished `Why`: `decided` are a rule's name, a reason code or an event's class; the first
-    that a rule stands behind gives the rule, the first with a section the section."""
+def because(
+    sentence: str, seq: int | None, *decided: type | str, section: str = "", unruled: str = ""
+) -> Why:
+    """A finished `Why`: `decided` are the name of a rule or function, a reason code, or the class
+    of an event or message. The first that a rule stands behind gives the rule, else the first that
+    a function has made the function, else the first with a reason the reason; the first with a
+    section the section."""
     rule = ""
     for what in decided:
         named = what if _is_rule(what) else RULE_OF.get(what, "")
         rule = rule or named
+        unruled = unruled or NO_RULE.get(what, ("", ""))[0]
         if not section:
             section = rule_source(named).section if named else NO_RULE.get(what, ("", ""))[1]
-    return Why(finished(sentence), seq, rule, section)
+    rule = rule or next((DONE_BY[what] for what in decided if what in DONE_BY), "")
+    section = section or FUNCTIONS.get(rule, "")
+    return Why(finished(sentence), seq, rule, section, "" if rule else unruled)
 
 
 def _is_rule(what: type | str) -> bool:
-    return isinstance(what, str) and any(what in _rules_of(cls) for cls in _OWNERS.values())
+    rules = isinstance(what, str) and any(what in _rules_of(cls) for cls in _OWNERS.values())
+    return rules or what in FUNCTIONS
 
 
 LONGEST = 220  # characters of a sentence

@@ -37,7 +37,7 @@ def why_key(store: StoreMoment, key: bytes, revision: int) -> Why:
     if here.removed:
         text = f"Revision {revision} of {short(key)}, {wrote} by entry {entry}"
         text += f"{_as_lease(store, here)}, is gone: {_swept(changes, here)}"
-        return because(text, _compaction_seq(store, here), "", section="etcd mvcc")
+        return because(text, _compaction_seq(store, here), "Store.compact")
     if (over := _lease_over(store, here)) is not None:
         return _gone_with_lease(here, over, entry)
     later = [change for change in changes if change.at > here.at]
@@ -51,7 +51,7 @@ def why_key(store: StoreMoment, key: bytes, revision: int) -> Why:
             text += f", and the compaction at {at} kept it as the newest at or below {at}"
     else:
         text += "nothing has changed it since"
-    return because(text, here.seq, "", section="etcd mvcc")
+    return because(text, here.seq, f"KeyIndex.{'put' if here.kv.version else 'tombstone'}")
 
 
 def _lease_over(store: StoreMoment, here: Change) -> LeaseLife | None:
@@ -128,6 +128,7 @@ def _untouched(store: StoreMoment, changes: list[Change], key: bytes, revision: 
     before = [change for change in changes if change.revision < revision]
     if revision > store.revision:
         text = f"Revision {revision} is not there yet: the store is at {store.revision}"
+        return because(text, None, "Store.readable")
     elif before:
         old = before[-1]
         did = "deleted" if old.kind == "delete" else "written"
@@ -137,7 +138,7 @@ def _untouched(store: StoreMoment, changes: list[Change], key: bytes, revision: 
         text = f"Key {short(key)} was not there at revision {revision}: "
         text += f"its first record is of revision {changes[0].revision}" if changes else (
             "nobody has written it")  # fmt: skip
-    return because(text, None, "", section="etcd mvcc")
+    return because(text, None, "KeyIndex.find")
 
 
 # Watches ------------------------------------------------------------------------------------
@@ -156,8 +157,8 @@ def why_watch(store: StoreMoment, life: WatchLife) -> Why:
         return because(text, seq, "next_after")
     if life.lost:
         text = f"{name} is served by nobody: {life.lost}; it was told all up to revision "
-        return because(f"{text}{life.position} and goes on from {life.position + 1}", seq, "",
-                       section="etcd api")  # fmt: skip
+        text += f"{life.position} and goes on from {life.position + 1}"
+        return because(text, seq, "next_after")
     has = store.revisions.get(node, 0)
     if life.behind:
         first = store.changes[life.behind[0]]
@@ -181,9 +182,9 @@ def _ended_watch(name: str, life: WatchLife, seq: int | None) -> tuple:
         text = f"{name} was cancelled: its next revision was {life.position + 1}, and the history "
         return f"{text}below {at} is compacted", seq, "has_lost"
     if life.end.startswith("refused: "):
-        return f"{name} was refused: {life.end.removeprefix('refused: ')}", seq, "has_lost"
+        return f"{name} was refused: {life.end.removeprefix('refused: ')}", seq, "WatchHub.create"
     text = f"{name} has ended, {life.end}, when it was told all up to revision {life.position}"
-    return text, seq, ev.StreamClosed
+    return text, seq, "WatchHub.cancel"
 
 
 def _watch_seq(store: StoreMoment, life: WatchLife) -> int | None:
@@ -199,7 +200,7 @@ def _watch_seq(store: StoreMoment, life: WatchLife) -> int | None:
 # Leases -------------------------------------------------------------------------------------
 
 BEGAN = {  # a stretch's `why` -> the sentence's words, and the event that decided
-    "grant": ("since it was granted", ev.Applied, ""),
+    "grant": ("since it was granted", ev.Applied, "Lessor.started"),
     "keep-alive": ("since its holder kept it alive", ev.LeaseRenewed, "renewed_until"),
     "counted": ("since it began to lead and counted anew", ev.LeasesCounted, "time_of"),
     "checkpoint": ("since it began to lead, as the log had noted,", ev.LeasesCounted, "time_of"),
@@ -234,9 +235,8 @@ def why_lease(store: StoreMoment, life: LeaseLife) -> Why:
     text += f"{_short_s(now.left)} s {words} at {now.start:.3f} s"
     if now.rate != 1.0:
         text += f", on a clock that runs at {now.rate:g}"
-    return because(
-        text, _lease_seq(store, life, now, kind), rule, section="" if rule else "etcd lessor"
-    )
+    section = "" if rule else "etcd lessor"
+    return because(text, _lease_seq(store, life, now, kind), rule or kind, section=section)
 
 
 def _ended_lease(store: StoreMoment, life: LeaseLife, name: str) -> Why:
@@ -289,7 +289,9 @@ def why_txn(store: StoreMoment, fork: Fork) -> Why:
     seq = fork.seq if fork.seq >= 0 else None
     took = "took" if fork.index else "would take"
     at = f"at revision {fork.before}"
+    by = "Compare.holds" if fork.seen else "txn.choose"
     if fork.error:
+        by = "KVMachine.apply"
         text = f"{name} was refused {at} and changed nothing: {fork.error}"
     elif not fork.seen:
         text = f"{name} {took} its first branch {at}: it compares nothing"
@@ -300,7 +302,7 @@ def why_txn(store: StoreMoment, fork: Fork) -> Why:
         many = "its comparison" if all_ == 1 else f"{count} of its {all_} comparisons, first"
         text = f"{name} {took} its {branch} branch {at}: {many} ({brief(first.compare)}) {did}, "
         text += f"as it saw {first.saw}"
-    return because(text, seq, "", section="etcd api")
+    return because(text, seq, by, section="etcd api")
 
 
 # Operations ---------------------------------------------------------------------------------
@@ -443,6 +445,9 @@ def _pending(trace: Trace, asked: Record, what: str, upto: int) -> Why:
 # Promises -----------------------------------------------------------------------------------
 
 
+OF_PROMISES = "it stands on many of them, and is judged by the trace"
+
+
 def why_promise(verdict: Any) -> Why:
     """Which record broke a promise, or why it is kept; `verdict` is what a checker says (it has
     `promise`, `ok`, `why`, `record` and `section`)."""
@@ -453,4 +458,5 @@ def why_promise(verdict: Any) -> Why:
     where = f" (record {record.seq}, {record.time:.3f} s)" if record and not verdict.ok else ""
     text = f"{verdict.promise} is {state}{where}: {verdict.why}"
     seq = None if record is None or verdict.ok else record.seq
-    return because(text, seq, "", section=section or " ")._replace(section=section)
+    told = because(text, seq, section=section or " ", unruled=OF_PROMISES)
+    return told._replace(section=section)

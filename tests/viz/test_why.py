@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import sys
 import textwrap
 from types import SimpleNamespace
 
@@ -16,7 +18,8 @@ from kvlearn.kv.leases import Compact, LeaseRevoke
 from kvlearn.raft import messages as msg
 from kvlearn.raft.types import ConfState, Entry, EntryID
 from kvlearn.trace import Trace
-from kvlearn.viz import Moment, Timeline, look_store, why
+from kvlearn.viz import Moment, Timeline, look_store, why, why_marks, why_store
+from kvlearn.viz.asking import Desk
 from kvlearn.viz.why import (
     LINKS,
     NO_RULE,
@@ -34,6 +37,7 @@ from kvlearn.viz.why import (
     why_txn,
     why_watch,
 )
+from kvlearn.viz.why_functions import DONE_BY, FUNCTIONS, function_named
 from kvlearn.viz.why_marks import ABOUT
 from kvlearn.viz.why_rules import LONGEST, because, finished
 from tests.viz import scenes, store_scenes
@@ -70,6 +74,59 @@ def test_every_rule_that_is_named_is_one():
     tried = {name for kind, _ in RULES for cls in kind.__mro__ for name in vars(cls)}
     assert len(tried) > 150
     assert {name for name in tried if _is_shown(name)} == {name for _, name in RULES}
+
+
+def test_a_function_is_shown_as_it_stands():
+    for name, section in FUNCTIONS.items():
+        made, source = function_named(name), rule_source(name)
+        assert source.title == name and f"def {name.split('.')[1]}(" in source.code
+        assert source.code == textwrap.dedent(inspect.getsource(made)).rstrip()
+        path, line = source.where.split(", line ")
+        assert inspect.getsourcefile(made).endswith(path) and path.startswith("kvlearn/")
+        assert inspect.getsourcelines(made)[1] == int(line)
+        assert link_of(section), name
+        assert len(json.dumps(Desk.rule(name))) < 4096
+    assert rule_source("Store.compact").promise.startswith("Give up the history below")
+    for wrong in ("Store.sweep", "Store.", "os.system", "Raft.__init__"):
+        with pytest.raises(KeyError, match="no rule and no function"):
+            rule_source(wrong)
+
+
+def test_what_a_function_has_made_is_decided_by_no_rule():
+    assert set(DONE_BY.values()) <= FUNCTIONS.keys() and not DONE_BY.keys() & RULE_OF.keys()
+    assert {one for one in DONE_BY if one in ev.REASONS or one in CLASSES} <= NO_RULE.keys()
+    messages = {one for one in ABOUT if one.__module__ == msg.__name__}
+    assert len(messages) > 12 and messages <= DONE_BY.keys()
+    modules = sys.modules["kvlearn.viz.why"], why_marks, why_store
+    source = "".join(map(inspect.getsource, modules))
+    named = {name for name in FUNCTIONS if f'"{name}"' in source}
+    named |= {"KeyIndex.put", "KeyIndex.tombstone", *DONE_BY.values()}
+    assert named == FUNCTIONS.keys(), "a function that nothing names"
+
+
+@pytest.mark.parametrize("kind, function", sorted(
+    (one, name) for one, name in DONE_BY.items() if isinstance(one, str)))  # fmt: skip
+def test_a_reason_is_given_by_the_function_that_is_shown(kind, function):
+    assert f'"{kind}"' in rule_source(function).code
+
+
+@pytest.mark.parametrize("kind, function", [
+    (one, name) for one, name in DONE_BY.items() if isinstance(one, type)],
+    ids=lambda one: getattr(one, "__name__", one))  # fmt: skip
+def test_what_is_made_is_named_in_the_function_that_is_shown(kind, function):
+    elsewhere = {ev.Progressed, ev.Applied, ev.StreamClosed, ev.ConfChanged, ev.LogCompacted}
+    code = rule_source(function).code
+    assert kind in elsewhere or f"{kind.__name__}(" in code, (kind, function)
+
+
+def test_a_why_without_a_rule_says_why_there_is_none():
+    told = because("n1 is down", 3, ev.Crashed)
+    assert (told.rule, told.unruled) == ("", "a fault")
+    assert "no rule: a fault" in told._repr_html_()
+    told = because("a was written", 3, "KeyIndex.put")
+    assert told.unruled == "" and told.section == "etcd mvcc"
+    assert "function <code>KeyIndex.put</code> (kvlearn/mvcc/key_index.py, line" in (
+        told._repr_html_())  # fmt: skip
 
 
 def _is_shown(name):
@@ -262,6 +319,12 @@ def test_why_there_is_a_hole():
     told = {(one.kv.key, one.revision): str(why_key(store, one.kv.key, one.revision))
             for one in store.changes}  # fmt: skip
     assert sum("is gone" in one for one in told.values()) == len(store.holes) > 3
+    rules = {(one.kind == "delete", one.removed > 0): why_key(store, one.kv.key, one.revision).rule
+             for one in store.changes}  # fmt: skip
+    assert rules[False, False] == "KeyIndex.put" and rules[False, True] == "Store.compact"
+    assert rules.get((True, False), "KeyIndex.tombstone") == "KeyIndex.tombstone"
+    assert why_key(store, b"stock", 999).rule == "Store.readable"
+    assert why_key(store, b"never", 3).rule == "KeyIndex.find"
     assert (
         "and that is the deletion at" in told[b"colour", 3] or "was revision" in told[b"colour", 3]
     )
@@ -287,6 +350,9 @@ def test_why_a_watch_is_where_it_is():
                 assert answer.rule == "is_synced"
             case "synced":
                 assert "is synced" in str(answer) or "waits for revision" in str(answer)
+    assert all(answer.rule for _, answer in told.values())
+    assert {answer.rule for life, answer in told.values() if life.end} >= {
+        "has_lost", "WatchHub.cancel"}  # fmt: skip
     ends = " ".join(str(answer) for _, answer in told.values())
     assert "is compacted" in ends and "cancelled by its client" in ends and "behind by" in ends
 
@@ -304,6 +370,7 @@ def test_why_a_lease_has_its_time():
     early = look_store(run.trace, at=0.3)
     told = why_lease(early, early.leases[0])
     assert "n1 counts down from 5 s since it was granted" in str(told)
+    assert told.rule == "Lessor.started"
     assert early.trace[told.seq].event.command.request.id == early.leases[0].id
 
 
@@ -324,6 +391,7 @@ def test_why_a_transaction_took_its_branch():
         "took its first branch" in str(why_txn(store, took))
         and why_txn(store, took).seq == took.seq
     )
+    assert why_txn(store, took).rule == why_txn(store, refused).rule == "Compare.holds"
     told = str(why_txn(store, refused))
     assert "took its else branch" in told and "(order/1 version = 0) failed" in told
     assert "saw 1" in told

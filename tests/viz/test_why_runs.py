@@ -77,6 +77,7 @@ def well_formed(told, trace, line):
         assert len(said) == int(count) <= int(size), (text, line)
         assert len(set(said)) == len(said), (text, line)
     assert told.seq is None or 0 <= told.seq < len(trace), (text, line)
+    assert bool(told.rule) != bool(told.unruled), (told, line)
     if told.rule:
         assert rule_source(told.rule).code, (text, line)
     if told.section:
