@@ -25,7 +25,7 @@ class LeaseGrant:
     id: int = 0
 
     def __str__(self) -> str:
-        return f"grant lease {self.id:x} of {self.ttl_s} s"
+        return f"grant lease{f' {self.id:x}' if self.id else ''} of {self.ttl_s} s"
 
 
 @value

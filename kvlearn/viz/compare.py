@@ -32,6 +32,7 @@ from kvlearn.viz.theme import FONT_CSS, TONES
 from kvlearn.viz.watch_fold import WatchLife
 
 NOTHING = "–"
+GONE = "its client is gone"  # so a closed watch is told of
 LONGEST = 40  # bytes of a value that is shown whole
 MOST_ROWS = 60  # that a page shows; the frame has all
 
@@ -176,13 +177,21 @@ def _rows(one: tuple[Moment, StoreMoment], other: tuple[Moment, StoreMoment]) ->
     yield Row("store's revision", *(str(store.revision) for store in stores))
     yield Row("compacted at", *(str(store.compacted or NOTHING) for store in stores))
     yield from _differing("key", [_pairs(store) for store in stores])
-    yield from _differing("lease", [{f"{i.id:x}": _lease(i) for i in s.leases} for s in stores])
-    yield from _differing("watch", [{w.name: _watch(w) for w in s.watches} for s in stores])
+    leases = [{f"{i.id:x}": _lease(i) for i in store.leases} for store in stores]
+    alive = [sum(not lease.end for lease in store.leases) for store in stores]
+    yield from _differing("lease", leases, alive)
+    watches = [{w.name: _watch(w) for w in store.watches} for store in stores]
+    alive = [sum(not w.end and w.lost != GONE for w in store.watches) for store in stores]
+    yield from _differing("watch", watches, alive)
 
 
-def _differing(what: str, facts: list[dict]) -> Iterable[Row]:
-    """How many there are in either run, and those that are not alike in both."""
-    yield Row("watches" if what == "watch" else f"{what}s", *(str(len(known)) for known in facts))
+def _differing(what: str, facts: list[dict], alive: Iterable[int] = ()) -> Iterable[Row]:
+    """How many there are in either run, of which `alive`, and those that are not alike in both."""
+    counts = [
+        f"{len(known)}" if going in (None, len(known)) else f"{len(known)} ({going} alive)"
+        for known, going in zip_longest(facts, alive)
+    ]
+    yield Row("watches" if what == "watch" else f"{what}s", *counts)
     for name in sorted(facts[0].keys() | facts[1].keys()):
         called = short(name) if isinstance(name, bytes) else name
         row = Row(f"{what} {called}", *(known.get(name, NOTHING) for known in facts))

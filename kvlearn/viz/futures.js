@@ -12,7 +12,10 @@ class Futures {
   }
 
   take(told) {
-    if (told.futures) this.lanes = told.futures;
+    if (told.futures) { // what stood there was compared with another present
+      this.lanes = told.futures;
+      this.compared = null;
+    }
     if (told.compared) this.compared = told.compared;
     if (told.code !== undefined) this.code = told.code;
     if (told.futures || told.compared || told.code !== undefined) this.draw();
@@ -37,7 +40,7 @@ class Futures {
     const at = (us) => (980 * us) / end;
     const field = (event) => event.target.value.trim() && event.target.value !== name && this.ask("rename_future", { name, to: event.target.value });
     return h("div", { key: `lane ${name}`, class: "kv-future", "data-kv-future": name },
-      h("input", { value: name, size: 12, "aria-label": `Name of the future ${name}`, onchange: field }),
+      h("input", { value: name, size: 20, "aria-label": `Name of the future ${name}`, onchange: field }),
       h("svg", { viewBox: "0 0 1000 16", preserveAspectRatio: "none", class: "kv-future-lane", role: "img",
         "aria-label": `${name}: parts at ${seconds(from)}, ends at ${seconds(to)}, ${records} records` },
         h("path", { class: "kv-future-past", d: `M0,8 H${at(from)}` }), h("path", { class: "kv-future-way", d: `M${at(from)},8 H${at(to)}` }),

@@ -36,7 +36,7 @@ class Future:
     named: bool = False  # by a person, not by number
 
     @property
-    def until(self) -> float:
+    def now(self) -> float:
         """Virtual seconds at its end."""
         return self.journal.now
 
@@ -72,7 +72,7 @@ class Futures:
         self._make_room()
         journal, trace = self.before_leaving()
         self.kept.append(Future(name, journal, trace, len(trace), named=True))
-        return f"Kept as {name!r}: {journal}."
+        return f"Kept as {name!r}: {_said(journal)}."
 
     def _spare(self) -> Future | None:
         """The oldest one that nobody has named."""
@@ -124,7 +124,7 @@ class Futures:
         self.left(present)
         if future.named:  # it keeps its name for when it is left
             self.kept[-1].name = f"before {future.name}"
-        return f"Now in {name!r}: {future.journal}."
+        return f"Now in {name!r}: {_said(future.journal)}."
 
     def open_code(self, code: str) -> str:
         """Go over to the run of a shared code; the present is kept."""
@@ -132,7 +132,7 @@ class Futures:
         present = self.before_leaving()
         self.cluster.go_to(shared.journal())
         self.left(present)
-        return f"Opened: {shared.journal()}."
+        return f"Opened: {_said(shared.journal())}."
 
     def save(self, path: str) -> str:
         """Write the present and all kept futures to a file."""
@@ -142,22 +142,29 @@ class Futures:
         runs |= {future.name: future.journal for future in self.kept}
         with _in_words(path):
             save_branches(_path(path), runs)
-        return f"Saved {len(runs)} runs to {path}."
+        return f"Saved {_runs(len(runs))} to {path}."
 
     def load(self, path: str) -> str:
-        """Keep the runs of a file, under their names; the present stays as it is."""
+        """Keep the runs of a file that are not kept already, under their names; the present stays
+        as it is."""
         from kvlearn.sim.branches import load_branches
 
         with _in_words(path):
             runs = load_branches(_path(path))
-        for name, journal in runs.items():
+        known = [self.cluster.journal(), *(future.journal for future in self.kept)]
+        new = {name: journal for name, journal in runs.items() if journal not in known}
+        for name, journal in new.items():
             taken = {future.name for future in self.kept}
             free = next(n for n in (name, *(f"{name} {k}" for k in range(2, 99))) if n not in taken)
             trace = type(self.cluster).from_journal(journal).trace
             begins = _parted(trace, self.cluster.trace)
             self._make_room()
             self.kept.append(Future(free[:NAME_CHARS], journal, trace, begins, named=True))
-        return f"Loaded {len(runs)} runs from {path}."
+        said = f"Loaded {_runs(len(new))} from {path}"
+        skipped = len(runs) - len(new)
+        if not skipped:
+            return f"{said}."
+        return f"{said}; {_runs(skipped)} in it {'is' if skipped == 1 else 'are'} here already."
 
     # Telling ------------------------------------------------------------------------------------
 
@@ -168,7 +175,7 @@ class Futures:
         for future in self.kept:
             future.begins = _parted(future.trace, self.cluster.trace)
             start = future.trace[future.begins - 1].time if future.begins else 0.0
-            lane = {"name": future.name, "from": micros(start), "to": micros(future.until)}
+            lane = {"name": future.name, "from": micros(start), "to": micros(future.now)}
             lanes.append({**lane, "records": len(future.trace), "marks": _marks(future)})
         while len(json.dumps(lanes, ensure_ascii=False).encode()) > TOLD_BYTES:
             fullest = max(lanes, key=lambda lane: len(lane["marks"]))
@@ -179,7 +186,7 @@ class Futures:
 
     def compare(self, name: str) -> dict[str, Any]:
         """The first record in which a kept future and the present differ, and both ends."""
-        return told_comparison(compare(self.cluster, self.find(name).trace), name)
+        return told_comparison(compare(self.cluster, self.find(name)), name)
 
 
 def told_comparison(found: Any, name: str) -> dict[str, Any]:
@@ -189,6 +196,17 @@ def told_comparison(found: Any, name: str) -> dict[str, Any]:
     told = {"name": name, "equal": found.equal, "first": found.seq, "rows": rows}
     told["here"], told["there"] = ("", "") if found.equal else found.sentences
     return {**told, "more": max(0, len(facts) - ROWS)}
+
+
+def _said(journal: Any) -> str:
+    """A run in a few words."""
+    acts = f"{len(journal.done)} act{'s' * (len(journal.done) != 1)} by hand"
+    nodes = f"{journal.size} node{'s' * (journal.size != 1)}"
+    return f"{nodes}, seed {journal.seed}, {acts}, until {journal.now:.3f} s"
+
+
+def _runs(count: int) -> str:
+    return f"{count or 'no'} run{'s' * (count != 1)}"
 
 
 def _parted(one: Trace, other: Trace) -> int:

@@ -8,10 +8,11 @@ const UNANSWERED = /^(watch|unwatch|lease_keep|lease_unkeep)$/; // nothing to wa
 
 class Hands {
   constructor(bench) {
-    Object.assign(this, { bench, tab: "kv", lines: new Map(), kept: [], opened: false, edited: false, number: 0, timer: 0, seen: "" });
+    Object.assign(this, { bench, tab: "kv", lines: new Map(), kept: [], opened: false, edited: false, number: 0, timer: 0, seen: "", before: null });
     this.id = `kv-${Math.random().toString(36).slice(2, 8)}`;
     this.via = make("select", { name: "via", "aria-label": "Ask which node", form: `${this.id}-form` });
     this.answer = make("output", { class: "kv-reply" });
+    this.own = make("output", { class: "kv-reply", hidden: true });
     this.note = make("p", { class: "kv-refused", role: "alert", id: `${this.id}-note` });
     this.panels = { kv: this.makeKv(), txn: this.makeTxn(), watch: this.makeWatch(), lease: this.makeLease(),
       compact: this.makeCompact(), members: this.makeMembers() };
@@ -20,7 +21,7 @@ class Hands {
         "data-kv-target": name, "aria-controls": `${this.id}-p-${name}`, onclick: () => this.show(name) }, title)));
     this.python = make("div", { class: "kv-python" });
     this.root = make("div", { class: "kv-hands" }, make("div", { class: "kv-hands-head" }, this.tabs, this.label("at", this.via)),
-      ...Object.values(this.panels), this.note, this.answer, this.python);
+      ...Object.values(this.panels), this.note, this.answer, this.own, this.python);
     this.root.addEventListener("input", (event) => {
       event.target.removeAttribute("aria-invalid");
       if (!this.root.querySelector("[aria-invalid]")) say(this.note, "");
@@ -192,7 +193,7 @@ class Hands {
     this.attach = make("form", { class: "kv-ask", "aria-label": "Attach keys to a lease", onsubmit: (event) => {
       event.preventDefault();
       this.run("lease_attach", this.typed(this.attach));
-    } }, this.field("keys", "attach keys", { placeholder: "a b", size: 14 }), this.choice("lease", "to lease", [["", "none"]]),
+    } }, this.field("keys", "attach keys", { placeholder: "a b", size: 14, title: "Keys that are there; they keep their values" }), this.choice("lease", "to lease", [["", "none"]]),
       make("button", { type: "submit", "data-kv-action": "lease_attach" }, "attach"));
     panel.append(this.attach, this.leases);
     return panel;
@@ -226,6 +227,9 @@ class Hands {
     for (const marked of this.root.querySelectorAll("[aria-invalid]")) marked.removeAttribute("aria-invalid");
     say(this.note, "");
     const { id: lease, ...rest } = args; // a command has an id of its own
+    this.before = JSON.stringify(bench.line.state[`client.${bench.client}`]); // the reply to it is no longer said
+    this.asked = { op, args };
+    say(this.own, "");
     const id = this.waits = bench.act(op, { node, ...rest, ...(lease === undefined ? {} : { lease }) });
     this.answers = !UNANSWERED.test(op);
     return id;
@@ -234,6 +238,9 @@ class Hands {
   carriedOut(told) { // a request travels: a paused panel plays until it is answered
     const { player, line, client } = this.bench, mine = `client.${client}`, open = (asked) => asked && asked[3] === null;
     this.waits = 0;
+    const { op, args } = this.asked, key = args.id === undefined ? "" : ` lease ${leaseName(args.id)}`;
+    if (!this.answers && !told.refused && !told.error) say(this.own, { watch: "the watch is opened", unwatch: `${args.stream} is cancelled`,
+      lease_keep: `the panel keeps${key} alive from here on`, lease_unkeep: `the panel keeps${key} alive no longer: it runs out` }[op]);
     if (!this.answers || told.refused || told.error || player.playing || !open(line.state[mine])) return;
     player.play((row) => row.patches.some(([key, , now]) => key === mine && now && !open(now)));
   }
@@ -269,6 +276,12 @@ class Hands {
   // Drawing
 
   drawState(line) {
+    if (this.before !== null && JSON.stringify(line.state[`client.${this.bench.client}`]) !== this.before) {
+      this.before = null; // the answer to what was asked last is there
+      say(this.own, "");
+    }
+    this.answer.hidden = this.before !== null;
+    this.own.hidden = !this.own.textContent;
     const leases = Store.leases(line).filter((lease) => !lease.end), ids = leases.map((lease) => lease.id).join();
     if (this.ids !== ids) {
       this.ids = ids;
@@ -295,14 +308,14 @@ class Hands {
 
   drawWatches(line) {
     const mine = Store.watchers(line).filter(({ name, lost }) => name.startsWith(`${this.bench.client}/`) && lost !== CLOSED);
-    morph(this.watches, mine.length ? mine.map((w) => this.held("watch", w.name, `${w.name}: ${w.what}${w.first > 0 ? ` from ${w.first}` : ""}, ${w.end || w.lost || `${w.state} at ${w.node}`}, told ${w.told.size}`,
+    morph(this.watches, mine.length ? mine.map((w) => this.held("watch", w.name, `${w.name}: ${w.what}${w.first > 0 ? ` from ${w.first}` : ""}, ${w.end || w.lost || `${w.state} at ${w.node}`}, ${plural(w.told.size, "event")} told`,
       w.end ? [] : [["unwatch", "cancel", { stream: w.name }]])) : [h("li", { class: "kv-hint" }, "no watch of this panel at the cursor")]);
   }
 
   drawLeases(leases) {
     morph(this.leases, leases.length ? leases.map(({ id, ttl, keys, count }) => this.held("lease", leaseName(id), `lease ${leaseName(id)}: ${ttl} s, ${count ? cutTo(keys.join(" "), 240) : "no keys"}`,
-      [["lease_keep_alive_once", "keep alive once", { id, ttl }],
-        this.kept.includes(id) ? ["lease_unkeep", "stop keeping", { id }, { class: "kv-on" }] : ["lease_keep", "keep alive", { id, ttl }], ["lease_revoke", "revoke", { id, ttl }]]))
+      [["lease_keep_alive_once", "keep alive: once", { id, ttl }],
+        this.kept.includes(id) ? ["lease_unkeep", "keep alive: stop", { id }, { class: "kv-on" }] : ["lease_keep", "keep alive: start", { id, ttl }], ["lease_revoke", "revoke", { id, ttl }]]))
       : [h("li", { class: "kv-hint" }, "no lease at the cursor")]);
   }
 

@@ -332,10 +332,12 @@ class Hands:
         if len(set(keys)) < len(keys):
             raise Refusal("keys", "each key once")
         store = self._store(command["seq"]).store
-        there = {key: bool(store.range(as_bytes(key), b"")[0]) for key in keys}
-        puts = [words.put(key, b"", id, ignore_value=there[key]) for key in keys]
-        keeps = {key: ", ignore_value=True" * there[key] for key in keys}
-        told = [f"put({_quoted(key)}, lease={id:#x}{keeps[key]})" for key in keys]
+        missing = [key for key in keys if not store.range(as_bytes(key), b"")[0]]
+        if missing:
+            new = f"there is no key {' '.join(missing)[:60]} at the cursor"
+            raise Refusal("keys", f"{new}: put it first, or put it with this lease")
+        puts = [words.put(key, b"", id, ignore_value=True) for key in keys]
+        told = [f"put({_quoted(key)}, lease={id:#x}, ignore_value=True)" for key in keys]
         if len(puts) == 1:
             return [self._request(puts[0], f"client.{told[0]}", command)]
         line = f"client.txn().then({', '.join(told)}).commit()"
@@ -608,6 +610,7 @@ def _size(facts: Any) -> int:
 def verb_line(command: dict, cluster: Any) -> str:
     """The line of Python of what was done to a node or to the network; "": it has none."""
     node, packet = _quoted(command.get("node") or ""), command.get("packet")
+    about = _message_of(packet, cluster)
     match command["op"]:
         case "crash" | "restart" | "pause" | "resume" | "isolate" | "campaign" | "compact" as verb:
             return f"cluster.{verb}({node})"
@@ -618,9 +621,19 @@ def verb_line(command: dict, cluster: Any) -> str:
             rest = [name for name in cluster.nodes if name not in side]
             return f"cluster.partition({json.dumps(side)}, {json.dumps(rest)})"
         case "drop" | "deliver" | "duplicate" as verb:
-            return f"cluster.{verb}({packet})"
+            return f"cluster.{verb}({packet}){about}"
         case "delay":
             usual = 10 * cluster.links.latency_s[1]
             seconds = command["by_us"] / 1e6 if "by_us" in command else usual
-            return f"cluster.delay({packet}, {seconds!r})"
+            return f"cluster.delay({packet}, {seconds!r}){about}"
+    return ""
+
+
+def _message_of(packet: int | None, cluster: Any) -> str:
+    """What a packet carries, as a comment."""
+    for record in reversed(cluster.trace) if packet is not None else ():
+        if getattr(record.event, "packet", None) == packet:
+            message = record.event.message
+            told = f"{message} {message.source}→{message.target}".replace("\n", " ")
+            return f"  # {told if len(told) <= 70 else told[:69] + '…'}"
     return ""

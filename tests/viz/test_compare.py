@@ -56,6 +56,21 @@ def test_the_first_record_that_differs_and_both_ends():
     assert any(what.startswith("lease ") and "of 30 s" in both[0] for what, both in told.items())
 
 
+def test_what_has_ended_is_not_counted_as_alive():
+    one = Cluster(3, seed=7)
+    client = one.client()
+    watch = client.watch("k")
+    client.watch("k")
+    lease, _ = client.lease(30), client.lease(30)
+    one.run(0.5)
+    other = one.fork()
+    lease.revoke()
+    watch.cancel()
+    one.run(0.5)
+    told = rows(compare(one, other))
+    assert told["leases"] == ("2 (1 alive)", "2") and told["watches"] == ("2 (1 alive)", "2")
+
+
 def test_it_shows_itself_as_text_frame_and_page():
     found = compare(*fork(), names=("calm", "crash"))
     text = str(found)

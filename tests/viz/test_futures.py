@@ -4,10 +4,10 @@ import json
 
 import comm
 import pytest
-from tests.viz.front_end import Browser, FakeComm
 
 from kvlearn import Cluster
 from kvlearn.viz import panels
+from tests.viz.front_end import Browser, FakeComm
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,9 @@ def test_two_futures_are_compared_from_their_first_difference_on(browser, cluste
     first = next(k for k, (one, other) in enumerate(zip(new, old)) if one != other)
     assert found["first"] == first and not found["equal"]
     assert "n2 crashes" in found["here"] and "n2 crashes" not in found["there"]
+    (time,) = [row for row in found["rows"] if row[0] == "time"]
+    until = browser.panel.futures.find("future 1").now
+    assert time[1:] == [f"{cluster.now:.3f} s", f"{until:.3f} s"]
     (ends,) = [row for row in found["rows"] if row[0] == "n2"]
     assert ends[1].startswith("down") and ends[2].startswith("follower")
 
@@ -73,6 +76,8 @@ def test_futures_are_named_and_forgotten_and_bad_names_are_refused(browser):
     assert [lane["name"] for lane in browser.futures] == ["calm"]
     browser.command("keep_future", name="stormy")
     assert [lane["name"] for lane in browser.futures] == ["calm", "stormy"]
+    assert browser.notices[-1].startswith("Kept as 'stormy': 5 nodes, seed 7, ")
+    assert " acts by hand, until " in browser.notices[-1]
     browser.command("rename_future", name="calm", to="stormy")
     assert "another future is called 'stormy' already" in browser.errors[-1]
     browser.command("keep_future", name="  ")
@@ -103,8 +108,13 @@ def test_futures_survive_in_a_file(browser, cluster, tmp_path):
     other = Browser(Cluster(5, seed=7).show())
     other.command("load_futures", path=path)
     assert [lane["name"] for lane in other.futures] == ["present", "future 1"]
+    assert other.notices[-1] == f"Loaded 2 runs from {path}."
     other.command("open_future", name="future 1")
     assert told(other) == old
+    lanes = other.futures
+    other.command("load_futures", path=path)
+    assert other.futures == lanes
+    assert other.notices[-1] == f"Loaded no runs from {path}; 2 runs in it are here already."
     other.command("load_futures", path=str(tmp_path / "none.json"))
     assert other.errors[-1] == f"{tmp_path / 'none.json'}: No such file or directory"
     (tmp_path / "branches.json").write_text("{")

@@ -134,7 +134,7 @@ CASES = [  # what a form sends, what its answer says, its line of Python
         "lease = client.lease(5, id=0x2b)",
     ),
     ("lease_attach", {"lease": "31", "keys": "a"}, "ok", None),
-    ("lease_attach", {"lease": "31", "keys": "a, new"}, "ok; ok", None),
+    ("lease_attach", {"lease": "31", "keys": "a, b"}, "ok; ok", None),
     ("lease_keep_alive_once", {"lease": "31"}, "lease 1f", None),
     ("lease_revoke", {"lease": "31", "ttl": 60}, "lease 1f", "Lease(client, 0x1f, 60).revoke()"),
     ("compact", {"revision": "4"}, "ok", "client.compact(4)"),
@@ -293,6 +293,7 @@ BAD = [
     ("lease_attach", {"lease": "", "keys": "a"}, "lease", "which lease?"),
     ("lease_attach", {"lease": "31", "keys": " "}, "keys", "which keys?"),
     ("lease_attach", {"lease": "31", "keys": "a a"}, "keys", "once"),
+    ("lease_attach", {"lease": "31", "keys": "a new"}, "keys", "no key new at the cursor: put it"),
     ("compact", {"revision": ""}, "revision", "from 1 on"),
     ("member_add", {"name": "bob"}, "name", "like n6, not 'bob'"),
     ("member_add", {"name": "n" + "9" * 400}, "name", "is called n and a number"),
@@ -381,6 +382,12 @@ def test_what_is_done_to_nodes_and_to_the_network_has_its_line(bench):
     command("put", key="a", value="1", node="")
     numbers = [packet.number for packet in cluster.in_flight]
     assert len(numbers) >= 2
+    messages = {packet.number: packet.message for packet in cluster.in_flight}
+
+    def sent(number):
+        message = messages[number]
+        return f"  # {message} {message.source}→{message.target}"
+
     command("drop", packet=numbers[0])
     command("delay", packet=numbers[1], by_us=4000)
     command("duplicate", packet=numbers[1])
@@ -392,9 +399,9 @@ def test_what_is_done_to_nodes_and_to_the_network_has_its_line(bench):
     assert not bench.browser.errors
     bench.browser.send("more", wall_s=0.5, speed=1)
     assert bench.lines[1:4] == [
-        f"cluster.drop({numbers[0]})",
-        f"cluster.delay({numbers[1]}, 0.004)",
-        f"cluster.duplicate({numbers[1]})",
+        f"cluster.drop({numbers[0]}){sent(numbers[0])}",
+        f"cluster.delay({numbers[1]}, 0.004){sent(numbers[1])}",
+        f"cluster.duplicate({numbers[1]}){sent(numbers[1])}",
     ]
     assert bench.lines[-2].startswith(f'cluster.partition(["{follower}"], [')
     again = made()
