@@ -334,7 +334,7 @@ class Hands {
     morph(this.members, names.map((n) => {
       const votes = voters.includes(n), learns = learners.includes(n);
       return this.held("member", n, `${n}: ${n === leader ? "leads" : votes ? "voter" : learns ? "learner" : outgoing.includes(n) ? "leaves" : "no member"}`, votes || learns
-        ? [["member_remove", "remove", { name: n }], ...(learns ? [["member_promote", "promote", { name: n }]] : n !== leader ? [["transfer", "let it lead", { to: n }]] : [])]
+        ? [["member_remove", "remove", { name: n }], ...(learns ? [["member_promote", "promote", { name: n }]] : n !== leader ? [["transfer", "make leader", { to: n }]] : [])]
         : [["member_add", "add", { name: n }]]);
     }));
   }

@@ -188,7 +188,7 @@ class Hands:
             return
         lines = self.lines
         told, self._told, self._state = self._told, lines, (cluster.trace.era, len(cluster._done))
-        if told is None or lines[: len(told)] != told:
+        if not told or lines[: len(told)] != told:
             self._untold = deque(news for news in self._untold if "lines" not in news)
             if lines or told:
                 self._untold.append({"log": ASKER})

@@ -564,15 +564,18 @@ def test_the_program_is_the_present_run_byte_for_byte_after_any_travel(bench):
 
 def test_what_the_page_was_told_is_the_log(bench):
     log: dict = {}
+    needs: list[str] = []
 
     def take(told, heard=bench.browser.take):
         if "log" in told:
+            needs.append(told["log"])
             log.clear()
         log.update((line[0], line[3]) for line in told.get("lines", []))
         heard(told)
 
     bench.browser.take = take
     wild(bench)
+    assert needs == ["from kvlearn.viz.hand_log import Asker"], "what the page's program needs"
     assert list(log.values()) == [line.line for line in bench.panel.hands.lines] and len(log) == 6
     bench.browser.command("crash", at=bench.browser.last_seq - 40, node="n1")
     browser = bench.browser
