@@ -48,6 +48,7 @@ class Futures:
         self.cluster = cluster
         self.kept: list[Future] = []
         self._count = 0
+        self._era = cluster.trace.era  # when the kept ones were last held against the present
 
     # Keeping ------------------------------------------------------------------------------------
 
@@ -62,9 +63,18 @@ class Futures:
             return
         self._count += 1
         begins = _parted(trace, self.cluster.trace)
+        self._follow(begins)
         self.kept.append(Future(f"future {self._count}", journal, trace, begins))
         while len(self.kept) > MOST:
             self.kept.remove(self._spare() or self.kept[0])
+
+    def _follow(self, gone_back_to: int) -> None:
+        """The present shares its records before that number with what it was, and no more: what
+        parted from it earlier parts there still, and nothing has to be compared from the start."""
+        for future in self.kept:
+            if future.begins >= gone_back_to:
+                future.begins = _parted(future.trace, self.cluster.trace, gone_back_to)
+        self._era = self.cluster.trace.era
 
     def keep(self, name: str) -> str:
         """Keep the present under a name; returns what to say."""
@@ -173,10 +183,12 @@ class Futures:
         what happened there that is worth telling."""
         lanes = []
         for future in self.kept:
-            future.begins = _parted(future.trace, self.cluster.trace)
+            known = future.begins if self._era == self.cluster.trace.era else 0
+            future.begins = _parted(future.trace, self.cluster.trace, known)
             start = future.trace[future.begins - 1].time if future.begins else 0.0
             lane = {"name": future.name, "from": micros(start), "to": micros(future.now)}
             lanes.append({**lane, "records": len(future.trace), "marks": _marks(future)})
+        self._era = self.cluster.trace.era
         while len(json.dumps(lanes, ensure_ascii=False).encode()) > TOLD_BYTES:
             fullest = max(lanes, key=lambda lane: len(lane["marks"]))
             if not fullest["marks"]:
@@ -209,16 +221,12 @@ def _runs(count: int) -> str:
     return f"{count or 'no'} run{'s' * (count != 1)}"
 
 
-def _parted(one: Trace, other: Trace) -> int:
-    """The number of the first record in which two traces differ."""
-    if one is other:
-        return len(one)
-    low = 0
-    for first, second in zip(one, other):
-        if first != second:
-            break
-        low += 1
-    return low
+def _parted(one: Trace, other: Trace, start: int = 0) -> int:
+    """The number of the first record in which two traces differ; before `start` they do not."""
+    for seq in range(start, min(len(one), len(other))):
+        if one[seq] != other[seq]:
+            return seq
+    return min(len(one), len(other))
 
 
 def _marks(future: Future) -> list[list]:

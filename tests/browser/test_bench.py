@@ -176,9 +176,10 @@ def test_time_goes_both_ways_and_messages_can_be_caught(visit):
     page.keyboard.press("Enter")
     visitor.until("document.activeElement.dataset.kvEntry")
     page.keyboard.press("Enter")
-    visitor.until("b.querySelector('[role=menu]').textContent.includes('appends')")
-    page.keyboard.press("Enter")
-    visitor.until("b.querySelector('.kv-what').textContent.includes('appends')")
+    visitor.until("(b.querySelector('.kv-because')?.textContent || '').includes('committed')")
+    there = visitor.look("b.dataset.kvSeq")
+    visitor.press("goto")
+    visitor.until("!b.querySelector('.kv-why-box') && +b.dataset.kvSeq < +a", there)
     visitor.look("b.querySelector('.kv-slider').focus()")
     page.keyboard.press("Home")
     visitor.until("+b.dataset.kvTime === 0")
@@ -199,7 +200,8 @@ def test_acting_in_the_past_says_that_time_went_back(visit):
     assert float(visitor.look("b.dataset.kvTime")) <= before + 1e-5
     visitor.bench.locator("input[name=key]").fill("")
     visitor.press("put")
-    wait_for_reply(visitor, "key is not provided")
+    visitor.until("b.querySelector('.kv-refused').textContent.includes('A key is needed')")
+    assert visitor.look("b.querySelector('input[name=key]').getAttribute('aria-invalid')") == "true"
     visitor.press("partition")
     visitor.press("side", "n1")
     visitor.press("side", "n2")
