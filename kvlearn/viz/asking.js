@@ -82,8 +82,9 @@ class Asking {
     const at = (anchor.isConnected ? anchor : bench.root).getBoundingClientRect(), all = bench.root.getBoundingClientRect();
     const left = Math.max(8, Math.min(at.left - all.left, all.width - box.offsetWidth - 8));
     const below = at.bottom - all.top + 6, above = at.top - all.top - box.offsetHeight - 6;
+    const low = Math.min(all.height, inSight(bench.root)[1] - all.top) - 8;
     box.style.left = `${left}px`;
-    box.style.top = `${below + box.offsetHeight < all.height - 8 || above < 8 ? Math.max(8, Math.min(below, all.height - box.offsetHeight - 8)) : above}px`;
+    box.style.top = `${below + box.offsetHeight < low || above < 8 ? Math.max(8, Math.min(below, all.height - box.offsetHeight - 8)) : above}px`;
   }
 
   close(back = true) {

@@ -2,7 +2,7 @@
 // panels.py joins player.js, views.js and this file into the one module of the widget.
 
 const GLYPHS = { crash: "✕", restart: "↻", pause: "❙❙", resume: "▶", isolate: "⊘", heal: "⌁",
-  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", duplicate: "⧉", goto: "◂",
+  campaign: "⚑", ask: "✎", drop: "✕", delay: "◷", deliver: "⇥", duplicate: "+", goto: "◂",
   transfer: "♛", compact: "⇤", why: "?" };
 
 const SLOW = /^The kernel manages/; // holds for the speed it was said of, as panels.py words it
@@ -14,7 +14,7 @@ const CROWD = "More happens than can be drawn: heartbeats and other routine mess
 class Bench {
   constructor(model, line, el) {
     Object.assign(this, { model, line, el, theme: model.get("theme"),
-      client: model.get("opening").client, side: null, lit: null, offline: Boolean(model.get("opening").offline) });
+      client: model.get("opening").client, side: null, awaits: null, lit: null, offline: Boolean(model.get("opening").offline) });
     this.player = new Player(line, (command) => model.send(command), (term) => this.colour(term),
       model.get("speed"));
     this.ring = new Ring(this);
@@ -72,13 +72,19 @@ class Bench {
     Object.assign(this, { form: this.hands.form, via: this.hands.via, answer: this.hands.answer });
     this.cutter = make("div", { class: "kv-cutter" });
     this.notice = make("p", { class: "kv-notice", role: "status" });
+    this.told = make("p", { class: "kv-told", role: "status" });
+    this.more = make("button", { type: "button", class: "kv-all-of-it", "data-kv-action": "more", "aria-expanded": false,
+      "aria-label": "All that is said", title: "All that is said", onclick: ({ currentTarget }) => set(currentTarget, "aria-expanded",
+        currentTarget.parentElement.classList.toggle("kv-open")) }, "▾");
+    this.player.strip.addEventListener("pointerdown", () => this.still(), true);
     this.trouble = make("p", { class: "kv-trouble", role: "alert", hidden: true });
     this.live = make("p", { class: "kv-spoken", "aria-live": "polite" });
     this.root = make("div", { class: "kvlearn-panel", "data-kv-panel": "bench", role: "group",
       "aria-label": "Lab bench: a Raft cluster", onkeydown: (event) => this.key(event) },
       make("header", { class: "kv-head" }, this.who, this.cutter, this.count),
       this.frame.chips, this.frame.root,
-      make("div", { class: "kv-deck" }, make("div", { class: "kv-said" }, this.what, this.cause, this.notice), this.player.strip),
+      make("div", { class: "kv-deck" }, make("div", { class: "kv-said" }, this.what, this.cause, this.more,
+        make("div", { class: "kv-notes" }, this.notice, this.told)), this.player.strip),
       this.offline ? "" : this.futures.root,
       make("footer", { class: "kv-foot", role: "group", "aria-label": "Hands on the store" }, this.hands.root), this.trouble, this.live);
     this.root.classList.toggle("kv-offline", this.offline); // a recording has no hands
@@ -145,7 +151,8 @@ class Bench {
     if (told.verdicts) this.judge(told.verdicts);
     if (told.checked) this.judge({ ...(this.verdicts || { upto: -1, list: [] }), checked: told.checked });
     if (told.notice !== undefined) say(this.notice, told.notice);
-    else if (told.thinned) say(this.notice, CROWD);
+    else if (told.thinned && !this.notice.textContent) say(this.notice, CROWD);
+    if (told.refused) this.reply(`Refused: ${told.refused.why}.`, true);
     else if (told.rows && this.notice.textContent === CROWD) say(this.notice, "");
     this.player.dirty = true;
   }
@@ -155,8 +162,22 @@ class Bench {
     this.line.versions.verdicts = (this.line.versions.verdicts || 0) + 1;
   }
 
+  reply(text, bad = false) { // what was answered, where one looks: in the deck, until the next act
+    say(this.told, text);
+    this.told.classList.toggle("kv-told-bad", bad);
+    set(this.told, "title", text);
+  }
+
+  still() { // the next act begins: what was said of the last is over
+    say(this.notice, "");
+    this.reply("");
+    this.awaits = null;
+  }
+
   act(op, more = {}) { // a command that changes the cluster where the cursor stands
     this.trouble.hidden = true;
+    this.still();
+    this.awaits = String(this.line.state[`client.${this.client}`] || "");
     this.player.goal = null;
     return this.player.ask(op, more);
   }
@@ -187,6 +208,11 @@ class Bench {
     set(this.answer, "title", asked && asked[3] || ""); // two lines of it are shown
     say(this.answer, !asked ? "" : asked[3] === null ? `${asked[2]}, asked at ${asked[1]} …`
       : `${asked[2]} → ${asked[3]}`);
+    const answered = asked && asked[3] !== null ? asked.join() : "";
+    if (this.awaits !== null && answered && answered !== this.awaits) {
+      this.reply(this.answer.textContent, !asked[4]);
+      this.awaits = null;
+    }
     const spoken = this.player.spoken;
     if (spoken) say(this.live, line.text(spoken));
     if (this.menu && !this.menu.alive()) this.closeMenu();
@@ -313,9 +339,10 @@ class Bench {
     this.root.append(menu);
     const [at, all] = [anchor.getBoundingClientRect(), this.root.getBoundingClientRect()];
     const left = Math.min(at.right - all.left + 4, all.width - menu.offsetWidth - 8);
-    const top = Math.min(at.top - all.top, all.height - menu.offsetHeight - 8);
+    const high = menu.offsetHeight, [from, to] = inSight(this.root);
+    const top = at.top + high + 8 <= to ? at.top : Math.max(from + 8, Math.min(at.bottom, to - 8) - high);
     menu.style.left = `${Math.max(8, left)}px`;
-    menu.style.top = `${Math.max(8, top)}px`;
+    menu.style.top = `${Math.max(8, Math.min(top - all.top, all.height - high - 8))}px`;
     Object.assign(this, { menu: Object.assign(menu, { alive, anchor }) });
     menu.querySelector("button").focus({ preventScroll: true });
   }
@@ -354,6 +381,7 @@ class Bench {
     if (event.target === this.logs.strips && event.key.startsWith("Arrow")) return;
     if (!keys[event.key]) return;
     event.preventDefault();
+    this.still();
     keys[event.key]();
   }
 
@@ -365,6 +393,16 @@ class Bench {
       items.at(to % items.length).focus();
     } else if (event.key === "Tab") this.closeMenu();
   }
+}
+
+function inSight(element) { // from where to where, down the screen, one sees of what holds it
+  let [from, to] = [0, innerHeight];
+  for (let box = element.parentElement; box; box = box.parentElement) {
+    if (!/auto|scroll/.test(getComputedStyle(box).overflowY) || box.scrollHeight <= box.clientHeight) continue;
+    const { top, bottom } = box.getBoundingClientRect();
+    [from, to] = [Math.max(from, top), Math.min(to, bottom)];
+  }
+  return [from, to];
 }
 
 export default () => { // once for each model: its views share one timeline

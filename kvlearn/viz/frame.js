@@ -73,6 +73,7 @@ class Frame {
       }
     }
     let place = this.root.firstChild;
+    this.pair();
     for (const name of this.open) {
       const { section, body } = this.sections.get(name);
       if (section === place) place = place.nextSibling;
@@ -82,6 +83,17 @@ class Frame {
       this.dressSection(name);
     }
     if (this.bench.player) this.bench.player.dirty = true;
+  }
+
+  pair() { // two to a row; who would stand alone takes all of it
+    let left = null;
+    const mark = (name, cls) => ["kv-left", "kv-alone"].forEach((one) => this.sections.get(name).section.classList.toggle(one, one === cls));
+    for (const name of this.open) {
+      if (left && name !== this.large) mark(left, "kv-left");
+      mark(name, "kv-alone");
+      if (left && name !== this.large) mark(name, "");
+      left = left || name === this.large ? null : name;
+    }
   }
 
   make(name) {

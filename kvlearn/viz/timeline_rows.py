@@ -383,6 +383,6 @@ def _merge(run: list[Row], hidden: set[int]) -> Row:
     last = run[-1]
     count = sum(row.merged or 1 for row in run)
     text = last.text if count == 1 else ""
-    text = text or f"routine traffic: {count} records, drawn without their messages"
+    text = text or f"routine traffic, {count} records drawn without messages: nothing decided"
     net = [patch for patch in patches.values() if patch[1] != patch[2]]
     return Row(last.seq, last.time_us, text, net + logs, None, QUIET, None, ended, "", count)

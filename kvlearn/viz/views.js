@@ -3,7 +3,7 @@
 
 // The ring ------------------------------------------------------------------------------------
 
-const R = 33, TIMER = 42;
+const R = 33, TIMER = 42, APART = 15.5, MOST_ASIDE = 6;
 const beside = ({ c }) => Math.abs(c) > 0.5; // words stand beside a node, else above or below it
 
 class Ring {
@@ -177,7 +177,7 @@ class Ring {
       role: "button", "aria-haspopup": "menu", style: this.bench.colours(term),
       "data-kv-message": id, "data-kv-fate": fate, "aria-label":
         `message ${label} from ${from} to ${to}${fate ? `, will be lost: ${fate}` : ""}`,
-      onclick: () => !this.dragged && this.bench.messageMenu(id), onkeydown: pressed(() => this.bench.messageMenu(id)),
+      onclick: (event) => !this.dragged && this.bench.messageMenu(this.nearest(event, id)), onkeydown: pressed(() => this.bench.messageMenu(id)),
       onpointerdown: (event) => this.grab(event, id) },
       tail, make("circle", { class: "kv-hit", r: 15 }), part ? make("rect", { class: "kv-dot", x: -r, y: -r,
         width: 2 * r, height: 2 * r, rx: 2 }) : make("circle", { class: "kv-dot", r }), text);
@@ -240,10 +240,31 @@ class Ring {
     return [a.x + ux * along + side.x * 8, a.y + uy * along + side.y * 8];
   }
 
+  nearest({ clientX, clientY }, id) { // where dots crowd: the one whose middle was pressed
+    const away = ({ g }) => {
+      const { left, top, width, height } = g.querySelector(".kv-dot").getBoundingClientRect();
+      return Math.hypot(left + width / 2 - clientX, top + height / 2 - clientY);
+    };
+    return [...this.messages.keys()].reduce((best, other) => (away(this.messages.get(other)) + 1 < away(this.messages.get(best)) ? other : best), id);
+  }
+
+  aside([x, y], { packet: { from, to }, side }, placed) { // as far beside its way that it covers no other dot
+    const meets = (by) => placed.filter(({ at, packet }) => Math.hypot(x + side.x * by - at[0], y + side.y * by - at[1])
+      < (packet.from === from && packet.to === to ? APART : 7) - 0.01);
+    let by = 0;
+    for (let k = 0, [met] = meets(0); met && k < MOST_ASIDE; k++, [met] = meets(by)) {
+      const far = met.packet.from === from && met.packet.to === to ? APART : 7, [dx, dy] = [x - met.at[0], y - met.at[1]];
+      const b = side.x * dx + side.y * dy;
+      by = -b + Math.sqrt(Math.max(0, b * b - dx * dx - dy * dy + far * far)); // rides round it
+    }
+    return [x + side.x * by, y + side.y * by];
+  }
+
   drawTime(line) {
-    const taken = Object.values(this.at).map(({ x, y }) => [x - TIMER + 3, y - R - 18, x + TIMER - 3, y + TIMER - 3]);
+    const placed = [], taken = Object.values(this.at).map(({ x, y }) => [x - TIMER + 3, y - R - 18, x + TIMER - 3, y + TIMER - 3]);
     for (const message of this.messages.values()) {
-      const [x, y] = message.at = this.spot(message, this.way(line, message.packet));
+      const [x, y] = message.at = this.aside(this.spot(message, this.way(line, message.packet)), message, placed);
+      placed.push(message);
       message.g.setAttribute("transform", `translate(${x.toFixed(1)},${y.toFixed(1)})`);
       taken.push([x - 7, y - 7, x + 7, y + 7]);
     }
@@ -387,7 +408,7 @@ class Logs {
       longest = Math.max(longest, this.last(line, name));
     }
     this.widen(line);
-    const wide = PAD + longest * this.cell + 70;
+    const wide = PAD + longest * this.cell + Math.min(70, (this.sized || 280) / 4);
     if (this.lane.style.width !== `${wide}px`) {
       this.lane.style.width = `${wide}px`;
       this.behind = this.stick;
@@ -405,8 +426,8 @@ class Logs {
     this.strips.scrollLeft = this.strips.scrollWidth;
   }
 
-  widen(line) { // grows with the longest command while five entries are in sight, never shrinks: nothing jumps back
-    this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * line.longest, (this.sized || 0) / 5));
+  widen(line) { // grows with the longest command while three entries or more are in sight, never shrinks: nothing jumps back
+    this.cell = Math.max(this.cell, Math.min(WIDE, 18 + 6.7 * line.longest, (this.sized || 0) / 3.5));
     this.lane.style.setProperty("--kv-cell", `${this.cell - 4}px`);
   }
 
