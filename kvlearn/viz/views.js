@@ -263,7 +263,8 @@ class Ring {
   drawTime(line) {
     const placed = [], taken = Object.values(this.at).map(({ x, y }) => [x - TIMER + 3, y - R - 18, x + TIMER - 3, y + TIMER - 3]);
     for (const message of this.messages.values()) {
-      const [x, y] = message.at = this.aside(this.spot(message, this.way(line, message.packet)), message, placed);
+      const stays = still.matches && message.at && !this.dragged; // nothing moves that was seen once
+      const [x, y] = message.at = stays ? message.at : this.aside(this.spot(message, this.way(line, message.packet)), message, placed);
       placed.push(message);
       message.g.setAttribute("transform", `translate(${x.toFixed(1)},${y.toFixed(1)})`);
       taken.push([x - 7, y - 7, x + 7, y + 7]);
