@@ -56,6 +56,10 @@ class Asking {
     this.box.focus({ preventScroll: true });
   }
 
+  fail(text) { // whoever waits for an answer learns that none will come
+    if (this.box && this.told.sentence === "…") this.fill({ sentence: text });
+  }
+
   fill(told) {
     const { bench } = this, { sentence, seq, rule, section, url, unruled } = told;
     this.told = told;

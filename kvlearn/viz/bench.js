@@ -145,6 +145,7 @@ class Bench {
   take(told) {
     if (told.older === undefined) this.setGone(false); // those may come out of the page's own store
     if (told.error) this.complain(told.error);
+    if (told.error) this.asking.fail(told.error);
     if (told.why) this.asking.take(told.why);
     this.futures.take(told);
     this.hands.take(told);
@@ -323,7 +324,7 @@ class Bench {
     const come = find(([key, from, , runs]) => key === `${name}.log` && runs && from <= place
       && place < from + runs.reduce((sum, [, count]) => sum + count, 0));
     const sure = find(([key, old, now]) => key === `${name}.commit` && old < index && index <= now);
-    if (sure) return { sentence: `${line.text(sure)}, ${line.why(sure)}`, seq: sure.seq };
+    if (sure) return { sentence: [line.text(sure), line.why(sure)].filter(Boolean).join(", "), seq: sure.seq };
     const told = index <= known ? "It was committed before the records that this page holds."
       : `${name} does not know it to be committed: its commit index is ${known}.`;
     return { sentence: come ? `${told} It came so: ${line.text(come)}.` : told, seq: come ? come.seq : null };
