@@ -75,10 +75,7 @@ def export(
 
     `panes`: which are open at first, as in `cluster.show`. The cursor stands at the beginning.
     """
-    return _page(subject, known_panes(panes), title, path)
-
-
-def _page(subject: Any, panes: list[str], title: str, path: str | Path | None) -> str:
+    opened = known_panes(panes)
     trace = trace_of(subject)
     feed = Feed(trace, getattr(subject, "store", None))
     now = getattr(subject, "now", None)
@@ -95,7 +92,7 @@ def _page(subject: Any, panes: list[str], title: str, path: str | Path | None) -
         "offline": True,
         "verdicts": Desk(trace, subject).verdicts(now=True),
     }
-    told = {"theme": THEME, "opening": opening, "speed": "follow", "panes": panes}
+    told = {"theme": THEME, "opening": opening, "speed": "follow", "panes": opened}
     data = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
     script = Bench._esm.replace("export default", "const kvlearnPanel =").replace("</", "<\\/")
     page = PAGE.format(

@@ -8,16 +8,16 @@ import statistics
 from random import Random
 
 import pytest
-from tests.browser import lab as tool
-from tests.viz.front_end import numbers
-from tests.viz.runs import busy_run
 
 from kvlearn.viz.export import export
 from kvlearn.viz.panels import PANES
 from kvlearn.viz.store_rows import LISTS
 from kvlearn.viz.timeline_rows import RowCompiler
+from tests.browser import lab as tool
+from tests.viz.front_end import numbers
+from tests.viz.runs import busy_run
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 if not tool.CHROMIUM:
     pytest.skip("no chromium found; set KVLEARN_CHROMIUM to one", allow_module_level=True)
@@ -45,14 +45,6 @@ STATES = """(seqs) => {
 @pytest.fixture(scope="module")
 def run():
     return busy_run(7, 5000)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=tool.CHROMIUM, args=tool.FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser import lab as tool
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 if not tool.CHROMIUM:
     pytest.skip("no chromium found; set KVLEARN_CHROMIUM to one", allow_module_level=True)
@@ -59,30 +59,6 @@ def address(tmp_path_factory):
         tool.write_notebook(folder / f"{name}.ipynb", *cells)
     with tool.server(folder) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=tool.CHROMIUM, args=tool.FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(address, browser):
-    """Opens a notebook; afterwards there must be no console error and no request to elsewhere."""
-    visitors = []
-
-    def visit(notebook, **options):
-        visitors.append(tool.Visitor(browser, address, f"{notebook}.ipynb", **options))
-        return visitors[-1]
-
-    yield visit
-    for visitor in visitors:
-        visitor.close()
-        assert visitor.errors == []
-        assert visitor.outside == []
 
 
 def trouble(visitor) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.browser import lab as tool
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 if not tool.CHROMIUM:
     pytest.skip("no chromium found; set KVLEARN_CHROMIUM to one", allow_module_level=True)
 
@@ -18,29 +18,9 @@ MOVED = "Math.abs(+b.dataset.kvTime - a) > 0.001"
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("notebooks")
-    for name in ("restart", "again"):
-        tool.write_notebook(folder / f"{name}.ipynb", SMALL)
+    tool.write_notebook(folder / "restart.ipynb", SMALL)
     with tool.server(folder) as address:
         yield address
-
-
-@pytest.fixture
-def visit(address):
-    """Opens a notebook; afterwards there must be no console error and no request to elsewhere."""
-    with playwright.sync_playwright() as engine:
-        browser = engine.chromium.launch(executable_path=tool.CHROMIUM, args=tool.FLAGS)
-        visitors = []
-
-        def visit(notebook, **options):
-            visitors.append(tool.Visitor(browser, address, f"{notebook}.ipynb", **options))
-            return visitors[-1]
-
-        yield visit
-        for visitor in visitors:
-            visitor.close()
-            assert visitor.errors == []
-            assert visitor.outside == []
-        browser.close()
 
 
 def choose(page, menu, command):
