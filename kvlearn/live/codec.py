@@ -1,0 +1,137 @@
+"""Values as bytes: what members write into their logs and say to each other.
+
+MessagePack carries plain data; a value (`@value`) is an *extension*: its number in `WORDS` and its
+fields, in their order. Numbers are given once and never again, and fields are only added at the
+end, with a default: so a log that was written by an older version can be read by a newer one.
+
+>>> from kvlearn.kv.requests import Put
+>>> entry = Entry(7, 2, Command("n1", 5, Put(b"a", b"1")))
+>>> decode(encode(entry)) == entry, len(encode(entry))
+(True, 28)
+
+Nothing but these values can come out of bytes, whoever sent them; bytes that are none raise
+`StorageError`.
+
+An entry is encoded once: what the log on the disk holds is what followers are sent and write into
+theirs (`EntryBytes`).
+
+Source: etcd raftpb/raft.proto, etcdserverpb/raft_internal.proto (there protobuf).
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any
+
+import msgpack
+
+from kvlearn.errors import StorageError
+from kvlearn.kv import leases, members, requests, txn, upkeep
+from kvlearn.kv.requests import Command
+from kvlearn.raft import confchange, messages, types
+from kvlearn.raft.types import Entry
+from kvlearn.values import VOCABULARY
+
+# Append, never insert: a word's place is its number on disks and wires.
+WORDS = """
+    Entry EntryID HardState ConfState Snapshot Command Change ConfChange KeyValue
+    Put Range DeleteRange Txn Compare
+    LeaseGrant LeaseRevoke LeaseCheckpoint LeaseKeepAlive LeaseTimeToLive LeaseLeases Compact
+    Alarm MemberAdd MemberRemove MemberPromote MemberChange MemberList MoveLeader
+    RequestVote VoteResponse AppendEntries AppendResponse Heartbeat HeartbeatResponse
+    ForwardProposal ProposalRefused ReadIndex ReadIndexResponse TransferLeader TimeoutNow
+    InstallSnapshot SnapshotResponse AskLeader LeaderAnswer
+    Header Answer RangeResult PutResult DeleteResult TxnResult OpResult CompactResult
+    LeaseResult LeaseTimeResult LeasesResult AlarmResult Member MembersResult
+""".split()
+ROOMS = types, messages, confchange, requests, txn, leases, members, upkeep  # where words live
+RECENT = 8192  # entries whose bytes are kept, at most
+_EXTENSION = msgpack.ExtType
+
+
+def _all_fields(kind: type):
+    """value -> its fields as a tuple."""
+    names = [field.name for field in fields(kind)]
+    get = attrgetter(*names) if names else None
+    if len(names) > 1:
+        return get
+    return (lambda value: (get(value),)) if names else (lambda value: ())
+
+
+def _kinds() -> dict[int, type]:
+    return {number: VOCABULARY[name] for number, name in enumerate(WORDS)}
+
+
+_KINDS = _kinds()
+_packers: list[msgpack.Packer] = []  # idle ones: a value within a value needs a second
+_NUMBERS = {kind: (number, _all_fields(kind)) for number, kind in _KINDS.items()}
+
+
+def _pack(thing: Any) -> msgpack.ExtType:
+    known = _NUMBERS.get(type(thing))
+    if known is None:
+        raise TypeError(f"a {type(thing).__name__} has no bytes: it is none of the codec's words")
+    number, get = known
+    return _EXTENSION(number, encode(get(thing)))
+
+
+def _unpack(number: int, data: bytes) -> Any:
+    kind = _KINDS.get(number)
+    if kind is None:
+        raise StorageError(f"word {number} is unknown: it was written by a newer version")
+    return kind(*msgpack.unpackb(data, ext_hook=_unpack, use_list=False))
+
+
+def encode(thing: Any) -> bytes:
+    """The bytes of a value, or of plain data (None, numbers, text, bytes, tuples).
+
+    Raises: TypeError for anything else.
+    """
+    packer = _packers.pop() if _packers else msgpack.Packer(default=_pack, buf_size=1 << 16)
+    try:
+        return packer.pack(thing)
+    finally:
+        _packers.append(packer)
+
+
+def decode(data: bytes) -> Any:
+    """What `encode` made bytes of; lists come back as tuples. Raises: StorageError."""
+    try:
+        return msgpack.unpackb(data, ext_hook=_unpack, use_list=False)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise StorageError(f"{len(data)} bytes that are no words of kvlearn: {error}") from None
+
+
+class EntryBytes:
+    """The bytes of entries, each made once, or kept as they came.
+
+    An index and a term name one entry for ever (paper 5.3, Log Matching), so they name its bytes.
+    """
+
+    def __init__(self) -> None:
+        self._recent: dict[tuple[int, int], bytes] = {}
+
+    def of(self, entry: Entry) -> bytes:
+        """The entry's bytes."""
+        at = entry.index, entry.term
+        made = self._recent.get(at)
+        if made is None:
+            made = self._keep(at, encode(entry))
+        return made
+
+    def read(self, data: bytes) -> Entry:
+        """The entry that these are the bytes of. Raises: StorageError."""
+        entry = decode(data)
+        if type(entry) is not Entry:
+            raise StorageError(f"{len(data)} bytes that are no entry of a log")
+        self._keep((entry.index, entry.term), data)
+        return entry
+
+    def _keep(self, at: tuple[int, int], data: bytes) -> bytes:
+        recent = self._recent
+        if len(recent) >= RECENT:
+            for old in list(recent)[: RECENT // 2]:
+                del recent[old]
+        recent[at] = data
+        return data
