@@ -4,7 +4,7 @@ MessagePack carries plain data; a value (`@value`) is an *extension*: its number
 fields, in their order. Numbers are given once and never again, and fields are only added at the
 end, with a default: so a log that was written by an older version can be read by a newer one.
 
->>> from kvlearn.kv.requests import Put
+>>> from kvlearn.kv.requests import Command, Put
 >>> entry = Entry(7, 2, Command("n1", 5, Put(b"a", b"1")))
 >>> decode(encode(entry)) == entry, len(encode(entry))
 (True, 28)
@@ -28,7 +28,6 @@ import msgpack
 
 from kvlearn.errors import StorageError
 from kvlearn.kv import leases, members, requests, txn, upkeep
-from kvlearn.kv.requests import Command
 from kvlearn.raft import confchange, messages, types
 from kvlearn.raft.types import Entry
 from kvlearn.values import VOCABULARY

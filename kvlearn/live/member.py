@@ -1,0 +1,528 @@
+"""A member: one `Node` that is real. It owns a clock, a disk, connections, and who waits for what.
+
+The same four lines as the simulator's host (kvlearn/sim/host.py), on asyncio:
+
+    1  storage.write(ready), and force it in a thread: the loop goes on meanwhile
+    2  transport.send(ready.messages)
+    3  node.advance(ready, now)    applies, answers, compacts
+    4  hand out node.responses, and what the node has to tell its watch streams
+
+Everything that arrives in one turn of the loop (requests, messages, a timer) is told to the node at
+once, and `_turn` runs once behind it: so what came together shares a message, and what waited for
+the disk shares its next fsync. Batches grow with the load by themselves.
+
+What a request waits for, and for how long:
+
+* No leader is known, so nothing was done: it waits here until there is one, and is asked then.
+* The leader that it was sent to is gone. A read is asked again. A write may have been carried out:
+  when the next leader has told all that it knows, the client hears that nobody can say.
+* Time is up (etcd: 5 s and two election timeouts).
+
+A connection that breaks says more than silence: who loses the connection to the leader protects it
+no longer and asks at once whether it would be elected, one member after the other so that votes are
+not split. The rules of voting still decide.
+
+Source: etcd server/etcdserver/raft.go (start), v3_server.go, etcdhttp; thesis 10.2.1. Differs: one
+loop and one thread for the disk, where etcd has a goroutine for each of raft, apply, peer, stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+from typing import Any
+
+from kvlearn.errors import NoLeader, RequestError, Stopped, StorageError, TimedOut
+from kvlearn.events import Event, Invoked, Received, Returned, Saved, Sent
+from kvlearn.kv.kinds import repeatable
+from kvlearn.kv.members import MoveLeader
+from kvlearn.kv.requests import Answer, Header
+from kvlearn.live.config import MemberConfig
+from kvlearn.live.story import Story
+from kvlearn.mvcc.watch import WatchResponse
+from kvlearn.node import Node
+from kvlearn.raft.messages import Message
+from kvlearn.raft.raft import FOLLOWER
+from kvlearn.raft.types import ConfState, NodeId, Ready
+
+REQUEST_S = 7.0  # etcd: 5 s for the commit, and 2 election timeouts
+FLUSH_S = 0.1  # between two commits of the backend; the write-ahead log is the truth meanwhile
+SWEEP_S = 0.25  # between two looks for requests whose time is up
+RISE_S = 0.03  # between the candidacies of those who have lost the same leader
+LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
+log = logging.getLogger("kvlearn")
+
+
+class Op:
+    """A request that waits for its answer."""
+
+    __slots__ = ("request", "done", "user", "give_up", "term", "parked", "cause")
+
+    def __init__(self, request: Any, done: Callable[[Answer], None], user: str, give_up: float):
+        self.request, self.done, self.user, self.give_up = request, done, user, give_up
+        self.term = 0  # in which it was given to the node
+        self.parked = False  # waits for a leader
+        self.cause: int | None = None  # its record in the story
+
+
+class Listener:
+    """Who is told what a watch stream brings."""
+
+    __slots__ = ("hear", "reads", "lost")
+
+    def __init__(self, hear, reads, lost):
+        self.hear, self.reads, self.lost = hear, reads, lost
+
+
+class Member:
+    """Invariant: at most one Ready is being saved; everything is called in the loop's thread but
+    `storage.force`. `stopped` is done when the member is, with the error that stopped it."""
+
+    def __init__(self, config: MemberConfig, storage: Any, transport: Any, node: dict[str, Any]):
+        """`storage` is open; `transport` carries messages; `node` are more arguments of the Node
+        (founders, cluster_id, joins, conf)."""
+        self.config = config
+        self.storage, self.transport = storage, transport
+        self.loop = asyncio.get_running_loop()
+        self.stopped: asyncio.Future = self.loop.create_future()
+        self._rng = Random()
+        self._started_s = self.loop.time() - self._rng.random() * config.raft().tick_s
+        self.story = Story(config.trace_file, config.name, storage.boot)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{config.name} disk")
+        self._saving: tuple[Ready, list] | None = None
+        self._causes: list = []  # of the messages that wait in the outbox during a save
+        self._cause: int | None = None  # the record of the input that is being worked on
+        self._soon = False  # a turn is due
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_s = float("inf")
+        self._flush_at: asyncio.TimerHandle | None = None
+        self._ops: dict[int, Op] = {}
+        self._parked: list[int] = []
+        self._streams: dict[str, Listener] = {}
+        self._names = 0  # of streams
+        self._settled = (0, "")  # the term whose leader has told all that it knows
+        self._rises: asyncio.TimerHandle | None = None
+        self._members: tuple = ()
+        self._make_node(node)
+        self._op_base = (self.id & 0x7FFF) << 48 | (storage.boot & 0xFFFF) << 32
+
+    def _make_node(self, more: dict[str, Any]) -> None:
+        config, disk = self.config, self.storage
+        self._name = more.pop("name", config.name)  # in Raft; the configured one for founders
+        conf = more.pop("conf", None) or ConfState(tuple(sorted(config.initial_cluster)))
+        self.node = Node(
+            self._name,
+            conf,
+            config.raft(),
+            self._rng,
+            self._emit,
+            disk.backend,
+            disk.hard_state,
+            tuple(disk.entries),
+            boot=disk.boot,
+            base=disk.base,
+            snapshot=disk.snapshot,
+            store=config.store(),
+            **more,
+        )
+
+    @property
+    def id(self) -> int:
+        """The member's number, as in headers."""
+        return self.node._header().member_id
+
+    @property
+    def cluster_id(self) -> int:
+        """The cluster's number, as in headers."""
+        return self.node._header().cluster_id
+
+    @property
+    def now(self) -> float:
+        """Seconds on the node's own clock."""
+        return self.loop.time() - self._started_s
+
+    def header(self) -> Header:
+        """What an answer of now would carry."""
+        return self.node._header()
+
+    @property
+    def leader(self) -> NodeId | None:
+        """Who leads, as far as this member knows."""
+        return self.node.raft.leader
+
+    # Its life ---------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Connect to the others and begin."""
+        self.transport.start(self)
+        self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
+        self._soon_turn()
+
+    async def stop(self) -> None:
+        """Leave in order: what is applied is durable, nobody waits in vain. Harmless twice."""
+        if self.stopped.done() and self._thread is None:
+            return
+        if not self.stopped.done():
+            self.stopped.set_result(None)
+        for handle in (self._timer, self._flush_at, self._rises, self._sweep_timer):
+            if handle is not None:
+                handle.cancel()
+        for op_id in list(self._ops):
+            self._answer(op_id, Answer.refusal(op_id, self.header(), Stopped()))
+        self._end_streams()
+        await self.transport.stop()
+        if self._thread is not None:
+            thread, self._thread = self._thread, None
+            await self.loop.run_in_executor(None, thread.shutdown)
+            self.storage.close()
+        self.story.close()
+
+    def _fail(self, error: BaseException) -> None:
+        """The disk fails, or a promise is broken: to go on would be to forget or to lie."""
+        if not self.stopped.done():
+            log.error("this member stops: %s", error, exc_info=not isinstance(error, StorageError))
+            self.stopped.set_exception(error)
+            self.stopped.exception()  # whoever awaits it gets it; nobody has to
+
+    # Inputs -----------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        request: Any,
+        done: Callable[[Answer], None],
+        user: str = "",
+        timeout_s: float = REQUEST_S,
+    ) -> int:
+        """Have a request carried out; `done(answer)` is called once, in the loop, unless `forget`
+        is. Returns the op_id."""
+        self._op_base += 1
+        op_id = self._op_base
+        op = self._ops[op_id] = Op(request, done, user, self.loop.time() + timeout_s)
+        if self.story.tells:
+            told = Invoked(op_id, self.node.name, request)
+            op.cause = self.story.add(f"{self.node.name} clients", told, None)
+        if self.stopped.done():
+            self.loop.call_soon(self._answer, op_id, Answer.refusal(op_id, Header(), Stopped()))
+        else:
+            self._give(op_id, op)
+        return op_id
+
+    def _give(self, op_id: int, op: Op) -> None:
+        node = self.node
+        op.term, op.parked = node.raft.term, False
+        self._cause = op.cause
+        node.tick(self.now)
+        node.request(op_id, op.request, *([op.user] if op.user else []))
+        self._soon_turn()
+
+    def forget(self, op_id: int) -> None:
+        """The client is gone: nobody waits for this answer."""
+        self._ops.pop(op_id, None)
+
+    def receive(self, message: Message, packet: int) -> None:
+        """A message is there; `packet` is the number that its sender gave it."""
+        if self.stopped.done():
+            return
+        if self.story.tells:
+            self._cause = self.story.add(self.node.name, Received(message, packet), None)
+        self.node.tick(self.now)
+        self.node.step(message)
+        self._soon_turn()
+
+    def undelivered(self, messages: Iterable[Message]) -> None:
+        """These never left: there is no connection to whom they were for."""
+        for message in messages:
+            self.node.undelivered(message)
+        self._soon_turn()
+
+    def lost(self, peer: NodeId) -> None:
+        """The connection to a peer broke, which its process ends with. If it led, a new leader is
+        needed now and not in an election timeout."""
+        raft = self.node.raft
+        if self.stopped.done() or raft.leader != peer or raft.role != FOLLOWER:
+            return
+        log.info("lost the connection to %s, which led in term %d", peer, raft.term)
+        self._cause = None
+        self.node.tick(self.now)
+        raft.forget_leader()
+        voters = sorted(n for n in {*raft.conf.voters, *raft.conf.outgoing} if n != peer)
+        if raft.leader is None and self.node.name in voters:
+            wait_s = (0.3 + voters.index(self.node.name) + 0.5 * self._rng.random()) * RISE_S
+            if self._rises is not None:
+                self._rises.cancel()
+            self._rises = self.loop.call_later(wait_s, self._rise, raft.term)
+        self._soon_turn()
+
+    def _rise(self, term: int) -> None:
+        raft = self.node.raft
+        if raft.term == term and raft.leader is None and raft.role == FOLLOWER:
+            self._cause = None
+            self.node.tick(self.now)
+            raft.campaign()
+            self._soon_turn()
+
+    # Watches ----------------------------------------------------------------------------------
+
+    def open_stream(
+        self,
+        hear: Callable[[list[WatchResponse]], None],
+        reads: Callable[[], bool],
+        lost: Callable[[RequestError], None] = lambda error: None,
+    ) -> str:
+        """A watch stream: `hear(responses)` is called while `reads()` is true; `lost(error)` if the
+        member can serve it no more."""
+        self._names += 1
+        name = f"{self.node.name}/{self._names}"
+        self._streams[name] = Listener(hear, reads, lost)
+        return name
+
+    def watch(self, stream: str, request: Any) -> None:
+        """The stream's client asks for a watcher, or to end one, or how far it is.
+
+        Raises: RequestError.
+        """
+        self._cause = None
+        self.node.tick(self.now)
+        self.node.watch(stream, request)
+        self._soon_turn()
+
+    def close_stream(self, stream: str) -> None:
+        """The stream's client is gone."""
+        if self._streams.pop(stream, None) is not None:
+            self.node.close_stream(stream)
+
+    def wake(self) -> None:
+        """Somebody reads again."""
+        self._soon_turn()
+
+    # The four lines ---------------------------------------------------------------------------
+
+    def _soon_turn(self) -> None:
+        if not self._soon:
+            self._soon = True
+            self.loop.call_soon(self._guarded_turn)
+
+    def _guarded_turn(self) -> None:
+        self._soon = False
+        if self.stopped.done():
+            return
+        try:
+            self._turn()
+        except Exception as error:  # the disk's, or a broken promise of the core
+            self._fail(error)
+
+    def _turn(self) -> None:
+        node = self.node
+        if self._saving is not None:
+            self._note_causes()
+        else:
+            while (ready := node.ready()) is not None:
+                if ready.must_sync:
+                    self._save(ready)
+                    break
+                if ready.hard_state is not None:
+                    self.storage.write(ready)
+                self._send(ready, self._causes_of(ready), lambda message: True)
+                if not (ready.committed or ready.reads or ready.dropped):
+                    break  # messages were all
+                self._finish(ready)
+        if node.responses:
+            self._hand_out()
+        if node.hub.waiting:
+            self._tell_streams()
+        self._look_at_leader()
+        self._arm()
+        self.story.flush()
+
+    def _note_causes(self) -> None:
+        if self.story.tells:
+            grown = len(self.node.raft.outbox) - len(self._causes)
+            self._causes += [self._cause] * grown
+
+    def _causes_of(self, ready: Ready) -> list:
+        """What waited during a save has its own cause; the rest is due to this input."""
+        if not self.story.tells:
+            return []
+        waited, self._causes = self._causes, []
+        return waited + [self._cause] * (len(ready.messages) + 1 - len(waited))
+
+    def _save(self, ready: Ready) -> None:
+        causes = self._causes_of(ready)
+        self._saving = (ready, causes)
+        self.storage.write(ready)
+        batch = self.storage.take()
+        self._thread.submit(self._force, batch)
+        self._send(ready, causes, lambda message: not message.after_save)
+
+    def _force(self, batch: Any) -> None:
+        """In the disk's thread."""
+        error = None
+        try:
+            self.storage.force(batch)
+        except BaseException as raised:
+            error = raised
+        try:
+            self.loop.call_soon_threadsafe(self._forced, error)
+        except RuntimeError:
+            pass  # the loop has ended
+
+    def _forced(self, error: BaseException | None) -> None:
+        """The Ready's promises are durable."""
+        if self.stopped.done():
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        (ready, causes), self._saving = self._saving, None
+        if self.story.tells:
+            hard, entries = self.storage.hard_state, ready.entries
+            first, last = (entries[0].index, entries[-1].index) if entries else (0, 0)
+            saved = Saved(hard.term, hard.vote, hard.commit, first, last)
+            self._cause = self.story.add(self.node.name, saved, causes[-1])
+        try:
+            self._send(ready, causes, lambda message: message.after_save)
+            self._finish(ready)
+        except Exception as error:
+            self._fail(error)
+        else:
+            self._guarded_turn()
+
+    def _send(self, ready: Ready, causes: list, wanted: Callable[[Message], bool]) -> None:
+        """Hand the wanted messages to the transport."""
+        messages = [message for message in ready.messages if wanted(message)]
+        if not messages:
+            return
+        packets: Any = None
+        if self.story.tells:
+            whose = [c for message, c in zip(ready.messages, causes) if wanted(message)]
+            packets = [self.story.packet() for _ in messages]
+            for message, packet, cause in zip(messages, packets, whose):
+                self.story.add(self.node.name, Sent(message, packet), cause)
+        stuck = self.transport.send(messages, packets)
+        if stuck:
+            self.loop.call_soon(self.undelivered, stuck)
+
+    def _finish(self, ready: Ready) -> None:
+        node = self.node
+        node.tick(now := self.now)
+        node.advance(ready, now)
+        raft = node.raft
+        if ready.committed or ready.snapshot:
+            if self._flush_at is None:
+                self._flush_at = self.loop.call_later(FLUSH_S, self._flush)
+            if raft.restored is None and raft.log.base.index > self.storage.base.index:
+                self.storage.compact(raft.log.base)
+            if node.raft.conf is not self._members:
+                self._members = node.raft.conf
+                self.transport.update(node)
+        if self._streams and node.is_outside:
+            self._tell_streams()
+            self._end_streams()
+
+    def _flush(self) -> None:
+        """Let the backend catch up with the log; no answer waits for this."""
+        self._flush_at = None
+        if self.stopped.done():
+            return
+        try:
+            self.storage.flush()
+        except Exception as error:
+            self._fail(error)
+
+    def _hand_out(self) -> None:
+        responses, self.node.responses = self.node.responses, []
+        for answer in responses:
+            self._answer(answer.op_id, answer)
+
+    def _answer(self, op_id: int, answer: Answer) -> None:
+        op = self._ops.get(op_id)
+        if op is None:
+            return
+        if answer.error == NoLeader.__name__ and not isinstance(op.request, MoveLeader):
+            if not self.stopped.done():
+                op.parked = True
+                self._parked.append(op_id)
+                return
+        del self._ops[op_id]
+        if self.story.tells:
+            self._tell_returned(op, answer)
+        op.done(answer)
+
+    def _tell_returned(self, op: Op, answer: Answer) -> None:
+        unknown = answer.error == TimedOut.__name__ and not repeatable(op.request)
+        told = Returned(
+            *(answer.op_id, self.node.name, answer.result, answer.header.revision),
+            *(str(answer.failure or ""), unknown),
+        )
+        self.story.add(f"{self.node.name} clients", told, self._cause or op.cause)
+
+    def _tell_streams(self) -> None:
+        for name in list(self.node.hub.waiting):
+            listener = self._streams.get(name)
+            if listener is not None and listener.reads():
+                listener.hear(self.node.hear(name))
+
+    def _end_streams(self) -> None:
+        """The node will know nothing new."""
+        streams, self._streams = self._streams, {}
+        for name, listener in streams.items():
+            self.node.close_stream(name)
+            listener.lost(Stopped(hint=f"{self.config.name} serves no more"))
+
+    # Time -------------------------------------------------------------------------------------
+
+    def _arm(self) -> None:
+        """Set the timer to the node's deadline; one that moved away is noticed when it fires."""
+        due_s = max(self.node.deadline_s, self.now + 0.001)
+        if due_s < self._timer_s:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_s = due_s
+            self._timer = self.loop.call_at(self._started_s + due_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_s = None, float("inf")
+        if not self.stopped.done():
+            self._cause = None
+            self.node.tick(self.now)
+            self._guarded_turn()
+
+    def _look_at_leader(self) -> None:
+        """Who waited for a leader is served; what was sent to an earlier one will not be."""
+        raft = self.node.raft
+        if raft.leader is None:
+            return
+        if self._parked:
+            parked, self._parked = self._parked, []
+            for op_id in parked:
+                if op_id in self._ops:
+                    self._give(op_id, self._ops[op_id])
+        settled = raft.term, raft.leader
+        applied = raft.log.term(raft.log.applied)
+        if settled != self._settled and applied == raft.term:
+            self._settled = settled
+            for op_id, op in list(self._ops.items()):
+                if op.term < raft.term and not op.parked:
+                    self._ask_again(op_id, op)
+
+    def _ask_again(self, op_id: int, op: Op) -> None:
+        """Its leader is gone, and its successor has told all that it knows."""
+        if repeatable(op.request):
+            self._give(op_id, op)
+        else:
+            self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut(LEADER_LOST)))
+
+    def _sweep(self) -> None:
+        self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
+        now = self.loop.time()
+        for op_id, op in [pair for pair in self._ops.items() if pair[1].give_up <= now]:
+            self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut()))
+
+    # The story --------------------------------------------------------------------------------
+
+    def _emit(self, event: Event) -> None:
+        if self.story.tells:
+            self.story.add(self._name, event, self._cause)
