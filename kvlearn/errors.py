@@ -198,6 +198,24 @@ class MemberNotFound(RequestError):
     text = "etcdserver: member not found"
 
 
+class PeerUrlsExist(FailedPrecondition):
+    """Another member is reached by one of these URLs."""
+
+    text = "etcdserver: Peer URLs already exists"
+
+
+class BadMemberUrls(InvalidArgument):
+    """No URL is given, or what is given is none."""
+
+    text = "etcdserver: given member URLs are invalid"
+
+
+class NotEnoughStarted(FailedPrecondition):
+    """Those that have started would be no majority of the voters."""
+
+    text = "etcdserver: re-configuration failed due to not enough started members"
+
+
 class MemberNotLearner(FailedPrecondition):
     """Only a learner can be promoted."""
 
@@ -220,6 +238,110 @@ class BadLeaderTransferee(FailedPrecondition):
     """Only a voter can be made leader."""
 
     text = "etcdserver: bad leader transferee"
+
+
+class RootUserMissing(FailedPrecondition):
+    """Authentication needs somebody who may do everything."""
+
+    text = "etcdserver: root user does not exist"
+
+
+class RootRoleMissing(FailedPrecondition):
+    """The user root has to have the role root."""
+
+    text = "etcdserver: root user does not have root role"
+
+
+class UserExists(FailedPrecondition):
+    """There is a user of this name."""
+
+    text = "etcdserver: user name already exists"
+
+
+class UserNotFound(FailedPrecondition):
+    """There is no such user."""
+
+    text = "etcdserver: user name not found"
+
+
+class RoleExists(FailedPrecondition):
+    """There is a role of this name."""
+
+    text = "etcdserver: role name already exists"
+
+
+class RoleNotFound(FailedPrecondition):
+    """There is no such role."""
+
+    text = "etcdserver: role name not found"
+
+
+class RoleNotGranted(FailedPrecondition):
+    """The user does not have this role."""
+
+    text = "etcdserver: role is not granted to the user"
+
+
+class PermissionNotGranted(FailedPrecondition):
+    """The role has no permission on exactly these keys."""
+
+    text = "etcdserver: permission is not granted to the role"
+
+
+class AuthNotEnabled(FailedPrecondition):
+    """Authentication is off, so there is nobody to be."""
+
+    text = "etcdserver: authentication is not enabled"
+
+
+class UserEmpty(InvalidArgument):
+    """A request that needs somebody's permission, and says nobody's name."""
+
+    text = "etcdserver: user name is empty"
+
+
+class RoleEmpty(InvalidArgument):
+    """A role without a name."""
+
+    text = "etcdserver: role name is empty"
+
+
+class PermissionNotGiven(InvalidArgument):
+    """A permission was to be granted, and the request has none."""
+
+    text = "etcdserver: permission not given"
+
+
+class InvalidAuthManagement(InvalidArgument):
+    """It would leave nobody who may do everything, or grants a permission on no key."""
+
+    text = "etcdserver: invalid auth management"
+
+
+class AuthFailed(InvalidArgument):
+    """No such user, or another password; nobody is told which."""
+
+    text = "etcdserver: authentication failed, invalid user ID or password"
+
+
+class NoPasswordUser(RequestError):
+    """This user is known by a certificate alone."""
+
+    text = "auth: authentication failed, password was given for no password user"
+
+
+class PermissionDenied(RequestError):
+    """The user has no permission for this."""
+
+    code = "PERMISSION_DENIED"
+    text = "etcdserver: permission denied"
+
+
+class InvalidAuthToken(RequestError):
+    """A token that stands for nobody, or for nobody any more: authenticate again."""
+
+    code = "UNAUTHENTICATED"
+    text = "etcdserver: invalid auth token"
 
 
 class TimedOut(RequestError):

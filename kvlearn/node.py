@@ -39,6 +39,7 @@ from kvlearn.events import (
 )  # fmt: skip
 from kvlearn.kv.chores import Chores
 from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.directory import Directory, MemberInfo, MemberUpdate, listed
 from kvlearn.kv.kinds import check_size, in_log, needs_room, serializable
 from kvlearn.kv.leases import (
     LEADER_ONLY, AskLeader, Compact, LeaderAnswer, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive,
@@ -46,14 +47,14 @@ from kvlearn.kv.leases import (
 )  # fmt: skip
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.members import (
-    MEMBERSHIP, MemberList, MoveLeader, changes_of, member_id, members_of
+    CHANGES, MEMBERSHIP, MemberList, MembersResult, MoveLeader, changes_of, member_id
 )  # fmt: skip
 from kvlearn.kv.requests import Answer, Command, Header
 from kvlearn.kv.upkeep import NOSPACE, Alarm, Defragment, DefragmentResult, Status, StatusResult
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.watch import WatchResponse
-from kvlearn.raft.confchange import ConfChange
+from kvlearn.raft.confchange import ConfChange, changed
 from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.messages import (
     ForNode, ForwardProposal, InstallSnapshot, Message, ReadIndex, TransferLeader
@@ -99,17 +100,22 @@ class Node:
         snapshot: Snapshot | None = None,
         joins: Index = 0,
         store: StoreConfig = StoreConfig(),
+        founders: tuple[MemberInfo, ...] = (),
+        cluster_id: int = CLUSTER_ID,
     ):
         """A node with what its disk holds: log and hard state, and the store's backend.
 
         `conf` is the membership before the first entry; the backend knows a newer one. `boot`
         counts the starts on this disk. `base` is the entry before `entries`, and `snapshot` what
         was saved in the place of earlier ones: a crash may have come before it was loaded. A node
-        that `joins` a running cluster is no founder: see `Rules`.
+        that `joins` a running cluster is no founder: see `Rules`. Real members have numbers and
+        URLs: `founders` are those before the first entry.
         """
-        self.name = name
+        self.name, self.cluster_id = name, cluster_id
         self.emit = emit
         self.machine = machine = KVMachine(backend, store)
+        if founders and not machine.directory:
+            machine.found(Directory.of(founders))
         if snapshot is not None and snapshot.last.index > machine.applied:
             self._load(snapshot)
         conf = backend.get_meta(CONF, conf)
@@ -133,7 +139,8 @@ class Node:
         self.ready: Callable[[], Ready | None] = self.raft.ready
         self.raft.pass_on = self._on_message
         self.responses: list[Answer] = []
-        self._config, self._tick_s, self._member_id = config, config.tick_s, member_id(self.name)
+        self._config, self._tick_s = config, config.tick_s
+        self._member_id = self.member_id_of(self.name)
         self._writes: set[int] = set()  # op_ids that were proposed here
         self._reads: dict[int, Any] = {}  # op_ids that wait for their read index
         self._moves: dict[int, NodeId] = {}  # op_ids that wait until another node leads
@@ -256,7 +263,9 @@ class Node:
 
     def _new_lease(self) -> int:
         """A lease id that no other node and no other life of this one chooses (63 bits)."""
-        life = (self._member_id & 0x7FFF) << 48 | (self._boot & 0xFFFF) << 32
+        ever = [node for node, _ in self.machine.directory.ever]
+        place = ever.index(self.name) + 1 if self.name in ever else self._member_id
+        life = (place & 0x7FFF) << 48 | (self._boot & 0xFFFF) << 32
         while life + self._granted in self.machine.lessor.leases:
             self._granted += 1
         return life + self._granted
@@ -340,10 +349,32 @@ class Node:
                 self.raft.transfer_leadership(target)
                 self._moves[op_id] = target
                 self._answer_moves()
+            case _ if self.machine.directory:
+                self._read(op_id, request)  # first of all: who are the members now?
             case _:
-                asked = Command(self.name, op_id, request)
-                change = ConfChange(*changes_of(request, self.raft.conf), asked)
-                self._propose(op_id, change)
+                self._change(op_id, request)
+
+    def _change(self, op_id: int, request: Any) -> None:
+        if self.machine.directory:
+            request = self.machine.directory.named(request)
+            if self._config.strict_reconfig:
+                self.machine.directory.check_started(request, self.raft.conf)
+        asked = Command(self.name, op_id, request)
+        self._propose(op_id, ConfChange(*changes_of(request, self.raft.conf), asked))
+
+    def member_id_of(self, node: NodeId) -> int:
+        """The number of a member, present or removed."""
+        number = self.machine.directory.number(node)
+        return member_id(node) if number is None else number
+
+    def node_of(self, id: int) -> NodeId | None:
+        """Raft's name of the present member with this number; None: there is none."""
+        if self.machine.directory:
+            return self.machine.directory.node_of(id)
+        return next((node for node in self.raft.conf.members if member_id(node) == id), None)
+
+    def _members(self) -> MembersResult:
+        return listed(self.machine.directory, self.raft.conf)
 
     def compact(self, kept_entries: int) -> None:
         """Take a snapshot, and forget the log but for the last `kept_entries` that are applied."""
@@ -401,6 +432,7 @@ class Node:
         self.machine.load(snapshot.data)
         self.machine.backend.set_meta(CONF, snapshot.conf)
         self.machine.commit()
+        self._member_id = self.member_id_of(self.name)
 
     def _apply(self, entry: Entry) -> None:
         command, error = entry.data, None
@@ -409,6 +441,8 @@ class Node:
             command = command.asked
         else:
             result, error = self.machine.apply(entry.index, entry.term, command)
+            if command is not None and isinstance(command.request, MemberUpdate):
+                result = self._members()
         refusal = error.text if error else ""
         self.emit(Applied(entry.index, entry.term, entry.data, self.machine.revision, refusal))
         if self.machine.changes:
@@ -447,14 +481,22 @@ class Node:
             self._swept_for = []
 
     def _apply_change(self, entry: Entry) -> tuple[Any, RequestError | None]:
-        """Count by the new membership, which becomes durable with the index of its entry."""
-        self.machine.apply(entry.index, entry.term, None)
+        """Count by the new membership, which becomes durable with the index of its entry.
+
+        Either both Raft and the directory take the change, or neither, on every node.
+        """
+        machine, asked, unfit = self.machine, entry.data.asked, None
         try:
-            conf = self.raft.apply_change(entry.data)
+            changed(self.raft.conf, entry.data)
         except ConfChangeError as error:
-            return None, Unavailable(hint=str(error))
-        self.machine.backend.set_meta(CONF, conf)
-        return members_of(conf), None
+            unfit = Unavailable(hint=str(error))
+        told = asked if machine.directory and not unfit else None
+        _, refusal = machine.apply(entry.index, entry.term, told)
+        if unfit or refusal:
+            return None, unfit or refusal
+        machine.backend.set_meta(CONF, self.raft.apply_change(entry.data))
+        self._member_id = self.member_id_of(self.name)
+        return self._members(), None
 
     def _come_back(self, data: Any, error: RequestError) -> None:
         """The leader did not take a proposal that was made here."""
@@ -472,7 +514,7 @@ class Node:
         for op_id, target in list(self._moves.items()):
             if self.raft.leader == target:
                 del self._moves[op_id]
-                self.responses.append(Answer(op_id, self._header(), members_of(self.raft.conf)))
+                self.responses.append(Answer(op_id, self._header(), self._members()))
 
     def _serve_reads(self) -> None:
         applied = self.machine.applied
@@ -483,8 +525,10 @@ class Node:
             elif op_id in self._reads:  # a duplicated answer serves nobody twice
                 if self._takes_note_back(op_id):
                     waiting.append((self.raft.log.last_index, op_id))
-                elif op_id in self._reads:
-                    self._answer_read(op_id, self._reads.pop(op_id))
+                elif isinstance(request := self._reads.pop(op_id, None), CHANGES):
+                    self._attempt(self._change, op_id, request)
+                elif request is not None:
+                    self._answer_read(op_id, request)
         self._served_from = waiting
 
     def _takes_note_back(self, op_id: Any) -> bool:
@@ -514,7 +558,7 @@ class Node:
     def _look_up(self, request: Any) -> Any:
         match request:
             case MemberList():
-                return members_of(self.raft.conf)
+                return self._members()
             case Status():
                 return self._status()
             case Defragment():
@@ -533,7 +577,7 @@ class Node:
     def _status(self) -> StatusResult:
         raft, machine = self.raft, self.machine
         total, used = machine.backend.sizes()
-        leader = member_id(raft.leader) if raft.leader else 0
+        leader = self.member_id_of(raft.leader) if raft.leader else 0
         errors = tuple(f"memberID:{member} alarm:{kind} " for member, kind in machine.alarms)
         where = leader, raft.log.last_index, machine.applied
         return StatusResult(VERSION, total, used, *where, self.name in raft.conf.learners, errors)
@@ -551,7 +595,7 @@ class Node:
         self._give(Answer.refusal(op_id, self._header(), error))
 
     def _header(self) -> Header:
-        return Header(CLUSTER_ID, self._member_id, self.machine.revision, self.raft.term)
+        return Header(self.cluster_id, self._member_id, self.machine.revision, self.raft.term)
 
 
 def _refusal(reason: str, why: str) -> RequestError:

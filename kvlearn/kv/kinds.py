@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvlearn.errors import RequestTooLarge, TooManyOps
+from kvlearn.kv.directory import LOGGED as DIRECTORY
 from kvlearn.kv.leases import LEADER_ONLY, Compact, LeaseCheckpoint, LeaseGrant, LeaseRevoke
 from kvlearn.kv.members import MEMBERSHIP, MemberList
 from kvlearn.kv.requests import DeleteRange, Put, Range
@@ -30,7 +31,7 @@ def repeatable(request: Any) -> bool:
 
 def in_log(request: Any) -> bool:
     """Whether it changes what is replicated, so that it has to go through the log."""
-    return isinstance(request, (*LOGGED, LeaseCheckpoint)) and not repeatable(request)
+    return isinstance(request, (*LOGGED, *DIRECTORY, LeaseCheckpoint)) and not repeatable(request)
 
 
 def serializable(request: Any) -> bool:

@@ -33,11 +33,13 @@ from kvlearn.errors import (
     RequestError, ValueProvided,
 )  # fmt: skip
 from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.directory import Directory, MemberUpdate, Publish
 from kvlearn.kv.kinds import needs_room
 from kvlearn.kv.leases import (
     LEADER_ONLY, Compact, CompactResult, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive, LeaseResult,
     LeaseLeases, LeaseRevoke, LeaseTimeResult, LeaseTimeToLive, LeasesResult,
 )  # fmt: skip
+from kvlearn.kv.members import CHANGES
 from kvlearn.kv.requests import (
     SORT_ORDERS, SORT_TARGETS, Command, DeleteRange, DeleteResult, Put, PutResult, Range,
     RangeResult,
@@ -64,6 +66,7 @@ FIELDS = {  # request -> its fields whose type the store relies on
 APPLIED = "applied"  # the backend's name for the index of the last applied entry
 LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
 ALARMS = "alarms"  # and for the alarms: (member id, kind) each
+DIRECTORY = "directory"  # and for the real members
 ACTIONS = "get", "activate", "deactivate"  # of an Alarm
 BOUND = 1 << 63  # numbers have 64 bits, one of them for the sign
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
@@ -87,6 +90,7 @@ class KVMachine:
         self.changes: list[KeyValue] = []
         self._leases_changed = False  # since the last commit
         self.alarms: tuple[tuple[int, str], ...] = self.backend.get_meta(ALARMS, ())
+        self.directory: Directory = self.backend.get_meta(DIRECTORY, Directory())
         self.lessor.load(self.backend.get_meta(LEASES, ()))
         for kv in self.store.range(b"\0", FROM_KEY)[0] if self.lessor.leases else ():
             if kv.lease:
@@ -108,7 +112,9 @@ class KVMachine:
                 check_txn(request, self.check)
             case Put() | DeleteRange() | Range():
                 self._check_fields(request)
-            case LeaseCheckpoint() | LeaseLeases():
+            case LeaseCheckpoint() | LeaseLeases() | MemberUpdate() | Publish():
+                pass
+            case _ if isinstance(request, CHANGES):  # Raft's part is checked by `changes_of`
                 pass
             case Alarm(action, member, alarm):
                 if action not in ACTIONS or not isinstance(member, int):
@@ -175,6 +181,7 @@ class KVMachine:
         on every node that has applied as much, however far its sweeps are."""
         facts = (APPLIED, self.applied), (COMPACTED, self.store.compacted)
         facts += (LEASES, self.lessor.save()), (ALARMS, self.alarms)
+        facts += ((DIRECTORY, self.directory),)
         told = (fact for fact in facts if fact[1])
         return (*told, *self.store.records(self.revision))
 
@@ -203,6 +210,8 @@ class KVMachine:
                 return CompactResult()
             case Alarm():
                 return self._sound(request)
+            case _ if isinstance(request, (MemberUpdate, Publish, *CHANGES)):
+                return self.found(self.directory.after(request))
             case LeaseGrant(ttl_s, id):
                 result = LeaseResult(id, self.lessor.grant(id, ttl_s).ttl_s)
             case LeaseRevoke(id):
@@ -216,6 +225,12 @@ class KVMachine:
                 raise TypeError(f"the log holds a {type(request).__name__}, which is no request")
         self._leases_changed = True
         return result
+
+    def found(self, directory: Directory) -> None:
+        """Have this directory, from the next commit on."""
+        if directory != self.directory:
+            self.directory = directory
+            self.backend.set_meta(DIRECTORY, directory)
 
     def _sound(self, alarm: Alarm) -> AlarmResult:
         """Raise an alarm or end those that are meant; the answer has those that were changed."""

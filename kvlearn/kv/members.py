@@ -13,7 +13,8 @@ kvlearn.errors.MemberExists: etcdserver: member ID already exist (n3 is a member
 
 Source: etcd server/etcdserver/server.go (AddMember, PromoteMember, RemoveMember, MoveLeader),
 api/membership/cluster.go (ValidateConfigurationChange). Differs: etcd names members by a number and
-their URLs, and has no request for a joint change, although its Raft can do it.
+their URLs (see `kvlearn/kv/directory.py`), and has no request for a joint change, although its Raft
+can do it.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ class MemberList:
 
 @value
 class MemberAdd:
-    """`name` becomes a voter, or with `learner` a member without a vote."""
+    """`name` becomes a voter, or with `learner` a member without a vote.
 
-    name: NodeId
+    Real members are added by `peer_urls` and a new number `id`; the node chooses their name.
+    """
+
+    name: NodeId = ""
     learner: bool = False
+    peer_urls: tuple[str, ...] = ()
+    id: int = 0
 
     def __str__(self) -> str:
         return f"add {'learner ' if self.learner else ''}{self.name}"
@@ -54,7 +60,10 @@ class MemberAdd:
 
 @value
 class MemberRemove:
-    name: NodeId
+    """The member with this name, or this number, goes."""
+
+    name: NodeId = ""
+    id: int = 0
 
     def __str__(self) -> str:
         return f"remove {self.name}"
@@ -62,9 +71,10 @@ class MemberRemove:
 
 @value
 class MemberPromote:
-    """The learner `name` gets a vote."""
+    """The learner with this name, or this number, gets a vote."""
 
-    name: NodeId
+    name: NodeId = ""
+    id: int = 0
 
     def __str__(self) -> str:
         return f"promote {self.name}"
@@ -105,9 +115,13 @@ MEMBERSHIP = (MemberList, MoveLeader, *CHANGES)
 
 @value
 class Member:
+    """What a client is told of a member; a real one that has not started yet has no name."""
+
     id: int
-    name: NodeId
+    name: str
     learner: bool = False
+    peer_urls: tuple[str, ...] = ()
+    client_urls: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name}{' (learner)' if self.learner else ''}"

@@ -27,7 +27,7 @@ from typing import Any
 import msgpack
 
 from kvlearn.errors import StorageError
-from kvlearn.kv import leases, members, requests, txn, upkeep
+from kvlearn.kv import directory, leases, members, requests, txn, upkeep
 from kvlearn.raft import confchange, messages, types
 from kvlearn.raft.types import Entry
 from kvlearn.values import VOCABULARY
@@ -43,8 +43,9 @@ WORDS = """
     InstallSnapshot SnapshotResponse AskLeader LeaderAnswer
     Header Answer RangeResult PutResult DeleteResult TxnResult OpResult CompactResult
     LeaseResult LeaseTimeResult LeasesResult AlarmResult Member MembersResult
+    MemberUpdate Publish MemberInfo Directory
 """.split()
-ROOMS = types, messages, confchange, requests, txn, leases, members, upkeep  # where words live
+ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep
 RECENT = 8192  # entries whose bytes are kept, at most
 _EXTENSION = msgpack.ExtType
 

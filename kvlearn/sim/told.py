@@ -34,6 +34,10 @@ WORDS: tuple[type, ...] = (
     *(upkeep.Status, upkeep.HashKV, upkeep.Defragment, upkeep.SnapshotState, upkeep.Alarm),
 )
 WORD_BITS = 5
+LATER = {  # fields of real members, which came after the first codes and have no place in one
+    *((members.MemberAdd, name) for name in ("peer_urls", "id")),
+    *((members.MemberRemove, "id"), (members.MemberPromote, "id")),
+}
 # Roles that name the same things share what they remember.
 SAME = {"range_end": "key", "nodes": "node", "groups": "node", "lease": "id"}
 
@@ -118,6 +122,9 @@ class Told:
         word = WORDS[place]
         fields = []
         for field in dataclasses.fields(word):
+            if (word, field.name) in LATER:
+                fields.append(field.default)
+                continue
             given = getattr(thing, field.name) if writes else None
             usual = int(_same(given, field.default)) if writes else None
             if field.default is not dataclasses.MISSING:
