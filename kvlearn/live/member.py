@@ -47,6 +47,7 @@ from kvlearn.node import Node
 from kvlearn.raft.messages import Message
 from kvlearn.raft.raft import FOLLOWER
 from kvlearn.raft.types import ConfState, NodeId, Ready
+from kvlearn.values import to_json
 
 REQUEST_S = 7.0  # etcd: 5 s for the commit, and 2 election timeouts
 FLUSH_S = 0.1  # between two commits of the backend; the write-ahead log is the truth meanwhile
@@ -152,6 +153,16 @@ class Member:
     def leader(self) -> NodeId | None:
         """Who leads, as far as this member knows."""
         return self.node.raft.leader
+
+    def introduction(self) -> dict:
+        """What a process needs that wants to join: who is a member, and how far they are."""
+        directory = self.node.machine.directory
+        return {
+            "cluster": self.cluster_id,
+            "founders": to_json(directory.founders),
+            "members": to_json(directory.members),
+            "applied": self.node.machine.applied,
+        }
 
     # Its life ---------------------------------------------------------------------------------
 

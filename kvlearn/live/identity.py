@@ -1,0 +1,103 @@
+"""Who a member is: of which cluster, and under which name in Raft.
+
+A member that *founds* a cluster computes it from what all founders are told alike: their names, URLs
+and the token. One that *joins* asks those who are members already, and finds itself by its peer
+URLs, which somebody has added (`member add`) before. Either way it is written down before anything
+else happens: a restart reads it, and what the flags say then does not matter any more (etcd too).
+
+Source: etcd server/etcdserver/bootstrap.go, cluster_util.go (getClusterFromRemotePeers).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Any
+
+from kvlearn.errors import StorageError
+from kvlearn.kv.directory import MemberInfo, cluster_id_of, founded
+from kvlearn.live.config import MemberConfig
+from kvlearn.live.transport import dial
+from kvlearn.raft.types import ConfState, NodeId
+from kvlearn.values import from_json, to_json
+
+JOIN_S = 10.0  # for a member that was added to be known to those who are asked
+ASK_S = 2.0  # for one of them to answer
+log = logging.getLogger("kvlearn")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a data directory remembers about whose it is. `joins`: 0 for a founder."""
+
+    node: NodeId
+    cluster_id: int
+    founders: tuple[MemberInfo, ...]
+    joins: int = 0
+
+    @property
+    def urls(self) -> dict[NodeId, tuple[str, ...]]:
+        """Where the founders listen, or did."""
+        return {one.node: one.peer_urls for one in self.founders}
+
+    def arguments(self) -> dict[str, Any]:
+        """What the Node has to know of it."""
+        conf = ConfState(tuple(sorted(one.node for one in self.founders)))
+        known = dict(conf=conf, name=self.node, cluster_id=self.cluster_id)
+        return known | dict(founders=self.founders, joins=self.joins)
+
+    def save(self) -> dict:
+        """As plain JSON data."""
+        data = {"node": self.node, "cluster_id": self.cluster_id, "joins": self.joins}
+        return data | {"founders": to_json(self.founders)}
+
+    @classmethod
+    def load(cls, data: dict) -> Identity:
+        """What `save` gave."""
+        return cls(data["node"], data["cluster_id"], from_json(data["founders"]), data["joins"])
+
+
+def found(config: MemberConfig) -> Identity:
+    """The identity of a founder."""
+    directory = founded(config.initial_cluster, config.initial_cluster_token)
+    return Identity(config.name, cluster_id_of(directory.founders), directory.founders)
+
+
+async def join(config: MemberConfig, tls: SSLContext | None = None) -> Identity:
+    """The identity of a member that was added to a running cluster.
+
+    Raises: StorageError if those who are asked do not know of it, or cannot be reached.
+    """
+    own = set(config.initial_advertise_peer_urls)
+    others = [u for n, urls in config.initial_cluster.items() if n != config.name for u in urls]
+    give_up = asyncio.get_running_loop().time() + JOIN_S
+    why = "--initial-cluster names nobody else"
+    while others:
+        for url in others:
+            try:
+                told = await asyncio.wait_for(_introduction(url, tls), ASK_S)
+            except (OSError, ValueError, asyncio.TimeoutError) as error:
+                why = f"{url} does not answer ({error or 'time is up'})"
+                continue
+            for one in from_json(told["members"]):
+                if not own.isdisjoint(one.peer_urls):
+                    founders = from_json(told["founders"])
+                    return Identity(one.node, told["cluster"], founders, max(told["applied"], 1))
+            why = f"the cluster at {url} has no member with the peer URLs {', '.join(sorted(own))}"
+        if asyncio.get_running_loop().time() > give_up:
+            break
+        await asyncio.sleep(0.2)
+    raise StorageError(
+        f"{config.name} cannot join: {why}. Add it first (etcdctl member add {config.name} "
+        f"--peer-urls={','.join(sorted(own))}), and name the others in --initial-cluster"
+    )
+
+
+async def _introduction(url: str, tls: SSLContext | None) -> dict:
+    stream, told = await dial(url, {"kvlearn": 1, "ask": "members"}, tls)
+    stream.close()
+    if not {"members", "founders", "cluster", "applied"} <= told.keys():
+        raise ValueError(f"it answers {told}")
+    return told

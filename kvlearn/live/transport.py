@@ -1,0 +1,356 @@
+"""How members talk: one stream a pair and direction, framed, over TCP or TLS.
+
+Each member dials every other one and speaks on that connection; what it hears comes on connections
+that the others have dialled. A connection begins with a greeting, so that strangers are told apart:
+
+    dials    {"kvlearn": 1, "cluster": 9c…, "from": "n1", "to": "n2"}   one frame of JSON
+    answers  {"ok": true}  or  {"refused": "cluster ID mismatch …"}
+    then     length 4 | packet 8 | kind 1 | body,  again and again
+
+`AppendEntries` (kind 1) carries entries as the bytes that the log on the disk holds, made once for
+all followers; any other message (kind 0) is a value of the codec. A snapshot is a row of such
+messages, each answered before the next (`InstallSnapshot`): no other message waits behind it.
+
+A message that cannot leave is not kept: Raft says everything again that matters. If no connection
+stands, the node hears so at once (`undelivered`); a connection that breaks is dialled again, soon
+at first, then ever later up to half a second; the member hears that a peer is lost, because a
+process that ends takes its connections with it.
+
+Source: etcd server/etcdserver/api/rafthttp (stream.go, peer.go, transport.go); version and cluster
+checks: http.go. Differs: HTTP there, and a second connection for small messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import struct
+from collections.abc import Callable, Iterable
+from ssl import SSLContext
+from typing import Any
+
+from kvlearn.errors import StorageError
+from kvlearn.live.codec import EntryBytes, decode, encode
+from kvlearn.live.config import address
+from kvlearn.raft.messages import AppendEntries, ForNode, Message
+from kvlearn.raft.types import EntryID, NodeId
+
+MAX_FRAME = 512 << 20  # bytes; more is a damaged length
+MAX_WAITING = 64 << 20  # bytes that wait for a peer which does not read: more is not sent
+BACK_OFF_S = (0.02, 0.5)  # before dialling again: at first, and at most
+HELLO_S = 5.0  # in which a greeting has to come
+_frame = struct.Struct("<IQB")
+_HELLO, _VALUE, _APPEND = 2, 0, 1
+log = logging.getLogger("kvlearn")
+
+
+class Stream(asyncio.Protocol):
+    """One connection: frames in, frames out."""
+
+    def __init__(self, on_frame: Callable, on_lost: Callable):
+        self._on_frame, self._on_lost = on_frame, on_lost
+        self._data = bytearray()
+        self.transport: asyncio.Transport | None = None
+        self.peer: NodeId | None = None  # whoever it is, after the greeting
+        self.gone: asyncio.Future = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self.transport = transport
+        transport.set_write_buffer_limits(high=MAX_WAITING)
+
+    def data_received(self, data: bytes) -> None:
+        """Cut what came into frames."""
+        held = self._data
+        held += data
+        at, end = 0, len(held)
+        while end - at >= _frame.size:
+            size, packet, kind = _frame.unpack_from(held, at)
+            if size > MAX_FRAME:
+                log.warning("a peer sends a frame of %d bytes: closed", size)
+                self.close()
+                return
+            stop = at + _frame.size + size
+            if stop > end:
+                break
+            body = bytes(memoryview(held)[at + _frame.size : stop])
+            at = stop
+            try:
+                self._on_frame(self, packet, kind, body)
+            except (StorageError, ValueError, TypeError, KeyError) as error:
+                log.warning("a peer sends what is no message: %s: closed", error)
+                self.close()
+                return
+        del held[:at]
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """It is gone."""
+        self.transport = None
+        if not self.gone.done():
+            self.gone.set_result(None)
+        self._on_lost(self)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self.transport.get_write_buffer_size() if self.transport else 0
+
+    def close(self) -> None:
+        """Hang up."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+async def dial(url: str, hello: dict, tls: SSLContext | None) -> tuple[Stream, dict]:
+    """Connect and greet: the connection, and what the other side answers ({}: it hung up).
+
+    Raises: OSError (also what TLS does not like), ValueError for a greeting that is none.
+    """
+    where, loop = address(url), asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def heard(stream: Stream, packet: int, kind: int, body: bytes) -> None:
+        if not answer.done():
+            answer.set_result(body)
+
+    def lost(stream: Stream) -> None:
+        if not answer.done():
+            answer.set_result(b"{}")
+
+    secure = tls if where.tls else None
+    _, stream = await loop.create_connection(
+        lambda: Stream(heard, lost), where.host, where.port, ssl=secure
+    )
+    try:
+        stream.transport.write(_framed(0, _HELLO, json.dumps(hello).encode()))
+        told = json.loads(await answer)
+        if not isinstance(told, dict):
+            raise ValueError(f"it answers {told!r}")
+    except BaseException:
+        stream.close()
+        raise
+    return stream, told
+
+
+class Peer:
+    """Whom this member speaks to: an address that is dialled again and again."""
+
+    def __init__(self, owner: Transport, name: NodeId, urls: tuple[str, ...]):
+        self.owner, self.name, self.urls = owner, name, urls
+        self.stream: Stream | None = None  # stands, and was greeted
+        self.refused = ""  # what it said instead of a greeting
+        self.sent_bytes = 0
+        self._task = owner.member.loop.create_task(self._dial())
+
+    @property
+    def stands(self) -> bool:
+        """Whether there is a connection just now."""
+        return self.stream is not None and self.stream.transport is not None
+
+    async def _dial(self) -> None:
+        wait_s = BACK_OFF_S[0]
+        turn = 0
+        while True:
+            url = self.urls[turn % len(self.urls)]
+            turn += 1
+            try:
+                stream = await asyncio.wait_for(self._greet(url), HELLO_S)
+            except (OSError, asyncio.TimeoutError, ValueError) as error:
+                log.debug("no connection to %s at %s: %s", self.name, url, error)
+            else:
+                self.stream = stream
+                wait_s = BACK_OFF_S[0]
+                log.info("connected to %s at %s", self.name, url)
+                await stream.gone
+                self.stream = None
+                self.owner.member.lost(self.name)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, BACK_OFF_S[1])
+
+    async def _greet(self, url: str) -> Stream:
+        owner = self.owner
+        stream, told = await dial(url, owner.hello(self.name), owner.client_tls)
+        if not told.get("ok"):
+            stream.close()
+            self._refused(told)
+            raise ConnectionError(self.refused or "it hung up")
+        return stream
+
+    def _refused(self, told: dict) -> None:
+        refused = str(told.get("refused", ""))
+        if refused and refused != self.refused:
+            log.warning("%s refuses this member: %s", self.name, refused)
+        self.refused = refused
+
+    def close(self) -> None:
+        """Speak to it no more."""
+        self._task.cancel()
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
+
+
+class Transport:
+    """All peers of one member. Invariant: messages from one peer arrive in the order in which they
+    were sent, or not at all."""
+
+    def __init__(self, urls: dict[NodeId, tuple[str, ...]], client_tls: SSLContext | None = None):
+        """`urls`: where members listen, to begin with; `update` brings news."""
+        self.client_tls = client_tls
+        self.entry_bytes = EntryBytes()
+        self.member: Any = None
+        self.received_bytes: dict[NodeId, int] = {}
+        self._urls = dict(urls)
+        self._peers: dict[NodeId, Peer] = {}
+        self._heard: dict[Stream, NodeId] = {}  # connections that peers have dialled
+        self._cut: set[NodeId] = set()  # from whom nothing is heard, and to whom nothing is sent
+
+    def start(self, member: Any) -> None:
+        """Dial the others."""
+        self.member = member
+        self.update(member.node)
+
+    async def stop(self) -> None:
+        """Hang up everywhere."""
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+        for stream in list(self._heard):
+            stream.close()
+
+    def update(self, node: Any) -> None:
+        """The membership may have changed: dial who is new, drop who is gone."""
+        for one in node.machine.directory.members:
+            self._urls[one.node] = one.peer_urls
+        wanted = {name for name in node.raft.conf.members if name != node.name}
+        for name in sorted(wanted & self._urls.keys()):
+            known = self._peers.get(name)
+            if known is None or known.urls != self._urls[name]:
+                if known is not None:
+                    known.close()
+                self._peers[name] = Peer(self, name, self._urls[name])
+        for name in sorted(self._peers.keys() - wanted):
+            # What tells it that it was removed may still be on its way.
+            self.member.loop.call_later(1.0, self._peers.pop(name).close)
+
+    def cut(self, peers: Iterable[NodeId]) -> None:
+        """Hear and tell these nothing, as if the network were broken; none: as it should be."""
+        self._cut = set(peers)
+
+    def hello(self, to: NodeId) -> dict:
+        """The greeting: who this is, and of which cluster."""
+        member = self.member
+        return {"kvlearn": 1, "cluster": f"{member.cluster_id:x}", "from": member.node.name, "to": to}
+
+    @property
+    def connected(self) -> tuple[NodeId, ...]:
+        """Who can be reached just now."""
+        return tuple(sorted(name for name, peer in self._peers.items() if peer.stands))
+
+    @property
+    def sent_bytes(self) -> dict[NodeId, int]:
+        """Bytes so far, by peer."""
+        return {name: peer.sent_bytes for name, peer in self._peers.items()}
+
+    # Out --------------------------------------------------------------------------------------
+
+    def send(self, messages: Iterable[Message], packets: Iterable[int] | None = None) -> list:
+        """Send, in one write for each peer; returns what could not leave."""
+        stuck, parts = [], {}
+        numbers = iter(packets) if packets is not None else None
+        for message in messages:
+            packet = next(numbers) if numbers is not None else 0
+            target = message.target
+            peer = self._peers.get(target)
+            if target in self._cut:
+                continue
+            if peer is None or not peer.stands or peer.stream.waiting > MAX_WAITING:
+                stuck.append(message)
+                continue
+            parts.setdefault(target, []).append(self._frame(message, packet))
+        for target, frames in parts.items():
+            peer = self._peers[target]
+            data = b"".join(frames)
+            peer.sent_bytes += len(data)
+            peer.stream.transport.write(data)
+        return stuck
+
+    def _frame(self, message: Message, packet: int) -> bytes:
+        if type(message) is not AppendEntries:
+            return _framed(packet, _VALUE, encode(message))
+        prev, bytes_of = message.prev, self.entry_bytes.of
+        body = (message.source, message.target, message.term, prev.term, prev.index)
+        body += (message.commit, tuple(map(bytes_of, message.entries)))
+        return _framed(packet, _APPEND, encode(body))
+
+    # In ---------------------------------------------------------------------------------------
+
+    def accept(self) -> Stream:
+        """The protocol for a connection that somebody has dialled."""
+        return Stream(self._on_frame, self._on_lost)
+
+    def _on_frame(self, stream: Stream, packet: int, kind: int, body: bytes) -> None:
+        if stream.peer is None:
+            self._on_hello(stream, kind, body)
+            return
+        source = stream.peer
+        self.received_bytes[source] = self.received_bytes.get(source, 0) + len(body) + _frame.size
+        if source in self._cut:
+            return
+        message = self._append_entries(body) if kind == _APPEND else decode(body)
+        if not isinstance(message, (Message, ForNode)):
+            raise ValueError(f"a {type(message).__name__} is no message")
+        if message.source != source or message.target != self.member.node.name:
+            raise ValueError(f"{source} sends what is from {message.source} to {message.target}")
+        self.member.receive(message, packet)
+
+    def _append_entries(self, body: bytes) -> AppendEntries:
+        source, target, term, prev_term, prev_index, commit, raw = decode(body)
+        entries = tuple(map(self.entry_bytes.read, raw))
+        return AppendEntries(source, target, term, EntryID(prev_term, prev_index), entries, commit)
+
+    def _on_hello(self, stream: Stream, kind: int, body: bytes) -> None:
+        if self.member.stopped.done():
+            stream.close()
+            return
+        told = json.loads(body) if kind == _HELLO else {}
+        if told.get("ask") == "members":
+            self._answer(stream, self.member.introduction())
+            stream.transport.close()
+            return
+        refusal = self._refusal(told)
+        self._answer(stream, {"refused": refusal} if refusal else {"ok": True})
+        if refusal:
+            log.warning("a stranger was turned away: %s", refusal)
+            stream.transport.close()
+            return
+        stream.peer = told["from"]
+        self._heard[stream] = told["from"]
+
+    def _answer(self, stream: Stream, told: dict) -> None:
+        stream.transport.write(_framed(0, _HELLO, json.dumps(told).encode()))
+
+    def _refusal(self, told: dict) -> str:
+        member = self.member
+        mine = f"{member.cluster_id:x}"
+        if told.get("kvlearn") != 1:
+            return f"it speaks another protocol: {told}"
+        if told.get("cluster") != mine:
+            return f"cluster ID mismatch: this is {mine}, not {told.get('cluster')}"
+        if told.get("to") != member.node.name:
+            return f"this is {member.node.name}, not {told.get('to')}"
+        directory, source = member.node.machine.directory, told.get("from")
+        if directory.number(source) is not None and directory.get(source) is None:
+            return f"{told.get('from')} was removed from the cluster"
+        return ""
+
+    def _on_lost(self, stream: Stream) -> None:
+        name = self._heard.pop(stream, None)
+        if name is not None and self.member is not None:
+            self.member.lost(name)
+
+
+def _framed(packet: int, kind: int, body: bytes) -> bytes:
+    return _frame.pack(len(body), packet, kind) + body
+
