@@ -37,6 +37,7 @@ from typing import Any
 
 from kvlearn.errors import NoLeader, RequestError, Stopped, StorageError, TimedOut
 from kvlearn.events import Event, Invoked, Received, Returned, Saved, Sent
+from kvlearn.kv.directory import Publish
 from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
@@ -52,6 +53,7 @@ from kvlearn.values import to_json
 REQUEST_S = 7.0  # etcd: 5 s for the commit, and 2 election timeouts
 FLUSH_S = 0.1  # between two commits of the backend; the write-ahead log is the truth meanwhile
 SWEEP_S = 0.25  # between two looks for requests whose time is up
+AGAIN_S = 0.3  # before a member tells its name again, and for the others to hear of its end
 RISE_S = 0.03  # between the candidacies of those who have lost the same leader
 LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
 log = logging.getLogger("kvlearn")
@@ -171,6 +173,21 @@ class Member:
         self.transport.start(self)
         self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
         self._soon_turn()
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell all members the name and the client URLs of this one, if they do not know them."""
+        config, known = self.config, self.node.machine.directory.get(self._name)
+        urls = tuple(config.advertise_client_urls)
+        if self.stopped.done() or (known and (known.name, known.client_urls) == (config.name, urls)):
+            return
+
+        def done(answer: Answer) -> None:
+            if answer.error:  # no leader, or nobody here knows yet that this is a member
+                self.loop.call_later(AGAIN_S, self._publish)
+
+        if self.node.machine.directory:
+            self.ask(Publish(self._name, config.name, urls), done)
 
     async def stop(self) -> None:
         """Leave in order: what is applied is durable, nobody waits in vain. Harmless twice."""
@@ -194,7 +211,8 @@ class Member:
     def _fail(self, error: BaseException) -> None:
         """The disk fails, or a promise is broken: to go on would be to forget or to lie."""
         if not self.stopped.done():
-            log.error("this member stops: %s", error, exc_info=not isinstance(error, StorageError))
+            expected = isinstance(error, (StorageError, Stopped))
+            log.error("this member stops: %s", error, exc_info=not expected)
             self.stopped.set_exception(error)
             self.stopped.exception()  # whoever awaits it gets it; nobody has to
 
@@ -429,9 +447,16 @@ class Member:
             if node.raft.conf is not self._members:
                 self._members = node.raft.conf
                 self.transport.update(node)
+                self._look_at_membership()
         if self._streams and node.is_outside:
             self._tell_streams()
             self._end_streams()
+
+    def _look_at_membership(self) -> None:
+        directory = self.node.machine.directory
+        if directory.number(self._name) is not None and directory.get(self._name) is None:
+            error = Stopped(hint=f"{self.config.name} was removed from the cluster")
+            self.loop.call_later(AGAIN_S, self._fail, error)
 
     def _flush(self) -> None:
         """Let the backend catch up with the log; no answer waits for this."""

@@ -240,8 +240,8 @@ class Transport:
 
     def hello(self, to: NodeId) -> dict:
         """The greeting: who this is, and of which cluster."""
-        member = self.member
-        return {"kvlearn": 1, "cluster": f"{member.cluster_id:x}", "from": member.node.name, "to": to}
+        cluster, own = f"{self.member.cluster_id:x}", self.member.node.name
+        return {"kvlearn": 1, "cluster": cluster, "from": own, "to": to}
 
     @property
     def connected(self) -> tuple[NodeId, ...]:
