@@ -159,6 +159,12 @@ class NoLeader(Unavailable):
     text = "etcdserver: no leader"
 
 
+class LearnerNotServing(Unavailable):
+    """A learner answers for its own state and for reads that may be stale, and nothing else."""
+
+    text = "etcdserver: rpc not supported for learner"
+
+
 class Stopped(Unavailable):
     """The node is down: nobody answers at its address."""
 
@@ -210,8 +216,8 @@ class BadMemberUrls(InvalidArgument):
     text = "etcdserver: given member URLs are invalid"
 
 
-class NotEnoughStarted(FailedPrecondition):
-    """Those that have started would be no majority of the voters."""
+class NotEnoughStarted(RequestError):
+    """Those that have started would be no majority of the voters. (etcd gives it no other code.)"""
 
     text = "etcdserver: re-configuration failed due to not enough started members"
 
@@ -232,6 +238,12 @@ class TooManyLearners(FailedPrecondition):
     """One learner at a time."""
 
     text = "etcdserver: too many learner members in cluster"
+
+
+class NotLeader(FailedPrecondition):
+    """Only the leader can hand its office on."""
+
+    text = "etcdserver: not leader"
 
 
 class BadLeaderTransferee(FailedPrecondition):

@@ -1,0 +1,145 @@
+"""The services of a member: a request is found by its path, asked of the node, and answered.
+
+    services = Services(member)
+    Http2(services.open)                       # kvlearn/live/http2.py
+    services.methods["/etcdserverpb.KV/Put"]   # what the JSON gateway opens
+
+This module has the keys; leases, watches and upkeep are in `rpc_lease`, `rpc_watch`, `rpc_upkeep`,
+members, users, locks and elections in `rpc_cluster`, `rpc_auth`, `rpc_lock`.
+
+Source: etcd server/etcdserver/api/v3rpc (key.go, grpc.go, interceptor.go). Differs: handlers are
+callbacks in one loop; where etcd 3.5.1 stops at a sort target that does not exist, the request is
+refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge
+from kvlearn.kv.requests import Answer
+from kvlearn.live.member import Member
+from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
+from kvlearn.live.proto import rpc_pb2
+from kvlearn.live.wire import answer_bytes, put_of, request_of
+
+MODULES = "rpc", "rpc_lease", "rpc_watch", "rpc_upkeep", "rpc_cluster", "rpc_auth", "rpc_lock"
+ENVELOPE_BYTES = 18  # what etcd's log entry has around a request
+LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
+    "/etcdserverpb.KV/Range",
+    "/etcdserverpb.Maintenance/Status",
+    "/etcdserverpb.Maintenance/Snapshot",
+}
+
+
+class Services:
+    """`methods` by path, and what all of them need. `name_user(call)` says whose call it is."""
+
+    def __init__(self, member: Member):
+        self.member = member
+        self.max_bytes = member.config.max_request_bytes - ENVELOPE_BYTES
+        self.name_user: Callable[[Call], str] = lambda call: ""  # while nobody has a name
+        self.methods: dict[str, Method] = {}
+        for name in MODULES:
+            if find_spec(f"kvlearn.live.{name}") is not None:
+                self.methods |= import_module(f"kvlearn.live.{name}").methods(self)
+
+    def open(self, call: Call) -> None:
+        """A call begins: find its method, and let that say what becomes of its messages."""
+        method = self.methods.get(call.path)
+        if method is None:
+            call.finish(CODES["UNIMPLEMENTED"], _unknown(call.path, self.methods))
+            return
+        if self.learns and call.path not in LEARNERS_TOO:
+            refuse(call, LearnerNotServing())
+        elif call.metadata.get("hasleader") == "true" and self.member.leader is None:
+            refuse(call, NoLeader())
+        else:
+            method.open(call)
+
+    @property
+    def learns(self) -> bool:
+        """Whether this member is a learner, which serves little."""
+        node = self.member.node
+        return bool(learners := node.raft.conf.learners) and node.name in learners
+
+    def user_of(self, call: Call) -> str:
+        """Who calls; "" while authentication is off. Raises: RequestError."""
+        return self.name_user(call)
+
+    def ask(self, call: Call, request: Any, encode: Callable[[Answer], bytes]) -> None:
+        """Have the member carry out a request, and reply with what `encode` makes of the answer.
+
+        Raises: RequestError where the caller is nobody.
+        """
+        op_id = self.member.ask(request, partial(_reply, call, encode), self.name_user(call))
+        call.on_close = partial(self.member.forget, op_id)
+
+    def check_size(self, data: bytes) -> None:
+        """Refuse what is too large for the log. Raises: RequestTooLarge."""
+        if len(data) > self.max_bytes:
+            raise RequestTooLarge(hint=f"{len(data)} bytes of {self.max_bytes}")
+
+
+def _reply(call: Call, encode: Callable[[Answer], bytes], answer: Answer) -> None:
+    if answer.error:
+        refuse(call, answer.failure)
+    else:
+        call.reply(encode(answer))
+
+
+def _unknown(path: str, methods: dict[str, Method]) -> str:
+    service, _, name = path.lstrip("/").rpartition("/")
+    if any(known.startswith(f"/{service}/") for known in methods):
+        return f"unknown method {name} for service {service}"
+    return f"unknown service {service}" if service else f"malformed method name: {path!r}"
+
+
+class Keys:
+    """KV: what reads and changes the store."""
+
+    def __init__(self, services: Services):
+        self._services = services
+
+    def put(self, call: Call, data: bytes) -> None:
+        """The most frequent call of all."""
+        self._services.check_size(data)
+        self._services.ask(call, put_of(data), answer_bytes)
+
+    def range(self, call: Call, message: Any) -> None:
+        """A learner answers only what may be stale."""
+        if not message.serializable and self._services.learns:
+            raise LearnerNotServing()
+        self._services.ask(call, request_of(message), answer_bytes)
+
+    def delete(self, call: Call, data: bytes) -> None:
+        self._services.check_size(data)
+        message = rpc_pb2.DeleteRangeRequest.FromString(data)
+        self._services.ask(call, request_of(message), answer_bytes)
+
+    def txn(self, call: Call, data: bytes) -> None:
+        """One that only reads does not go through the log and may be larger."""
+        request = request_of(rpc_pb2.TxnRequest.FromString(data))
+        if request.writes:
+            self._services.check_size(data)
+        self._services.ask(call, request, answer_bytes)
+
+    def compact(self, call: Call, message: Any) -> None:
+        self._services.ask(call, request_of(message), answer_bytes)
+
+
+def methods(services: Services) -> dict[str, Method]:
+    """KV."""
+    keys = Keys(services)
+    ways = {
+        "Range": unary(keys.range),
+        "Put": raw(keys.put),
+        "DeleteRange": raw(keys.delete),
+        "Txn": raw(keys.txn),
+        "Compact": unary(keys.compact),
+    }
+    return table(rpc_pb2.FILE, "etcdserverpb.KV", ways)
