@@ -1,9 +1,9 @@
 """Who a member is: of which cluster, and under which name in Raft.
 
-A member that *founds* a cluster computes it from what all founders are told alike: their names, URLs
-and the token. One that *joins* asks those who are members already, and finds itself by its peer
-URLs, which somebody has added (`member add`) before. Either way it is written down before anything
-else happens: a restart reads it, and what the flags say then does not matter any more (etcd too).
+A member that *founds* a cluster computes it from what all founders are told alike: their names,
+URLs and the token. One that *joins* asks those who are members already, and finds itself by its
+peer URLs, which somebody has added (`member add`) before. Either way it is written down before
+anything else happens: a restart reads it, and what the flags say then matters no more (etcd too).
 
 Source: etcd server/etcdserver/bootstrap.go, cluster_util.go (getClusterFromRemotePeers).
 """

@@ -13,7 +13,8 @@ the disk shares its next fsync. Batches grow with the load by themselves.
 
 What a request waits for, and for how long:
 
-* No leader is known, so nothing was done: it waits here until there is one, and is asked then.
+* No leader is known (or this member has just joined), so nothing was done: it waits here until
+  there is one, and is asked then.
 * The leader that it was sent to is gone. A read is asked again. A write may have been carried out:
   when the next leader has told all that it knows, the client hears that nobody can say.
 * Time is up (etcd: 5 s and two election timeouts).
@@ -179,7 +180,8 @@ class Member:
         """Tell all members the name and the client URLs of this one, if they do not know them."""
         config, known = self.config, self.node.machine.directory.get(self._name)
         urls = tuple(config.advertise_client_urls)
-        if self.stopped.done() or (known and (known.name, known.client_urls) == (config.name, urls)):
+        told = known is not None and (known.name, known.client_urls) == (config.name, urls)
+        if told or self.stopped.done():
             return
 
         def done(answer: Answer) -> None:
@@ -477,15 +479,22 @@ class Member:
         op = self._ops.get(op_id)
         if op is None:
             return
-        if answer.error == NoLeader.__name__ and not isinstance(op.request, MoveLeader):
-            if not self.stopped.done():
-                op.parked = True
-                self._parked.append(op_id)
-                return
+        if self._may_wait(op.request, answer.error):
+            op.parked = True
+            self._parked.append(op_id)
+            return
         del self._ops[op_id]
         if self.story.tells:
             self._tell_returned(op, answer)
         op.done(answer)
+
+    def _may_wait(self, request: Any, error: str) -> bool:
+        """Whether nothing was done, and it may succeed once there is a leader, or once this member,
+        which has just joined, knows that it is one."""
+        if self.stopped.done() or isinstance(request, MoveLeader):
+            return False
+        joining = self.node.is_outside and self.node.machine.directory.number(self._name) is None
+        return error == NoLeader.__name__ or (error == Stopped.__name__ and joining)
 
     def _tell_returned(self, op: Op, answer: Answer) -> None:
         unknown = answer.error == TimedOut.__name__ and not repeatable(op.request)
@@ -529,7 +538,7 @@ class Member:
     def _look_at_leader(self) -> None:
         """Who waited for a leader is served; what was sent to an earlier one will not be."""
         raft = self.node.raft
-        if raft.leader is None:
+        if raft.leader is None or self.node.is_outside:
             return
         if self._parked:
             parked, self._parked = self._parked, []
