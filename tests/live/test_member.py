@@ -109,6 +109,28 @@ def test_a_member_that_was_added_joins_and_gets_everything():
     run(test)
 
 
+def test_who_joins_behind_the_log_gets_a_snapshot_and_then_the_rest():
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            for k in range(300):
+                await cluster.ask("n1", Put(b"k%03d" % k, b"v"))
+            await cluster.until(lambda: len({m.node.machine.applied for m in _all(cluster)}) == 1)
+            for member in _all(cluster):
+                member.node.compact(0)
+            added = await cluster.add("late")
+            got = await cluster.ask("n4", Range(b"k", b"l", count_only=True))
+            assert got.result.count == 300 and added.node.raft.log.base.index > 300
+            await cluster.ask("n4", Put(b"k", b"v"))
+            await cluster.until(lambda: len({m.node.machine.applied for m in _all(cluster)}) == 1)
+            assert len({m.node.machine.store.hash(0) for m in _all(cluster)}) == 1
+
+    run(test)
+
+
+def _all(cluster):
+    return list(cluster.members.values())
+
+
 def test_a_member_that_was_removed_stops_and_is_turned_away():
     async def test():
         async with await InProcess.of("n1", "n2", "n3") as cluster:
