@@ -139,6 +139,13 @@ class ClientGone(RequestError):
     text = "etcdserver: client is gone"
 
 
+class ReadOnly(RequestError):
+    """The client was made to read; nothing was sent."""
+
+    code = "FAILED_PRECONDITION"
+    text = "etcdserver: client only reads"
+
+
 class WatchCanceled(RequestError):
     """The watch has ended; the text says why."""
 

@@ -37,6 +37,7 @@ from kvlearn.errors import (
 from kvlearn.events import (
     Applied, Event, LeaseRenewed, Notified, StateLoaded, Started, StreamClosed, WatchAsked, sentence
 )  # fmt: skip
+from kvlearn.kv.auth import ENDS_TOKENS, Authenticate, Tokens
 from kvlearn.kv.chores import Chores
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.directory import Directory, MemberInfo, MemberUpdate, listed
@@ -76,6 +77,7 @@ REFUSALS = {  # Raft's reason for not taking a proposal -> what the client is to
     "CHANGE_WRONG": FailedPrecondition,
 }
 CLUSTER_ID = 0x6B766C  # one simulated cluster is like any other
+NOTED = (LeaseGrant, LeaseRevoke, Compact, Authenticate, *ENDS_TOKENS)  # the clock minds them
 VERSION = "3.5.0"  # of etcd's API, which is what a client asks for
 NEVER = 2**63 - 1  # a tick that does not come
 
@@ -142,13 +144,14 @@ class Node:
         self._config, self._tick_s = config, config.tick_s
         self._member_id = self.member_id_of(self.name)
         self._writes: set[int] = set()  # op_ids that were proposed here
-        self._reads: dict[int, Any] = {}  # op_ids that wait for their read index
+        self._reads: dict[Any, tuple[Any, str]] = {}  # op_ids that wait for their read index
         self._moves: dict[int, NodeId] = {}  # op_ids that wait until another node leads
         self._served_from: list[tuple[Index, Any]] = []  # (index to be applied first, op_id)
         self._swept_for: list[Answer] = []  # of physical compactions: given when the sweep is done
         self._store, self._boot, self._granted = store, boot, 1
         self.now = 0.0  # seconds on the node's own clock, when it was looked at last
         limits = store.watch_queue, store.watch_batch, store.max_request_bytes + (1 << 19)
+        self.tokens = Tokens()
         self.hub = store.hub(self.machine.store, *limits)
         retry_s = config.election_ticks * config.tick_s
         self.chores = Chores(self.machine, self.hub, store, retry_s, self.emit)
@@ -214,39 +217,43 @@ class Node:
             case InstallSnapshot(target=peer):
                 self.raft.report_snapshot(peer, arrived=False)
 
-    def request(self, op_id: int, request: Any) -> None:
+    def request(self, op_id: int, request: Any, user: str = "") -> None:
         """Take a client's request; `responses` will have the answer under `op_id`.
 
-        A request that cannot be served (malformed, no leader) is answered at once.
+        `user` is who asks; it matters while authentication is on. A request that cannot be served
+        (malformed, no leader) is answered at once.
         """
-        self._attempt(self._take, op_id, request)
+        self._attempt(self._take, op_id, request, user)
 
-    def _attempt(self, way: Callable[[Any, Any], None], op_id: Any, request: Any) -> None:
+    def _attempt(self, way: Callable[..., None], op_id: Any, request: Any, user: str = "") -> None:
         """Send a request on its way; if that is not possible it is answered at once."""
         try:
-            way(op_id, request)
+            way(op_id, request, user)
         except ProposalDropped as drop:
             self._refuse(op_id, _refusal(drop.reason, str(drop)))
         except RequestError as error:
             self._refuse(op_id, error)
 
-    def _take(self, op_id: int, request: Any) -> None:
+    def _take(self, op_id: int, request: Any, user: str) -> None:
         if self.is_outside:
             raise Stopped(hint=f"{self.name} is no member; ask one of the others")
         if isinstance(request, MEMBERSHIP):
-            self._request_members(op_id, request)
+            self.machine.allow(user, request)
+            self._request_members(op_id, request, user)
             return
         self.machine.check(request)
+        if isinstance(request, LEADER_ONLY):  # the leader is not told who asks
+            self.machine.allow(user, request)
         if in_log(request):
-            self._write(op_id, request)
+            self._write(op_id, request, user)
         elif serializable(request):
-            self._answer_read(op_id, request)
+            self._answer_read(op_id, request, user)
         elif isinstance(request, LEADER_ONLY) and self.raft.role != LEADER:
             self._ask_leader(op_id, request)
         else:
-            self._read(op_id, request)
+            self._read(op_id, request, user)
 
-    def _write(self, op_id: int, request: Any) -> None:
+    def _write(self, op_id: int, request: Any, user: str) -> None:
         check_size(request, self._store.max_request_bytes)
         if needs_room(request) and self.machine.backend.sizes()[0] > self._store.quota_bytes:
             if (self._member_id, NOSPACE) not in self.machine.alarms:
@@ -258,7 +265,7 @@ class Node:
         chosen = isinstance(request, LeaseGrant) and not request.id
         if chosen:
             request = replace(request, id=self._new_lease())
-        self._propose(op_id, Command(self.name, op_id, request))
+        self._propose(op_id, Command(self.name, op_id, request, user))
         self._granted += chosen
 
     def _new_lease(self) -> int:
@@ -274,15 +281,15 @@ class Node:
         self.raft.propose(data)
         self._writes.add(op_id)
 
-    def _read(self, op_id: Any, request: Any) -> None:
+    def _read(self, op_id: Any, request: Any, user: str) -> None:
         self.raft.read_index(op_id)
-        self._reads[op_id] = request
+        self._reads[op_id] = request, user
 
     def _ask_leader(self, op_id: int, request: Any) -> None:
         if self.raft.leader is None:
             raise NoLeader()
         self.raft.outbox.append(AskLeader(self.name, self.raft.leader, 0, op_id, request))
-        self._reads[op_id] = request
+        self._reads[op_id] = request, ""
 
     def _on_message(self, message: ForNode) -> None:
         """What another node asks this one, or answers."""
@@ -293,10 +300,10 @@ class Node:
             case LeaderAnswer(answer=answer) if self._reads.pop(answer.op_id, None) is not None:
                 self._give(replace(answer, header=self._header()))
 
-    def _read_as_leader(self, op_id: Any, request: Any) -> None:
+    def _read_as_leader(self, op_id: Any, request: Any, user: str) -> None:
         if self.raft.role != LEADER:
             raise Unavailable(hint=f"{self.name} does not lead any more")
-        self._read(op_id, request)
+        self._read(op_id, request, user)
 
     # Watches ----------------------------------------------------------------------------------
 
@@ -339,27 +346,27 @@ class Node:
 
     # Members and the log ----------------------------------------------------------------------
 
-    def _request_members(self, op_id: int, request: Any) -> None:
+    def _request_members(self, op_id: int, request: Any, user: str) -> None:
         match request:
             case MemberList(linearizable=True):
-                self._read(op_id, request)
+                self._read(op_id, request, user)
             case MemberList():
-                self._answer_read(op_id, request)
+                self._answer_read(op_id, request, user)
             case MoveLeader(target):
                 self.raft.transfer_leadership(target)
                 self._moves[op_id] = target
                 self._answer_moves()
             case _ if self.machine.directory:
-                self._read(op_id, request)  # first of all: who are the members now?
+                self._read(op_id, request, user)  # first of all: who are the members now?
             case _:
-                self._change(op_id, request)
+                self._change(op_id, request, user)
 
-    def _change(self, op_id: int, request: Any) -> None:
+    def _change(self, op_id: int, request: Any, user: str) -> None:
         if self.machine.directory:
             request = self.machine.directory.named(request)
             if self._config.strict_reconfig:
                 self.machine.directory.check_started(request, self.raft.conf)
-        asked = Command(self.name, op_id, request)
+        asked = Command(self.name, op_id, request, user)
         self._propose(op_id, ConfChange(*changes_of(request, self.raft.conf), asked))
 
     def member_id_of(self, node: NodeId) -> int:
@@ -396,6 +403,7 @@ class Node:
         if ready.snapshot is not None:
             self._load(ready.snapshot)
             self.hub.reset(self.machine.store)
+            self.tokens.clear()
             self._after_sweep()
             self._plan()
             last, self._snapshot_index = ready.snapshot.last, ready.snapshot.last.index
@@ -450,8 +458,8 @@ class Node:
         if command is None:
             return
         request = command.request
-        if isinstance(request, (LeaseGrant, LeaseRevoke, Compact)) and not error:
-            self._note(request)
+        if isinstance(request, NOTED) and not error:
+            self._note(request, result)
         if command.origin != self.name or command.op_id not in self._writes:
             return
         self._writes.discard(command.op_id)
@@ -464,9 +472,13 @@ class Node:
         else:
             self.responses.append(answer)
 
-    def _note(self, request: LeaseGrant | LeaseRevoke | Compact) -> None:
+    def _note(self, request: Any, result: Any) -> None:
         """Something was applied that gives the clock work, or takes it away."""
         match request:
+            case Authenticate(name):
+                self.tokens.assign(result.token, name, self.now)
+            case _ if isinstance(request, ENDS_TOKENS):
+                self.tokens.end(request)
             case LeaseGrant(id=id):
                 self.chores.granted(id, self.now)
             case LeaseRevoke(id):
@@ -525,16 +537,18 @@ class Node:
             elif op_id in self._reads:  # a duplicated answer serves nobody twice
                 if self._takes_note_back(op_id):
                     waiting.append((self.raft.log.last_index, op_id))
-                elif isinstance(request := self._reads.pop(op_id, None), CHANGES):
-                    self._attempt(self._change, op_id, request)
-                elif request is not None:
-                    self._answer_read(op_id, request)
+                elif (read := self._reads.pop(op_id, None)) is None:
+                    pass  # it was refused meanwhile
+                elif isinstance(read[0], CHANGES):
+                    self._attempt(self._change, op_id, *read)
+                else:
+                    self._answer_read(op_id, *read)
         self._served_from = waiting
 
     def _takes_note_back(self, op_id: Any) -> bool:
         """Before a lease is renewed whose remaining time was noted, the note has to go, on every
         node: a later leader would count from it and end the lease too early (etcd: Renew)."""
-        request, lessor = self._reads[op_id], self.machine.lessor
+        (request, _), lessor = self._reads[op_id], self.machine.lessor
         renews = isinstance(request, LeaseKeepAlive) and self._leads
         lives = renews and lessor.lives(request.id, self.now)
         if not (lives and lessor.known(request.id).remaining_s):
@@ -547,8 +561,10 @@ class Node:
             return False
         return True
 
-    def _answer_read(self, op_id: Any, request: Any) -> None:
+    def _answer_read(self, op_id: Any, request: Any, user: str) -> None:
         try:
+            if not isinstance(request, LEADER_ONLY):
+                self.machine.allow(user, request)
             result = self._look_up(request)
         except RequestError as error:
             self._refuse(op_id, error)

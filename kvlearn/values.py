@@ -24,6 +24,7 @@ from typing import Any, dataclass_transform
 
 VOCABULARY: dict[str, type] = {}
 _ABSENT = dataclasses.MISSING
+LEFT_OUT = "left out"  # of a saved value while it is empty: the mark of a field that came later
 
 
 class Shown:
@@ -101,7 +102,11 @@ def to_json(thing: Any) -> Any:
     name = type(thing).__name__
     if VOCABULARY.get(name) is not type(thing):
         raise TypeError(f"a {name} cannot be saved: only values (@value) and plain data can")
-    fields = {f.name: to_json(getattr(thing, f.name)) for f in dataclasses.fields(thing)}
+    fields = {
+        f.name: to_json(field)
+        for f in dataclasses.fields(thing)
+        if (field := getattr(thing, f.name)) or not f.metadata.get(LEFT_OUT)
+    }
     return {"is": name, **fields}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kvlearn.errors import RequestTooLarge, TooManyOps
+from kvlearn.kv.auth import LOGGED as AUTH
 from kvlearn.kv.directory import LOGGED as DIRECTORY
 from kvlearn.kv.leases import LEADER_ONLY, Compact, LeaseCheckpoint, LeaseGrant, LeaseRevoke
 from kvlearn.kv.members import MEMBERSHIP, MemberList
@@ -13,6 +14,7 @@ from kvlearn.kv.txn import MAX_OPS, Compare, Txn, depth_of
 from kvlearn.kv.upkeep import LOCAL, Alarm, Defragment
 
 LOGGED = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke, Compact, Alarm)
+IN_LOG = (*LOGGED, *DIRECTORY, *AUTH, LeaseCheckpoint)
 REQUESTS = (*LOGGED, Range, *LEADER_ONLY, *LOCAL, *MEMBERSHIP)
 FRAME_BYTES = 16  # what the fields around keys and values take on a wire, about
 
@@ -31,7 +33,7 @@ def repeatable(request: Any) -> bool:
 
 def in_log(request: Any) -> bool:
     """Whether it changes what is replicated, so that it has to go through the log."""
-    return isinstance(request, (*LOGGED, *DIRECTORY, LeaseCheckpoint)) and not repeatable(request)
+    return isinstance(request, IN_LOG) and not repeatable(request)
 
 
 def serializable(request: Any) -> bool:

@@ -32,6 +32,8 @@ from kvlearn.errors import (
     Compacted, EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided, NoSpace,
     RequestError, ValueProvided,
 )  # fmt: skip
+from kvlearn.kv.auth import LOGGED as AUTH_REQUESTS
+from kvlearn.kv.auth import Auth, check_auth
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.directory import Directory, MemberUpdate, Publish
 from kvlearn.kv.kinds import needs_room
@@ -67,6 +69,7 @@ APPLIED = "applied"  # the backend's name for the index of the last applied entr
 LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
 ALARMS = "alarms"  # and for the alarms: (member id, kind) each
 DIRECTORY = "directory"  # and for the real members
+AUTH = "auth"  # and for users and roles
 ACTIONS = "get", "activate", "deactivate"  # of an Alarm
 BOUND = 1 << 63  # numbers have 64 bits, one of them for the sign
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
@@ -90,6 +93,7 @@ class KVMachine:
         self.changes: list[KeyValue] = []
         self._leases_changed = False  # since the last commit
         self.alarms: tuple[tuple[int, str], ...] = self.backend.get_meta(ALARMS, ())
+        self.auth = Auth(self.backend.get_meta(AUTH, ()))
         self.directory: Directory = self.backend.get_meta(DIRECTORY, Directory())
         self.lessor.load(self.backend.get_meta(LEASES, ()))
         for kv in self.store.range(b"\0", FROM_KEY)[0] if self.lessor.leases else ():
@@ -127,6 +131,8 @@ class KVMachine:
                     raise InvalidArgument(hint=f"a revision is a number, not {revision!r}")
             case _ if isinstance(request, LOCAL):
                 pass
+            case _ if isinstance(request, AUTH_REQUESTS):
+                check_auth(request)
             case _ if isinstance(request, NUMBERED):
                 numbers = [getattr(request, field) for field in request.__slots__]
                 if not all(isinstance(n, int) and -BOUND <= n < BOUND for n in numbers):
@@ -169,7 +175,9 @@ class KVMachine:
                 full = any(kind == NOSPACE for _, kind in self.alarms)
                 if full and needs_room(command.request):
                     raise NoSpace()
-                result = self._carry_out(command.request)
+                if command.op_id:  # what the nodes do of themselves needs nobody's permission
+                    self.allow(command.user, command.request)
+                result = self._carry_out(command.request, index)
         except RequestError as refusal:
             error = refusal
         self.applied = index
@@ -181,7 +189,7 @@ class KVMachine:
         on every node that has applied as much, however far its sweeps are."""
         facts = (APPLIED, self.applied), (COMPACTED, self.store.compacted)
         facts += (LEASES, self.lessor.save()), (ALARMS, self.alarms)
-        facts += ((DIRECTORY, self.directory),)
+        facts += (DIRECTORY, self.directory), (AUTH, self.auth.save())
         told = (fact for fact in facts if fact[1])
         return (*told, *self.store.records(self.revision))
 
@@ -197,7 +205,15 @@ class KVMachine:
             self._leases_changed = False
         self.backend.commit()
 
-    def _carry_out(self, request: Any) -> Any:
+    def allow(self, user: str, request: Any) -> None:
+        """Refuse what `user` may not ask, if authentication is on.
+
+        Raises: UserEmpty, UserNotFound, PermissionDenied.
+        """
+        if self.auth.enabled:
+            self.auth.check(user, request, self.lessor)
+
+    def _carry_out(self, request: Any, index: int) -> Any:
         match request:
             case Put() | DeleteRange():
                 return self._write(Chosen(True, (request,))).responses[0].result
@@ -212,6 +228,10 @@ class KVMachine:
                 return self._sound(request)
             case _ if isinstance(request, (MemberUpdate, Publish, *CHANGES)):
                 return self.found(self.directory.after(request))
+            case _ if isinstance(request, AUTH_REQUESTS):
+                result = self.auth.apply(request, index)
+                self.backend.set_meta(AUTH, self.auth.save())
+                return result
             case LeaseGrant(ttl_s, id):
                 result = LeaseResult(id, self.lessor.grant(id, ttl_s).ttl_s)
             case LeaseRevoke(id):

@@ -18,12 +18,13 @@ Source: etcd api/etcdserverpb/rpc.proto. Differs: sort orders and targets are wo
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import Any
 
 from kvlearn.errors import RequestError, request_error
 from kvlearn.mvcc.revision import KeyValue, short
 from kvlearn.mvcc.store import FROM_KEY
-from kvlearn.values import value
+from kvlearn.values import LEFT_OUT, value
 
 SORT_TARGETS = {  # word -> field of KeyValue
     "key": "key",
@@ -140,11 +141,15 @@ class DeleteRange:
 
 @value
 class Command:
-    """What a log entry holds: a request, and who waits for the answer (`op_id` at `origin`)."""
+    """What a log entry holds: a request, and who waits for the answer (`op_id` at `origin`).
+
+    `user` is who asks, where authentication is on. The node's own commands have op_id 0.
+    """
 
     origin: str
     op_id: int
     request: Any
+    user: str = field(default="", repr=False, metadata={LEFT_OUT: True})
 
     def __str__(self) -> str:
         return str(self.request)
