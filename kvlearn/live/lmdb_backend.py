@@ -67,16 +67,22 @@ class LmdbBackend:
     Any method raises StorageError when the disk fails or is full, or the backend is closed.
     """
 
-    def __init__(self, path: str | Path, map_bytes: int = 64 * 1024 * 1024, fsync: bool = True):
+    def __init__(
+        self,
+        path: str | Path,
+        map_bytes: int = 64 * 1024 * 1024,
+        fsync: bool = True,
+        check: bool = True,
+    ):
         """Open what the folder holds, or make it. `map_bytes`: how large the file may become before
         the map has to grow, which takes a moment; address space, not memory. `fsync` False: commits
-        outlive the process, not the machine.
+        outlive the process, not the machine. `check`: follow every pointer in it first.
 
         Raises: StorageError when the folder is in use, damaged, foreign, or of another format.
         """
         self.path = Path(path)
         self._map_bytes = max(map_bytes, _LEAST)
-        self._fsync = fsync
+        self._fsync, self._check = fsync, check
         self._batch: list[tuple] = []  # (tree, key or None: all, value or None: delete)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -93,12 +99,10 @@ class LmdbBackend:
 
     def _open(self) -> None:
         data = self.path / lmdb_pages.DATA_FILE
-        if data.exists() and data.stat().st_size:  # LMDB began a file of no bytes, and no more
+        if self._check and data.exists() and data.stat().st_size:  # LMDB began a file of no bytes
             lmdb_pages.check(data)
         try:
-            self._env = lmdb.open(
-                str(self.path), map_size=self._map_bytes, max_dbs=2, sync=self._fsync
-            )
+            self._env = self._environment()
             try:
                 self._open_trees()
             except BaseException:
@@ -106,6 +110,21 @@ class LmdbBackend:
                 raise
         except lmdb.Error as error:
             raise StorageError(f"{self.path}: {error}") from error
+
+    def _environment(self) -> lmdb.Environment:
+        """The file, in a map that is as large as the machine has address space for."""
+        while True:
+            try:
+                size, sync = self._map_bytes, self._fsync
+                return lmdb.open(str(self.path), map_size=size, max_dbs=2, sync=sync)
+            except lmdb.MemoryError:
+                if self._map_bytes <= _LEAST:
+                    raise
+                self._map_bytes = max(self._map_bytes // 2, _LEAST)
+
+    def _begin(self) -> None:
+        """Open the next batch."""
+        self._txn = self._env.begin(write=True)
 
     def _open_trees(self) -> None:
         fresh = not self._env.stat()["entries"]
@@ -122,7 +141,7 @@ class LmdbBackend:
             raise StorageError(f"{self.path}: its format is {found!r}, this kvlearn reads {FORMAT}")
         if self._fsync:
             _sync_folder(self.path)
-        self._txn = self._env.begin(write=True)
+        self._begin()
 
     # Reading --------------------------------------------------------------------------------
 
@@ -200,16 +219,20 @@ class LmdbBackend:
                 except lmdb.MapFullError:
                     self._grow()
             self._batch.clear()
-            self._txn = self._env.begin(write=True)
+            self._begin()
         except lmdb.Error as error:
             raise self._failed(error) from error
+
+    def flush(self) -> None:
+        """Make all commits durable, which each of them has done already (see `LazyLmdb`)."""
+        self.commit()
 
     def rollback(self) -> None:
         """Forget the open batch: what a crash does to it."""
         try:
             self._txn.abort()
             self._batch.clear()
-            self._txn = self._env.begin(write=True)
+            self._begin()
         except lmdb.Error as error:
             raise self._failed(error) from error
 
@@ -237,7 +260,7 @@ class LmdbBackend:
             self._txn.abort()
             self._map_bytes = 2 * self._env.info()["map_size"]
             self._env.set_mapsize(self._map_bytes)
-            self._txn = self._env.begin(write=True)
+            self._begin()
             try:
                 for step in self._batch:
                     self._carry_out(*step)
@@ -261,7 +284,7 @@ class LmdbBackend:
     def defragment(self) -> int:
         """Commit, and write the file anew without its free pages; returns how many bytes that
         freed. The copy takes the file's place at once, so a crash leaves the one or the other."""
-        self.commit()
+        self.flush()
         before, compact = self._file_bytes(), self.path / _COMPACT
         try:
             with compact.open("wb") as file:
