@@ -115,6 +115,7 @@ class Member:
 
     def _make_node(self, more: dict[str, Any]) -> None:
         config, disk = self.config, self.storage
+        found = disk.start()
         self._name = more.pop("name", config.name)  # in Raft; the configured one for founders
         conf = more.pop("conf", None) or ConfState(tuple(sorted(config.initial_cluster)))
         self.node = Node(
@@ -124,11 +125,11 @@ class Member:
             self._rng,
             self._emit,
             disk.backend,
-            disk.hard_state,
-            tuple(disk.entries),
-            boot=disk.boot,
-            base=disk.base,
-            snapshot=disk.snapshot,
+            found.hard_state,
+            found.entries,
+            boot=found.boot,
+            base=found.base,
+            snapshot=found.snapshot,
             store=config.store(),
             **more,
         )

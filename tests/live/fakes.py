@@ -11,6 +11,7 @@ from kvlearn.kv.requests import Answer
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.identity import found, join
 from kvlearn.live.member import Member
+from kvlearn.live.storage import Start
 from kvlearn.live.transport import Transport
 from kvlearn.sim.disk import Disk
 
@@ -24,6 +25,10 @@ class MemoryStorage:
 
     def __getattr__(self, name):
         return getattr(self._disk, name)
+
+    def start(self):
+        disk = self._disk
+        return Start(disk.hard_state, tuple(disk.entries), disk.base, disk.snapshot, self.boot)
 
     def take(self):
         return None
