@@ -27,7 +27,7 @@ from typing import Any
 import msgpack
 
 from kvlearn.errors import StorageError
-from kvlearn.kv import directory, leases, members, requests, txn, upkeep
+from kvlearn.kv import auth, directory, leases, members, requests, txn, upkeep
 from kvlearn.raft import confchange, messages, types
 from kvlearn.raft.types import Entry
 from kvlearn.values import VOCABULARY
@@ -44,8 +44,11 @@ WORDS = """
     Header Answer RangeResult PutResult DeleteResult TxnResult OpResult CompactResult
     LeaseResult LeaseTimeResult LeasesResult AlarmResult Member MembersResult
     MemberUpdate Publish MemberInfo Directory
+    AuthEnable AuthDisable AuthStatus Authenticate UserAdd UserGet UserList UserDelete
+    UserChangePassword UserGrantRole UserRevokeRole RoleAdd RoleGet RoleList RoleDelete
+    RoleGrantPermission RoleRevokePermission
 """.split()
-ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep
+ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep, auth
 RECENT = 8192  # entries whose bytes are kept, at most
 _EXTENSION = msgpack.ExtType
 
