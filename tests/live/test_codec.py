@@ -22,6 +22,7 @@ SAMPLES = {
 NEVER_SENT = """
     Message Ready ReadState Chosen Status HashKV Defragment SnapshotState
     StatusResult HashResult DefragmentResult SnapshotStateResult
+    AuthResult AuthStatusResult AuthenticateResult NamesResult RoleResult Permission User
 """.split()
 
 
