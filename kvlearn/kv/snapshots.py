@@ -1,5 +1,8 @@
 """A node's whole state as a file: JSON lines, and last the SHA-256 of all lines before it.
 
+What a real member sends over the network has 32 more bytes, again a SHA-256, which etcd's clients
+look at and write into the file; they are taken off when it is read.
+
 Source: etcd clientv3/snapshot (a data file with its sum behind it). Differs: etcd's data are the
 pages of its B+tree file.
 """
@@ -14,21 +17,30 @@ from kvlearn.errors import StorageError
 from kvlearn.values import from_json, to_json
 
 HEAD = {"kvlearn snapshot": 1}  # and the version of the format
+SENT_BYTES = 32  # of the sum behind a file that came over the network
+
+
+def snapshot_bytes(records: tuple) -> bytes:
+    """The records as such a file."""
+    lines = [json.dumps(HEAD)]
+    lines += [json.dumps(to_json(record), ensure_ascii=False) for record in records]
+    text = "".join(f"{line}\n" for line in lines).encode()
+    return text + sha256(text).hexdigest().encode() + b"\n"
 
 
 def save_snapshot(path: str | Path, records: tuple) -> int:
     """Write the records; returns how many bytes the file has."""
-    lines = [json.dumps(HEAD)]
-    lines += [json.dumps(to_json(record), ensure_ascii=False) for record in records]
-    text = "".join(f"{line}\n" for line in lines).encode()
-    text += sha256(text).hexdigest().encode() + b"\n"
-    Path(path).write_bytes(text)
-    return len(text)
+    return Path(path).write_bytes(snapshot_bytes(records))
 
 
 def load_snapshot(path: str | Path) -> tuple:
-    """The records of a file that `save_snapshot` wrote. Raises: StorageError for any other."""
+    """The records of a file that `save_snapshot` wrote, or that a member has sent.
+
+    Raises: StorageError for any other.
+    """
     text = Path(path).read_bytes()
+    if sha256(text[:-SENT_BYTES]).digest() == text[-SENT_BYTES:]:
+        text = text[:-SENT_BYTES]
     body, _, sum = text.rstrip(b"\n").rpartition(b"\n")
     body += b"\n"
     if sha256(body).hexdigest().encode() != sum:

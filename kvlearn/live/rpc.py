@@ -14,6 +14,7 @@ refused.
 
 from __future__ import annotations
 
+from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
@@ -21,13 +22,14 @@ from importlib.util import find_spec
 from typing import Any
 
 from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge
-from kvlearn.kv.requests import Answer
+from kvlearn.kv.requests import Answer, Range
 from kvlearn.live.member import Member
 from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, put_of, request_of
 
 MODULES = "rpc", "rpc_lease", "rpc_watch", "rpc_upkeep", "rpc_cluster", "rpc_auth", "rpc_lock"
+MISSED = 3  # looks for a leader in vain; a stream costs more to open again than a request
 ENVELOPE_BYTES = 18  # what etcd's log entry has around a request
 LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
     "/etcdserverpb.KV/Range",
@@ -43,6 +45,9 @@ class Services:
         self.member = member
         self.max_bytes = member.config.max_request_bytes - ENVELOPE_BYTES
         self.name_user: Callable[[Call], str] = lambda call: ""  # while nobody has a name
+        self.settle: Callable[[Call], None] = lambda call: None  # holds it until its token is here
+        self._led: dict[Call, Callable[[], None]] = {}  # what is told when there is no leader
+        self._look: TimerHandle | None = None
         self.methods: dict[str, Method] = {}
         for name in MODULES:
             if find_spec(f"kvlearn.live.{name}") is not None:
@@ -60,6 +65,7 @@ class Services:
             refuse(call, NoLeader())
         else:
             method.open(call)
+            self.settle(call)
 
     @property
     def learns(self) -> bool:
@@ -78,6 +84,45 @@ class Services:
         """
         op_id = self.member.ask(request, partial(_reply, call, encode), self.name_user(call))
         call.on_close = partial(self.member.forget, op_id)
+
+    def may_read(self, call: Call, key: bytes, range_end: bytes) -> None:
+        """Refuse whoever may not read these keys: the node does not ask who watches.
+
+        Raises: RequestError.
+        """
+        self.member.node.machine.allow(self.user_of(call), Range(key, range_end))
+
+    # Streams whose client wants a leader ------------------------------------------------------
+
+    def watch_leader(self, call: Call, lost: Callable[[], None]) -> None:
+        """Call `lost` when there has been no leader for three election timeouts, if the client
+        wants that; until `leave`."""
+        if call.metadata.get("hasleader") == "true":
+            self._led[call] = lost
+            if self._look is None:
+                self._look_later(0)
+
+    def leave(self, call: Call) -> None:
+        """The stream is over."""
+        self._led.pop(call, None)
+
+    def _look_later(self, missed: int) -> None:
+        wait_s = self.member.config.election_ms / 1000
+        self._look = self.member.loop.call_later(wait_s, self._look_for_leader, missed)
+
+    def _look_for_leader(self, missed: int) -> None:
+        missed = 0 if self.member.leader else missed + 1
+        if missed >= MISSED:
+            for lost in list(self._led.values()):
+                lost()
+        self._look = None
+        if self._led:
+            self._look_later(missed)
+
+    def close(self) -> None:
+        """The member stops: nothing is left in the loop."""
+        if self._look is not None:
+            self._look.cancel()
 
     def check_size(self, data: bytes) -> None:
         """Refuse what is too large for the log. Raises: RequestTooLarge."""

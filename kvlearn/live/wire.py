@@ -4,9 +4,9 @@
 >>> print(request, request.sort_order, request.sort_target)
 get a descend mod
 
-What every put, get and event passes is written here by hand, field by field, for that takes half
-the time of making the messages; the rest is left to protobuf. A field is a tag and a value, and what
-is empty is left out:
+What every put, get and event passes is written here by hand, field by field, which is cheaper than
+to make the messages; the rest is left to protobuf. A field is a tag and a value, and what is empty
+is left out:
 
     0a 01 61      field 1, bytes, 1 of them: "a"        KeyValue(key=b"a",
     10 02         field 2, a number: 2                           create_revision=2,
@@ -30,19 +30,20 @@ from typing import Any
 
 from kvlearn.kv.leases import (
     Compact, CompactResult, LeaseGrant, LeaseKeepAlive, LeaseLeases, LeaseResult, LeaseRevoke,
-    LeasesResult, LeaseTimeResult, LeaseTimeToLive
+    LeaseTimeResult, LeaseTimeToLive, LeasesResult,
 )  # fmt: skip
 from kvlearn.kv.requests import (
     SORT_ORDERS, SORT_TARGETS, Answer, DeleteRange, DeleteResult, Header, Put, PutResult, Range,
-    RangeResult
+    RangeResult,
 )  # fmt: skip
 from kvlearn.kv.txn import RESULTS, TARGETS, Compare, OpResult, Txn, TxnResult
 from kvlearn.kv.upkeep import (
     ALARM_KINDS, Alarm, AlarmResult, Defragment, DefragmentResult, HashKV, HashResult, Status,
-    StatusResult
+    StatusResult,
 )  # fmt: skip
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
-from kvlearn.live.proto import kv_pb2, rpc_pb2 as rpc
+from kvlearn.live.proto import kv_pb2
+from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.mvcc.watch import DELETE, FILTERS, KVEvent, WatchResponse
 
@@ -154,6 +155,9 @@ def request_of(message: Any) -> Any:
 
 # Bytes --------------------------------------------------------------------------------------
 
+_SHORT = [bytes((n,)) for n in range(0x80)]
+_SHORT += [bytes((n & 0x7F | 0x80, n >> 7)) for n in range(0x80, 0x1000)]
+
 
 def varint(number: int) -> bytes:
     """A number, 7 bits a byte, the lowest first; all bytes but the last have the top bit set.
@@ -161,10 +165,10 @@ def varint(number: int) -> bytes:
     >>> varint(1), varint(300), len(varint(-1))
     (b'\\x01', b'\\xac\\x02', 10)
     """
-    if 0 <= number < 0x80:
-        return bytes((number,))
-    if 0 <= number < 0x4000:
-        return bytes((number & 0x7F | 0x80, number >> 7))
+    if 0 <= number < 0x1000:
+        return _SHORT[number]
+    if 0x4000 <= number < 0x20_0000:
+        return bytes((number & 0x7F | 0x80, number >> 7 & 0x7F | 0x80, number >> 14))
     number &= MASK
     out = bytearray()
     while number > 0x7F:
@@ -179,19 +183,24 @@ def sized(tag: bytes, content: bytes) -> bytes:
     return tag + varint(len(content)) + content
 
 
+def _number(tag: bytes, number: int) -> bytes:
+    return tag + varint(number) if number else b""
+
+
 def pair_bytes(kv: KeyValue) -> bytes:
     """A mvccpb.KeyValue."""
-    out = b""
-    if kv.key:
-        out = b"\x0a" + varint(len(kv.key)) + kv.key
-    if kv.create_revision:
-        out += b"\x10" + varint(kv.create_revision)
-    if kv.mod_revision:
-        out += b"\x18" + varint(kv.mod_revision)
-    if kv.version:
-        out += b"\x20" + varint(kv.version)
-    if kv.value:
-        out += b"\x2a" + varint(len(kv.value)) + kv.value
+    key, value = kv.key, kv.value
+    if not (kv.version and key):  # a deletion
+        out = sized(b"\x0a", key) if key else b""
+        out += _number(b"\x10", kv.create_revision) + _number(b"\x18", kv.mod_revision)
+        out += _number(b"\x20", kv.version)
+    else:
+        out = b"\x0a%b%b\x10%b\x18%b\x20%b" % (
+            *(varint(len(key)), key, varint(kv.create_revision)),
+            *(varint(kv.mod_revision), varint(kv.version)),
+        )
+    if value:
+        out += b"\x2a%b%b" % (varint(len(value)), value)
     if kv.lease:
         out += b"\x30" + varint(kv.lease)
     return out
@@ -250,13 +259,12 @@ def _put_bytes(head: bytes, result: PutResult) -> bytes:
 
 
 def _range_bytes(head: bytes, result: RangeResult) -> bytes:
-    parts = [head]
-    parts += [sized(b"\x12", pair_bytes(kv)) for kv in result.kvs]
-    if result.more:
-        parts.append(b"\x18\x01")
+    tail = b"\x18\x01" if result.more else b""
     if result.count:
-        parts.append(b"\x20" + varint(result.count))
-    return b"".join(parts)
+        tail += b"\x20" + varint(result.count)
+    if len(result.kvs) == 1:
+        return head + sized(b"\x12", pair_bytes(result.kvs[0])) + tail
+    return b"".join([head, *[sized(b"\x12", pair_bytes(kv)) for kv in result.kvs], tail])
 
 
 def _delete_bytes(head: bytes, result: DeleteResult) -> bytes:
@@ -273,10 +281,6 @@ def _op_bytes(one: OpResult) -> bytes:
     """A ResponseOp: its header has a revision alone, that of a transaction nothing at all."""
     tag, encode = _OP_BYTES[type(one.result)]
     return sized(tag, encode(header_bytes(Header(revision=one.revision)), one.result))
-
-
-def _number(tag: bytes, number: int) -> bytes:
-    return tag + varint(number) if number else b""
 
 
 def _lease_bytes(head: bytes, result: LeaseResult) -> bytes:
@@ -357,6 +361,22 @@ def answer_bytes(answer: Answer) -> bytes:
 def header_only(answer: Answer) -> bytes:
     """A response that has nothing but its header."""
     return header_bytes(answer.header)
+
+
+def keep_alive_bytes(header: Header, result: LeaseResult) -> bytes:
+    """A LeaseKeepAliveResponse with a header of its own."""
+    return _lease_bytes(header_bytes(header), result)
+
+
+def hash_only(answer: Answer) -> bytes:
+    """A HashResponse: it has no compacted revision."""
+    return header_bytes(answer.header) + _number(b"\x10", answer.result.hash)
+
+
+def alarms_of(answer: Answer, kind: str) -> bytes:
+    """An AlarmResponse with the alarms of one kind; "": of all."""
+    told = tuple(one for one in answer.result.alarms if kind in ("", one[1]))
+    return _alarm_bytes(header_bytes(answer.header), AlarmResult(told))
 
 
 class WatchBytes:

@@ -1,0 +1,122 @@
+"""Maintenance: how a member is, what it holds, how much room it takes, who leads.
+
+A snapshot is a stream of parts and last the SHA-256 of all of them; what it carries is a file that
+`kvlearn.kv.snapshots.load_snapshot` reads. `etcdctl snapshot save` takes it as it is; the commands
+that look into the file (`snapshot status`, `snapshot restore`) know etcd's own files alone.
+
+Source: etcd server/etcdserver/api/v3rpc/maintenance.go. Differs: no Downgrade, since there is one
+version; a snapshot is made of records, not of the pages of a database.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from kvlearn.errors import BadLeaderTransferee, NotLeader
+from kvlearn.kv.members import MoveLeader
+from kvlearn.kv.requests import Answer
+from kvlearn.kv.snapshots import snapshot_bytes
+from kvlearn.kv.upkeep import Alarm, SnapshotState
+from kvlearn.live.method import CODES, Call, Method, refuse, table, unary
+from kvlearn.live.proto import rpc_pb2
+from kvlearn.live.wire import ALARMS, alarms_of, answer_bytes, hash_only, request_of, word
+from kvlearn.raft.raft import LEADER
+
+if TYPE_CHECKING:
+    from kvlearn.live.rpc import Services
+
+PART_BYTES = 32 << 10  # of a snapshot
+SLOW_S = 60.0  # patience with a state that takes long to be read
+
+
+class Upkeep:
+    """Maintenance."""
+
+    def __init__(self, services: Services):
+        self._services = services
+
+    def ask(self, call: Call, message: Any) -> None:
+        """What the node answers as it is asked: status, hash, defragmentation."""
+        self._services.ask(call, request_of(message), answer_bytes)
+
+    def hash(self, call: Call, message: Any) -> None:
+        self._services.ask(call, request_of(message), hash_only)
+
+    def alarm(self, call: Call, message: Any) -> None:
+        """To ask for alarms of a kind hides the others; an alarm of no kind is not raised."""
+        request = request_of(message)
+        kind = word(ALARMS, message.alarm) if message.action == message.GET else ""
+        if message.action == message.ACTIVATE and not message.alarm:
+            request, kind = Alarm(), "none"
+        self._services.ask(call, request, lambda answer: alarms_of(answer, kind))
+
+    def move_leader(self, call: Call, message: Any) -> None:
+        """Only the leader is asked to hand its office on, by the number of another voter."""
+        node = self._services.member.node
+        if node.raft.role != LEADER:
+            raise NotLeader()
+        target = node.node_of(message.targetID)
+        if target is None or not node.raft.conf.votes(target):
+            raise BadLeaderTransferee()
+        self._services.ask(call, MoveLeader(target), lambda answer: b"")
+
+    def snapshot(self, call: Call, message: Any) -> None:
+        """The state is put into words in a thread, for that takes a while."""
+        services = self._services
+
+        def got(answer: Answer) -> None:
+            if answer.error:
+                refuse(call, answer.failure)
+                return
+            loop = services.member.loop
+            making = loop.run_in_executor(None, snapshot_bytes, answer.result.records)
+            making.add_done_callback(made)
+
+        def made(making: Any) -> None:
+            if error := making.exception():
+                call.finish(CODES["INTERNAL"], str(error))
+            else:
+                Parts(call, making.result())
+
+        user = services.user_of(call)
+        op_id = services.member.ask(SnapshotState(), got, user, SLOW_S)
+        call.on_close = lambda: services.member.forget(op_id)
+
+
+class Parts:
+    """A file on its way to a client, as fast as that reads."""
+
+    def __init__(self, call: Call, data: bytes):
+        self._call, self._data, self._sent = call, data, 0
+        call.on_drain = self._go_on
+        self._go_on()
+
+    def _go_on(self) -> None:
+        call, data = self._call, self._data
+        while self._sent < len(data) and not (call.full or call.closed):
+            part = data[self._sent : self._sent + PART_BYTES]
+            self._sent += len(part)
+            left = len(data) - self._sent
+            told = rpc_pb2.SnapshotResponse(remaining_bytes=left, blob=part)
+            call.send(told.SerializeToString())
+        if self._sent == len(data) and not call.closed:
+            call.on_drain = lambda: None
+            sum = sha256(data).digest()
+            call.send(rpc_pb2.SnapshotResponse(blob=sum).SerializeToString())
+            call.finish()
+
+
+def methods(services: Services) -> dict[str, Method]:
+    """Maintenance."""
+    upkeep = Upkeep(services)
+    ways = {
+        "Alarm": unary(upkeep.alarm),
+        "Status": unary(upkeep.ask),
+        "Defragment": unary(upkeep.ask),
+        "Hash": unary(upkeep.hash),
+        "HashKV": unary(upkeep.ask),
+        "Snapshot": unary(upkeep.snapshot),
+        "MoveLeader": unary(upkeep.move_leader),
+    }
+    return table(rpc_pb2.FILE, "etcdserverpb.Maintenance", ways)
