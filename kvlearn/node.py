@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from math import ceil, inf
 from random import Random
 from typing import Any
@@ -129,7 +130,9 @@ class Node:
         self.raft = raft(name, conf, config, rng, emit, hard_state, entries, applied, base, joins)
         if boot > 1:  # before the crash it may have heard a leader whose term was never saved
             self.raft.heard = 0
-        self.raft.snapshot = self._snapshot() if base.index else None
+        if hasattr(backend, "freeze"):  # a snapshot costs nothing, so that each is a new one
+            self.raft.fresh = self._snapshot
+        self.raft.snapshot = self._to_keep() if base.index else None
         self._snapshot_index = base.index  # how far the last snapshot went
         self._begin(config, store, boot)
 
@@ -387,13 +390,19 @@ class Node:
         """Take a snapshot, and forget the log but for the last `kept_entries` that are applied."""
         if self.raft.restored is not None:
             return  # a newer snapshot has replaced the log, and only waits to be loaded
-        snapshot = self._snapshot()
+        snapshot = self._to_keep()
         self._snapshot_index = snapshot.last.index
         base = self.raft.log.base.index
         self.raft.compact(snapshot, max(base, snapshot.last.index - kept_entries))
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(self.raft.log.id(self.machine.applied), self.raft.conf, self.machine.save())
+
+    def _to_keep(self) -> Snapshot:
+        """What stands for the log that goes: a snapshot, or just its place where they are cheap."""
+        if self.raft.fresh is None:
+            return self._snapshot()
+        return Snapshot(self.raft.log.id(self.machine.applied), self.raft.conf)
 
     # Output -----------------------------------------------------------------------------------
 
@@ -415,6 +424,8 @@ class Node:
             if self.raft.role == LEADER and not self._leads:
                 self._count_leases()
         self.raft.advance(ready)
+        if ready.snapshot is not None and self.raft.fresh and not self.raft.restored:
+            self.raft.snapshot = self._to_keep()  # the records are in the store now
         if ready.reads:
             self._served_from += [(state.index, state.context) for state in ready.reads]
         if self._served_from:
@@ -437,9 +448,7 @@ class Node:
             self.due_tick = self._due_tick()
 
     def _load(self, snapshot: Snapshot) -> None:
-        self.machine.load(snapshot.data)
-        self.machine.backend.set_meta(CONF, snapshot.conf)
-        self.machine.commit()
+        self.machine.load(chain(((CONF, snapshot.conf),), snapshot.data))  # durable together
         self._member_id = self.member_id_of(self.name)
 
     def _apply(self, entry: Entry) -> None:

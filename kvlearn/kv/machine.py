@@ -25,6 +25,7 @@ Differs: requests are checked again when they are applied, so a faulty node cann
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -184,16 +185,21 @@ class KVMachine:
         self.backend.set_meta(APPLIED, index)
         return result, error
 
-    def save(self) -> tuple:
+    def save(self) -> Sequence:
         """The whole state as records, (name, fact) and (backend key, record), in order: the same
-        on every node that has applied as much, however far its sweeps are."""
+        on every node that has applied as much, however far its sweeps are. A backend on a disk
+        gives a view, whose records are read when they are asked for."""
         facts = (APPLIED, self.applied), (COMPACTED, self.store.compacted)
         facts += (LEASES, self.lessor.save()), (ALARMS, self.alarms)
         facts += (DIRECTORY, self.directory), (AUTH, self.auth.save())
-        told = (fact for fact in facts if fact[1])
-        return (*told, *self.store.records(self.revision))
+        told = tuple(fact for fact in facts if fact[1])
+        if not hasattr(self.backend, "freeze"):
+            return (*told, *self.store.records(self.revision))
+        while self.store.sweeping:
+            self.store.sweep()
+        return self.backend.freeze(told)
 
-    def load(self, records: tuple) -> None:
+    def load(self, records: Iterable[tuple]) -> None:
         """Replace the state by what `save` gave on another node, in one durable batch."""
         self.backend.replace(records)
         self._open()

@@ -523,7 +523,7 @@ class Raft(Rules):
     def _send_snapshot(self, peer: NodeId, progress: Progress) -> None:
         """Send the next chunk of the snapshot that `peer` gets instead of compacted entries."""
         if progress.state != SNAPSHOT:
-            progress.become_snapshot(self.snapshot)
+            progress.become_snapshot(self.fresh() if self.fresh else self.snapshot)
             self._tell_progress(peer)
         snapshot, start = progress.snapshot, progress.offset
         chunk = tuple(snapshot.data[start : start + self.config.chunk_records])

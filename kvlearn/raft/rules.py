@@ -93,6 +93,7 @@ class Rules:
         commit = known_commit(hard_state, entries, base, applied)
         self.log = RaftLog(entries, commit, applied, base)
         self.snapshot: Snapshot | None = None  # for followers that need what the log has no more
+        self.fresh: Callable[[], Snapshot] | None = None  # or this makes one when it is needed
         self.restored: Snapshot | None = None  # from a leader, and not in the state machine yet
         self.incoming: tuple[tuple, list] = ((), [])  # a snapshot in chunks: whose, and so far
 
