@@ -29,7 +29,7 @@ from kvlearn.kv.members import (
 from kvlearn.kv.requests import Answer, Header, KeyValue
 from kvlearn.kv.snapshots import save_snapshot
 from kvlearn.kv.txn import TxnResult
-from kvlearn.kv.upkeep import Alarm, Defragment, HashKV, SnapshotState, Status
+from kvlearn.kv.upkeep import Alarm, Defragment, HashKV, SnapshotState, SnapshotStateResult, Status
 from kvlearn.kv.watches import WatchCreate, check_watch
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.raft.confchange import EXPLICIT, IMPLICIT
@@ -41,7 +41,9 @@ RETRY_S = 0.05  # between two tries; a node that knows no leader needs an electi
 class Channel(Protocol):
     """How requests get to a cluster."""
 
+    name: str  # what the story calls the client
     endpoints: tuple[str, ...]
+    try_s: float  # so long may a read take at one endpoint before the next one is asked
 
     def now(self) -> float:
         """Seconds, on the clock that timeouts are counted by."""
@@ -313,7 +315,10 @@ class Client(Shown):
 
     def snapshot(self, path: str) -> int:
         """Save the whole state of the node that is asked into a file; returns its bytes."""
-        return save_snapshot(path, self.call(SnapshotState()).result.records)
+        state = self.call(SnapshotState()).result
+        if isinstance(state, SnapshotStateResult):
+            return save_snapshot(path, state.records)
+        return state.save(path)  # as the node has sent it: of an etcd, its database file
 
     def defragment(self) -> Reply:
         """Let the node that is asked give back the room that compactions left."""
@@ -343,9 +348,16 @@ class Client(Shown):
         """Who is a member: `reply.members`."""
         return self.call(MemberList(linearizable))
 
-    def add_member(self, name: str, learner: bool = False) -> Reply:
-        """Make a node a voter, or with `learner` a member that gets the log and has no vote."""
-        return self.call(MemberAdd(name, learner))
+    def add_member(
+        self, name: str = "", learner: bool = False, peer_urls: Iterable[str] = ()
+    ) -> Reply:
+        """Make a node a voter, or with `learner` a member that gets the log and has no vote.
+
+        Real members are added by `peer_urls`, where the others will reach them; their name they
+        tell themselves when they start.
+        """
+        urls = (peer_urls,) if isinstance(peer_urls, str) else tuple(peer_urls)
+        return self.call(MemberAdd(name, learner, urls))
 
     def promote_member(self, name: str) -> Reply:
         """Give a learner its vote. Raises: LearnerNotReady while it lacks much of the log."""
@@ -389,8 +401,9 @@ class Client(Shown):
             endpoint = endpoints[self._turn % len(endpoints)]
             left = give_up - channel.now()
             again = repeatable(request)  # asking twice does no harm
+            try_s = min(left, channel.try_s) if again else left
             try:
-                answer = channel.call(endpoint, request, min(left, 1.0) if again else left)
+                answer = channel.call(endpoint, request, try_s)
             except (Unavailable, TimedOut) as error:
                 refusals[endpoint] = error
                 is_open = isinstance(error, TimedOut) and not again
@@ -410,6 +423,9 @@ class Client(Shown):
 
 def _most_telling(refusals: dict[str, RequestError]) -> RequestError:
     """Why nobody served the request: a node that runs knows more than that another one does not."""
-    told = refusals.values()
-    return next((error for error in told if not isinstance(error, Stopped)), [*told][-1])
+    told = [*refusals.values()]
+    if reached := [error for error in told if not isinstance(error, Stopped)]:
+        return reached[0]
+    hints = dict.fromkeys(error.hint for error in told if error.hint)
+    return Stopped(told[-1].text, "; ".join(hints)) if len(hints) > 1 else told[-1]
 

@@ -162,10 +162,11 @@ class Watcher(Shown):
             self._at = _in_common(self._seen[: self._at], received)
             self._seen = received
             self._go_back()
-        for response in received[self._at :]:
+        new = received[self._at :]  # a real stream grows meanwhile
+        for response in new:
             self._events += self._follow.take(response)
             self._newest = max(self._newest, response.revision)
-        self._at = len(received)
+        self._at += len(new)
 
     def _go_back(self) -> None:
         """The cluster went back in time: what was told later has not been told."""
@@ -229,8 +230,10 @@ class WatchStream(Shown):
         received = self._channel.received(self.stream)
         if received is not self._seen:  # a cluster that went back in time has told less
             self._at, self._seen = _in_common(self._seen[: self._at], received), received
-        new, self._at = received[self._at :], len(received)
-        if not new and (error := self._channel.stream_error(self.stream)):
+        error = self._channel.stream_error(self.stream)  # first: what came before it, comes
+        new = received[self._at :]
+        self._at += len(new)
+        if not new and error:
             raise error
         return new
 

@@ -40,6 +40,7 @@ class Script:
     def __init__(self, *acts, endpoints=("a", "b", "c")):
         self.acts = list(acts)
         self.endpoints = endpoints
+        self.try_s = 1.0
         self.asked: list = []
         self.time = 0.0
 

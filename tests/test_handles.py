@@ -37,6 +37,7 @@ class Script:
     """A channel: `to_come` has what a wait brings, `answers` what a call gives."""
 
     endpoints = ("n1",)
+    try_s = 1.0
     name = "c1"
 
     def __init__(self, *to_come, answers=()):

@@ -106,10 +106,9 @@ class Informer:
         """Take what is new, tell the handlers, and return it. Waits for nobody; but it lists if it
         has not yet, or has to again. Raises: TimedOut, Unavailable while it lists."""
         if self.watcher is not None:
-            cut = self._was_cut()
-            ended, heard = self.watcher.canceled, self.watcher.revision
+            heard = self.watcher.revision
             self._take(self.watcher.events())
-            if ended or cut:
+            if self._was_cut() or self.watcher.canceled:  # last: a real stream goes on meanwhile
                 self.close()
             else:
                 self._heard = max(self._heard, heard)

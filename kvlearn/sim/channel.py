@@ -16,6 +16,8 @@ class SimulatedChannel:
     """A channel to a simulated cluster, or to one `node` of it: waiting for an answer lets virtual
     time pass."""
 
+    try_s = 1.0
+
     def __init__(self, cluster: Cluster, node: str | None, name: str):
         self.cluster = cluster
         self.node = node

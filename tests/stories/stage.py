@@ -39,6 +39,7 @@ class SomeNodes:
         inner = cluster.client().channel
         inner.name = name
         self.endpoints = tuple(names)
+        self.try_s = inner.try_s
         self.now, self.wait, self.call = inner.now, inner.wait, inner.call
 
 
