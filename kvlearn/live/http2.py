@@ -108,7 +108,7 @@ class Http2(asyncio.Protocol):
         other: Callable[[Call], None] | None = None,
         on_lost: Callable[[Http2], None] = ignore,
     ):
-        self._open, self._other, self._on_lost = open, other or _not_grpc, on_lost
+        self._open, self._other, self.on_lost = open, other or _not_grpc, on_lost
         self._max_message_bytes, self._max_streams = max_message_bytes, max_streams
         self._keepalive_s, self._keepalive_timeout_s = keepalive_s, keepalive_timeout_s
         # reading
@@ -156,7 +156,7 @@ class Http2(asyncio.Protocol):
             self._drop(call)
         self._out.clear()
         self._rest.clear()
-        self._on_lost(self)
+        self.on_lost(self)
 
     def data_received(self, data: bytes) -> None:
         if self._rest:

@@ -85,6 +85,13 @@ class Call:
             return True
         return False
 
+    @property
+    def peer_common_name(self) -> str:
+        """The common name in the client's certificate; "" without one."""
+        certificate = self._http._transport.get_extra_info("peercert") or {}
+        names = (pair for part in certificate.get("subject", ()) for pair in part)
+        return next((value for name, value in names if name == "commonName"), "")
+
     def send(self, message: bytes) -> None:
         """One message; what the client has no window for waits."""
         if self.closed:
