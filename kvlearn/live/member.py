@@ -34,15 +34,17 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from time import perf_counter
 from typing import Any
 
 from kvlearn.errors import NoLeader, RequestError, Stopped, StorageError, TimedOut
 from kvlearn.events import Event, Invoked, Received, Returned, Saved, Sent
 from kvlearn.kv.directory import Publish
-from kvlearn.kv.kinds import repeatable
+from kvlearn.kv.kinds import in_log, repeatable
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
 from kvlearn.live.config import MemberConfig
+from kvlearn.live.metrics import Meters
 from kvlearn.live.story import Story
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.node import Node
@@ -94,6 +96,7 @@ class Member:
         self.stopped: asyncio.Future = self.loop.create_future()
         self._rng = Random()
         self._started_s = self.loop.time() - self._rng.random() * config.raft().tick_s
+        self.meters = Meters()
         self.story = Story(config.trace_file, config.name, storage.boot)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{config.name} disk")
         self._saving: tuple[Ready, list] | None = None
@@ -152,6 +155,11 @@ class Member:
     def header(self) -> Header:
         """What an answer of now would carry."""
         return self.node._header()
+
+    @property
+    def pending(self) -> int:
+        """How many writes wait for their answer."""
+        return sum(in_log(op.request) for op in self._ops.values())
 
     @property
     def leader(self) -> NodeId | None:
@@ -392,10 +400,12 @@ class Member:
     def _force(self, batch: Any) -> None:
         """In the disk's thread."""
         error = None
+        began_s = perf_counter()
         try:
             self.storage.force(batch)
         except BaseException as raised:
             error = raised
+        self.meters.fsync.add(perf_counter() - began_s)
         try:
             self.loop.call_soon_threadsafe(self._forced, error)
         except RuntimeError:
@@ -466,10 +476,12 @@ class Member:
         self._flush_at = None
         if self.stopped.done():
             return
+        began_s = perf_counter()
         try:
             self.storage.flush()
         except Exception as error:
             self._fail(error)
+        self.meters.commit.add(perf_counter() - began_s)
 
     def _hand_out(self) -> None:
         responses, self.node.responses = self.node.responses, []
@@ -550,6 +562,7 @@ class Member:
         applied = raft.log.term(raft.log.applied)
         if settled != self._settled and applied == raft.term:
             self._settled = settled
+            self.meters.leader_changes += 1
             for op_id, op in list(self._ops.items()):
                 if op.term < raft.term and not op.parked:
                     self._ask_again(op_id, op)
@@ -559,12 +572,14 @@ class Member:
         if repeatable(op.request):
             self._give(op_id, op)
         else:
+            self.meters.failed += 1
             self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut(LEADER_LOST)))
 
     def _sweep(self) -> None:
         self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
         now = self.loop.time()
         for op_id, op in [pair for pair in self._ops.items() if pair[1].give_up <= now]:
+            self.meters.failed += in_log(op.request)
             self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut()))
 
     # The story --------------------------------------------------------------------------------

@@ -46,6 +46,9 @@ class MemoryStorage:
 class NoPeers:
     """A transport of a cluster of one."""
 
+    def __init__(self):
+        self.sent_bytes = self.received_bytes = {}
+
     def start(self, member):
         pass
 
