@@ -161,28 +161,41 @@ def bench_store(rounds: int) -> list[tuple[str, float, str, str]]:
     return bench_store.bench_store(rounds)
 
 
+def bench_live(rounds: int) -> list[tuple[str, float, str, str]]:
+    """Rows on real members; they need a real etcd beside them, and minutes."""
+    from kvlearn.cli import bench_live
+
+    return bench_live.bench_live(rounds)
+
+
 BENCHES: dict[str, Callable[[int], list]] = {
     "sim": bench_sim,
     "store": bench_store,
     "import": bench_import,
     "elections": bench_elections,
+    "live": bench_live,
 }
+ASKED_FOR = ("live",)  # not among all
+
+
+WHAT = f"of {', '.join(BENCHES)}; all but {', '.join(ASKED_FOR)} if none"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure and print a table; `argv` as on the command line."""
     parser = argparse.ArgumentParser(prog="kvlearn bench", description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="*", default=[], help=f"of {', '.join(BENCHES)}; all if none")
+    parser.add_argument("what", nargs="*", default=[], help=WHAT)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is taken (default 5)")
     asked = parser.parse_args(argv)
     if unknown := [what for what in asked.what if what not in BENCHES]:
         parser.error(f"there is no bench {unknown[0]!r}; there are {', '.join(BENCHES)}")
     if asked.rounds < 1:
         parser.error(f"--rounds is at least 1, not {asked.rounds}")
-    for name in asked.what or BENCHES:
+    for name in asked.what or [name for name in BENCHES if name not in ASKED_FOR]:
         medians = f"medians of {asked.rounds} rounds, taken in turn"
         counted = f"up to {asked.rounds * ELECTIONS:,} a row"
         print(f"{name} ({counted if name == 'elections' else medians})")
         for what, figure, unit, remark in BENCHES[name](asked.rounds):
-            print(f"  {what:<36}{figure:>14,.1f} {unit:<12} {remark}".rstrip())
+            shown = f"{figure:,.1f}" if figure >= 10 or not figure else f"{figure:.3g}"
+            print(f"  {what:<44}{shown:>14} {unit:<12} {remark}".rstrip())
     return 0
