@@ -24,6 +24,7 @@ _WINDOW = {
     "Cluster": "kvlearn.sim",
     "Links": "kvlearn.sim",
     "Client": "kvlearn.client",
+    "connect": "kvlearn.live",
     "Raft": "kvlearn.raft",
     "RaftConfig": "kvlearn.raft",
     "Trace": "kvlearn.trace",
@@ -46,7 +47,10 @@ __all__ = sorted(_WINDOW)
 
 # the packages that pyproject.toml names: one that is missing tells of a set-up that was not done
 _PACKAGES = ("sortedcontainers", "jupyterlab", "ipywidgets", "anywidget", "graphviz", "pandas")
-_PACKAGES += ("lmdb",)
+_PACKAGES += ("lmdb", "msgpack", "hpack", "aiohttp", "grpcio", "protobuf", "prometheus-client")
+# module -> its package, where they differ
+_MODULES = {"grpc": "grpcio", "google": "protobuf", "google.protobuf": "protobuf"}
+_MODULES["prometheus_client"] = "prometheus-client"
 
 
 def __getattr__(name):
@@ -60,11 +64,12 @@ def __getattr__(name):
             import_module("kvlearn.sim")  # a saved trace may hold any word of the vocabulary
         found = import_module(room)
     except ModuleNotFoundError as error:
-        if error.name not in _PACKAGES:
+        package = _MODULES.get(error.name, error.name)
+        if package not in _PACKAGES:
             raise
         text = (
             "this Python lacks %s: in a clone run `python3 -m kvlearn lab` once and then use "
-            ".venv/bin/python, or install it with `pip install %s`" % (error.name, error.name)
+            ".venv/bin/python, or install it with `pip install %s`" % (package, package)
         )
         raise ImportError(text, name=error.name) from None
     if room != "kvlearn." + name:

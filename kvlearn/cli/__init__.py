@@ -28,6 +28,8 @@ COMMANDS = {
     "play": ("kvlearn.sim.script", "core", "play a transcript"),
     "sweep": ("kvlearn.cli.sweep", "core", "play a workload with faults under many seeds"),
     "bench": ("kvlearn.cli.bench", "core", "the measurements, as a table"),
+    "node": ("kvlearn.cli.node", "live", "one real member, with etcd's flags, for etcd's clients"),
+    "cluster": ("kvlearn.cli.cluster", "live", "a real cluster on this machine, until Ctrl-C"),
     "doctor": ("kvlearn.cli.doctor", "", "what is installed, what is missing, how to mend it"),
     "clean-notebooks": ("kvlearn.cli.notebooks", "", "take what running leaves out of notebooks"),
 }

@@ -65,10 +65,11 @@ def packages() -> list[Finding]:
     if not (ROOT / "pyproject.toml").exists():
         return []
     lab, test = environment.requirements("lab"), environment.requirements("test")
-    study = environment.extra("study")
+    study, fast = environment.extra("study"), environment.extra("fast")
     findings = [_package(line, f"run `{SET_UP}`", needed=True) for line in lab]
     findings += [_package(line, "run `python3 -m kvlearn test`") for line in test[len(lab) :]]
-    return findings + [_package(line, f"for plots: pip install '{line}'") for line in study]
+    findings += [_package(line, f"for plots: pip install '{line}'") for line in study]
+    return findings + [_package(line, f"real members: pip install '{line}'") for line in fast]
 
 
 def _package(line: str, mend: str, needed: bool = False) -> Finding:

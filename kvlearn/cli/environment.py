@@ -40,6 +40,7 @@ PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 # what a command needs -> extras of pyproject.toml on top of its dependencies
 NEEDS = {"lab": (), "test": ("test",)}
 CORE = ["sortedcontainers >=2.4"]  # the simulator runs on this alone
+LIVE = ("sortedcontainers", "lmdb", "msgpack", "protobuf", "hpack", "aiohttp", "prometheus-client")
 _AGAIN = "KVLEARN_STARTED_AGAIN"  # set while the second process starts: it must not start a third
 
 _NO_NETWORK = re.compile(
@@ -87,6 +88,8 @@ def requirements(need: str) -> list[str]:
     """The lines of pyproject.toml that `need` asks for, as `name >=1,<2`."""
     if need == "core":
         return CORE
+    if need == "live":  # a real member, on a machine without a notebook
+        return [line for line in _project()["dependencies"] if split(line)[0] in LIVE]
     extras = [line for name in NEEDS[need] for line in extra(name)]
     return _project()["dependencies"] + extras
 
@@ -284,7 +287,7 @@ def _stamp() -> dict:
 def _whole(need: str) -> bool:
     """Whether `.venv` is complete for `need` and as new as pyproject.toml."""
     stamp = _stamp()
-    needed = "lab" if need == "core" else need
+    needed = "lab" if need in ("core", "live") else need
     return stamp.get("hash") == _hash() and (needed in stamp["needs"] or "test" in stamp["needs"])
 
 

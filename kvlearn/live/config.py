@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -240,8 +240,6 @@ class MemberConfig:
             raise ValueError(
                 f"{secure[0]} asks for TLS: give --{side}cert-file and --{side}key-file"
             )
-        if tls.client_cert_auth and not tls.trusted_ca_file:
-            raise ValueError(f"--{side}client-cert-auth needs --{side}trusted-ca-file to judge by")
         for name in ("cert_file", "key_file", "trusted_ca_file"):
             path = getattr(tls, name)
             if path and not Path(path).is_file():
@@ -266,6 +264,15 @@ class MemberConfig:
     def is_new(self) -> bool:
         """Whether an empty data directory founds the cluster instead of joining one."""
         return self.initial_cluster_state == "new"
+
+    def flags(self) -> list[str]:
+        """The same as arguments of `kvlearn node`; what is as usual is left out."""
+        told = []
+        for one in fields(self):
+            given = getattr(self, one.name)
+            if given not in (one.default, "", {}, ()):
+                told.append(f"{_flag(one.name)}={_written(given)}")
+        return told
 
     def raft(self) -> RaftConfig:
         """The same for the core: a tick is a heartbeat, as in etcd."""
@@ -316,11 +323,27 @@ _CHOICES = {
 }
 _FLAGS = {"heartbeat_ms": "heartbeat-interval", "election_ms": "election-timeout"}
 _FLAGS |= {"auth_token_ttl_s": "auth-token-ttl"}
+_FLAGS["watch_progress_s"] = "experimental-watch-progress-notify-interval"
+_FLAGS["lease_checkpoint"] = "experimental-enable-lease-checkpoint"
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def _flag(name: str) -> str:
     return "--" + _FLAGS.get(name, name.replace("_", "-"))
+
+
+def _written(given) -> str:
+    """A field as a flag has it."""
+    match given:
+        case bool():
+            return str(given).lower()
+        case float():
+            return f"{round(given * 1000)}ms"
+        case dict():
+            return ",".join(f"{name}={url}" for name, urls in given.items() for url in urls)
+        case tuple():
+            return ",".join(given)
+    return str(given)
 
 
 def _urls(name: str, given) -> Urls:

@@ -20,9 +20,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 
 # conda-forge's name -> PyPI's; None: conda's alone
 CONDA = {"python": None, "pip": None, "graphviz": None, "python-graphviz": "graphviz"}
-CONDA["python-lmdb"] = "lmdb"
-# conda-forge's build of playwright brings browsers that we do not want; it has no axe.
-BY_PIP = {"playwright", "axe-playwright-python"}
+CONDA |= {"python-lmdb": "lmdb", "msgpack-python": "msgpack"}
+CONDA["prometheus_client"] = "prometheus-client"
+# conda-forge's build of playwright brings browsers that we do not want; it has neither axe nor
+# the client of etcd's gateway.
+BY_PIP = {"playwright", "axe-playwright-python", "etcd3gw"}
 
 
 def committed(pattern: str) -> dict[str, str]:
@@ -96,7 +98,7 @@ def conda_packages(text: str) -> tuple[dict[str, str], list[str]]:
         if item and len(item[1]) > 2:
             pip.append(item[2])
         elif item:
-            name, version = re.fullmatch(r"([a-z0-9-]+) ?(.*)", item[2]).groups()
+            name, version = re.fullmatch(r"([a-z0-9_-]+) ?(.*)", item[2]).groups()
             conda[name] = version
     return conda, pip
 
