@@ -3,6 +3,7 @@
 import pytest
 
 from kvlearn.errors import RequestTooLarge
+from kvlearn.kv.directory import MemberUpdate, Publish
 from kvlearn.kv.kinds import (
     FRAME_BYTES,
     REQUESTS,
@@ -62,6 +63,8 @@ TABLE = [
     (Defragment(), False, False, True, False),
     (MemberList(), True, False, False, False),
     (MemberAdd("n4"), False, False, False, False),
+    (MemberUpdate(5), False, True, False, False),
+    (Publish("n4", "name"), False, True, False, False),
 ]
 
 
