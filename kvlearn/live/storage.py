@@ -108,6 +108,7 @@ class Storage:
         self._entry_bytes = entry_bytes or codec.EntryBytes()
         self._fsync = fsync
         self._closing: list[Any] = []
+        self.backend: LazyLmdb | None = None
         try:
             self._open(quota_bytes, segment_bytes)
         except OSError as error:
@@ -291,8 +292,13 @@ class Storage:
         return ""
 
     def close(self) -> None:
-        """Give the folder free; what was not forced is lost, what was not flushed comes from the
-        log again. Closing twice does no harm."""
+        """Let the store commit, and give the folder free; what was not forced is lost. Closing
+        twice does no harm."""
+        if self._closing and self.backend is not None:
+            try:
+                self.backend.flush()
+            except StorageError:
+                pass  # the log has it
         while self._closing:
             self._closing.pop().close()
 
@@ -307,38 +313,50 @@ class Storage:
     def _restore(self) -> None:
         """Go through the records of the log, oldest first."""
         found, self.wal.found = self.wal.found, []
-        self.hard_state, self.base, self._last = HardState(), ZERO, ZERO
-        kept: list[tuple[int, int, bytes]] = []  # (number of the record, term, entry's bytes)
-        known = not self.wal.first  # whether `base` was told; else it is where the entries begin
-        snapshot: EntryID | None = None
-        for number, (kind, payload) in enumerate(found, self.wal.first):
+        self._last = ZERO
+        read = self._entry_bytes.read
+        kept, snapshot = self._fold(found)
+        self._places = [number for number, _ in kept]
+        self._entries = tuple(read(payload[_id.size :]) for _, payload in kept)
+        self._last = self._entries[-1].id if kept else self.base
+        self._snapshot = self._find_snapshot(snapshot)
+
+    def _fold(self, found: list[tuple[int, bytes]]) -> tuple[list, EntryID | None]:
+        """The entries that count, as (number of the record, payload), and the newest snapshot.
+
+        A log whose beginning was released may begin with records that count no more. What they
+        fit on is gone, so they are taken as they come, until the last record that tells a base.
+        """
+        first = self.wal.first
+        self.hard_state, self.base = HardState(), ZERO
+        kept: list[tuple[int, bytes]] = []
+        snapshot = None
+        told = [number for number, (kind, _) in enumerate(found, first) if kind >= SNAPSHOT]
+        sure = told[-1] if first and told else -1
+        if first and not told:
+            raise StorageError(f"{self.wal.folder} lacks the beginning of its log")
+        for number, (kind, payload) in enumerate(found, first):
             if kind == HARD_STATE:
                 self.hard_state = codec.decode(payload)
                 continue
             index, term = _id.unpack_from(payload)
+            place = index - 1 - self.base.index
             if kind == ENTRY:
-                if not known and (not kept or index <= self.base.index):
-                    kept, self.base = [], EntryID(0, index - 1)
-                place = index - 1 - self.base.index
                 if not 0 <= place <= len(kept):
-                    raise StorageError(f"{self.wal.folder} lacks entries before {index}")
+                    if number > sure:
+                        raise StorageError(f"{self.wal.folder} lacks entries before {index}")
+                    place, self.base = 0, EntryID(0, index - 1)
                 del kept[place:]
-                kept.append((number, term, payload))
+                kept.append((number, payload))
             elif kind == SNAPSHOT:
-                snapshot = self.base = EntryID(term, index)
-                kept, known = [], True
-            elif kind == BASE:
-                del kept[: max(index - self.base.index, 0)]
-                self.base, known = EntryID(term, index), True
-            else:
+                self.base = snapshot = EntryID(term, index)
+                kept = []
+            elif kind != BASE:
                 raise StorageError(f"{self.wal.folder}: record {number} is of unknown kind {kind}")
-        if not known and (kept or self.hard_state != HardState()):
-            raise StorageError(f"{self.wal.folder} lacks the beginning of its log")
-        self._places = [number for number, _, _ in kept]
-        read = self._entry_bytes.read
-        self._entries = tuple(read(payload[_id.size :]) for _, _, payload in kept)
-        self._last = self._entries[-1].id if kept else self.base
-        self._snapshot = self._find_snapshot(snapshot)
+            elif number >= sure:
+                kept = kept[place + 1 :] if place >= -1 else []
+                self.base = EntryID(term, index)
+        return kept, snapshot
 
     def _find_snapshot(self, last: EntryID | None) -> Snapshot | None:
         """The newest snapshot that the log names, if the store has not got so far."""

@@ -350,7 +350,7 @@ class _Reader:
         wal, data = self.wal, self.data
         start = at + _HEAD
         if start > len(data):
-            return self._torn(at, len(data) - at, None)
+            return self._torn(at, _HEAD, None)
         length, kind, mask, batch = _first_half.unpack_from(data, at)
         head = data[at : at + _first_half.size]
         head_sum, sum = _sums.unpack_from(data, at + _first_half.size)
@@ -361,7 +361,7 @@ class _Reader:
         if len(payload) < length or expected != sum:
             return self._torn(at, _HEAD + length, batch)
         end = start + length + -length % ALIGN
-        if not _zero(data, start + length, end):
+        if not _zero(data, start + length, min(end, len(data))):
             raise self._damaged(at, "the zeros behind a record were changed")
         wal._sum, wal._batch = expected, (batch + 1) & 0xFFFF
         wal.found.append((kind, _xor(payload, mask) if mask else payload))
