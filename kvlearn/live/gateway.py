@@ -45,8 +45,9 @@ from kvlearn.node import VERSION
 
 FULL_BYTES = 1 << 20  # that wait for the client; then services should wait too
 ROOM_BYTES = 1 << 19  # above the largest request, for what is around it; as etcd has it
+JSON_PER_BYTE = 8  # a message is longer as JSON, but by no more than this
 HEALTH_S = 1.0  # in which a healthy member answers a read
-OK, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, INTERNAL = 0, 2, 3, 4, 8, 13  # gRPC codes
+OK, CANCELED, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, INTERNAL = 0, 1, 2, 3, 4, 8, 13  # gRPC's
 STATUS = {  # gRPC code -> HTTP status
     **{1: 408, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409},
     **{11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401},
@@ -79,7 +80,6 @@ PATHS = {  # below /v3/ -> which gRPC method it is
     "maintenance/hash": "etcdserverpb.Maintenance/Hash",
     "maintenance/snapshot": "etcdserverpb.Maintenance/Snapshot",
     "maintenance/transfer-leadership": "etcdserverpb.Maintenance/MoveLeader",
-    "maintenance/downgrade": "etcdserverpb.Maintenance/Downgrade",
     "auth/enable": "etcdserverpb.Auth/AuthEnable",
     "auth/disable": "etcdserverpb.Auth/AuthDisable",
     "auth/status": "etcdserverpb.Auth/AuthStatus",
@@ -130,7 +130,7 @@ class JsonCall:
 
     __slots__ = (
         *("path", "metadata", "timeout_s", "on_message", "on_end", "on_close", "on_drain"),
-        *("sent", "code", "text", "_finished", "_gone", "_bytes", "_changed"),
+        *("on_finish", "sent", "code", "text", "_finished", "_gone", "_bytes", "_changed"),
     )
 
     def __init__(self, path: str, metadata: dict[str, str], timeout_s: float | None = None):
@@ -139,6 +139,7 @@ class JsonCall:
         self.on_end: Callable[[], None] = _nothing
         self.on_close: Callable[[], None] = _nothing
         self.on_drain: Callable[[], None] = _nothing
+        self.on_finish: Callable[[int], None] = _nothing
         self.sent: deque[bytes] = deque()
         self.code, self.text = OK, ""  # what `finish` was told
         self._finished = self._gone = False
@@ -157,6 +158,7 @@ class JsonCall:
         if not self.closed:
             self._finished, self.code, self.text = True, code, text
             self._changed.set()
+            self.on_finish(code)
 
     def reply(self, message: bytes) -> None:
         """The only message, or the last one."""
@@ -194,6 +196,7 @@ class JsonCall:
         if not self.closed:
             self._gone = True
             self._changed.set()
+            self.on_finish(self.code or CANCELED)
             self.on_close()
 
     def abort(self, code: int, text: str) -> None:
@@ -293,6 +296,7 @@ class Gateway:
         self.services, self.registry = services, registry
         self.member = services.member
         self.max_message_bytes = self.member.config.max_request_bytes + ROOM_BYTES
+        self.max_json_bytes = JSON_PER_BYTE * self.max_message_bytes
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
 
     def protocol(self) -> asyncio.Protocol:
@@ -333,7 +337,7 @@ class Gateway:
     async def _call(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         if request.headers.get("Expect", "").lower() == "100-continue":
             request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        body = Body(request.content.readany, 2 * self.max_message_bytes)
+        body = Body(request.content.readany, self.max_json_bytes)
         try:
             call = JsonCall(path, metadata_of(request), timeout_of(request))
             first = await self._first(call, body)
@@ -347,7 +351,7 @@ class Gateway:
 
     async def _socket(self, request: web.BaseRequest, path: str) -> web.WebSocketResponse:
         """The same over a WebSocket: its messages are pieces of the body, and lines."""
-        socket = web.WebSocketResponse(max_msg_size=2 * self.max_message_bytes)
+        socket = web.WebSocketResponse(max_msg_size=self.max_json_bytes)
         await socket.prepare(request)
 
         async def read() -> bytes:
@@ -359,7 +363,7 @@ class Gateway:
                     return message.data + b"\n"
             return b""
 
-        body = Body(read, 2 * self.max_message_bytes)
+        body = Body(read, self.max_json_bytes)
         try:
             call = JsonCall(path, metadata_of(request), timeout_of(request))
             first = await self._first(call, body)

@@ -528,6 +528,7 @@ class Http2(asyncio.Protocol):
             call._timer.cancel()
         if not told:
             try:
+                call.on_finish(1)
                 call.on_close()
             except Exception:
                 log.exception("the service failed at the end of %s", call.path)

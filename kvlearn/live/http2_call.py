@@ -50,6 +50,7 @@ class Call:
     on_end: Callable[[], None] = staticmethod(ignore)
     on_close: Callable[[], None] = staticmethod(ignore)
     on_drain: Callable[[], None] = staticmethod(ignore)
+    on_finish: Callable[[int], None] = staticmethod(ignore)  # told the status, however it ends
     closed = False
 
     # What most calls never change, so it costs them nothing
@@ -118,6 +119,7 @@ class Call:
         if self.closed:
             return
         self.closed = True
+        self.on_finish(code)
         if self._queue is not None:
             self._end = trailers(code, text)
         elif self._started:
@@ -141,6 +143,7 @@ class Call:
             self.finish()
             return
         self.closed = True
+        self.on_finish(0)
         http._window -= size
         stream = self._stream
         head = _OPEN_DATA.pack(

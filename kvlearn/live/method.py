@@ -39,7 +39,8 @@ Way = Callable[[type], Open]  # from the class of the request
 
 class Call(Protocol):
     """One request on its way. `full`: what was sent waits for the client; `on_drain` is called
-    when there is room again, `on_close` when nothing can be sent any more."""
+    when there is room again, `on_close` when nothing can be sent any more, `on_finish` with the
+    status, however the call ends."""
 
     path: str
     metadata: dict[str, str]
@@ -49,6 +50,7 @@ class Call(Protocol):
     on_end: Callable[[], None]
     on_close: Callable[[], None]
     on_drain: Callable[[], None]
+    on_finish: Callable[[int], None]
 
     def send(self, message: bytes) -> None:
         """One message of a stream."""

@@ -55,6 +55,7 @@ class Services:
 
     def open(self, call: Call) -> None:
         """A call begins: find its method, and let that say what becomes of its messages."""
+        self.member.meters.began(call)
         method = self.methods.get(call.path)
         if method is None:
             call.finish(CODES["UNIMPLEMENTED"], _unknown(call.path, self.methods))
