@@ -233,8 +233,10 @@ class _Gateway:
         """A connection's protocol."""
         if self._gateway is None:
             from kvlearn.live.gateway import Gateway
+            from kvlearn.live.metrics import registry_of
 
-            self._gateway = Gateway(self._services)
+            services = self._services
+            self._gateway = Gateway(services, registry_of(services.member, services.methods))
         return self._gateway.protocol()
 
     async def close(self) -> None:
@@ -324,8 +326,10 @@ class Lifeline:
     def _listen(self) -> None:
         tell = self.member.loop.call_soon_threadsafe
         try:
-            for line in sys.stdin.buffer:
-                tell(self._obey, line)
+            # Not sys.stdin: Python cannot end while a thread waits in there.
+            with open(0, "rb", buffering=0, closefd=False) as orders:
+                for line in orders:
+                    tell(self._obey, line)
             tell(self._end)
         except RuntimeError:
             pass  # the loop has ended before
