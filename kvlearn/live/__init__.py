@@ -4,6 +4,9 @@
 lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 loses no commit
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
 channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
+launch.py         from a configuration to a member that serves
+local_cluster.py  LocalCluster: members as processes, with the verbs of the simulated cluster
+merge.py          one trace out of what the members wrote
 ```
 
 Differs from the simulator in this alone: what the core is told and what it tells are the same.
@@ -16,6 +19,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kvlearn.client import Client
+    from kvlearn.live.local_cluster import LocalCluster
+
+__all__ = ["LocalCluster", "connect"]
 
 
 def connect(
@@ -52,3 +58,12 @@ def connect(
     files = dict(ca_file=ca_file, cert_file=cert_file, key_file=key_file)
     channel = open_channel(endpoints, write, **who, **files, timeout_s=timeout_s)
     return Client(channel, timeout_s)
+
+
+def __getattr__(name: str) -> type[LocalCluster]:
+    """`LocalCluster`, when it is asked for."""
+    if name != "LocalCluster":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kvlearn.live.local_cluster import LocalCluster
+
+    return LocalCluster
