@@ -288,8 +288,8 @@ class Keeper:
             if self._call is not call:
                 return  # nobody listens to it any more
             self._hang_up()
-            if not self._connections.refresh(self._endpoint, error, token):
-                self._failed(error)
+            renews = self._connections.refresh(self._endpoint, error, token)
+            self._failed(None if renews else error)
 
     def _hear(self, message: Any) -> None:
         with self._news:
@@ -303,15 +303,18 @@ class Keeper:
                 kept.asked, kept.due = None, said + kept.every_s
             self._news.notify_all()
 
-    def _failed(self, error: RequestError) -> None:
-        """Nobody there: try the next. Refused: there is no use in asking again."""
-        self._endpoint = self._connections.after(self._endpoint)
+    def _failed(self, error: RequestError | None) -> None:
+        """Nobody there: try the next. Refused: there is no use in asking again. No error: ask
+        again at once, with another token."""
+        wait_s = KEEP_AGAIN_S if error else 0.0
+        if error:
+            self._endpoint = self._connections.after(self._endpoint)
         with self._news:
             now = monotonic()
             for id, kept in list(self._leases.items()):
                 if not kept.asked and kept.due > now:
                     continue
-                if not isinstance(error, (Unavailable, TimedOut)):
+                if error and not isinstance(error, (Unavailable, TimedOut)):
                     del self._leases[id]
-                kept.asked, kept.due = None, now + min(KEEP_AGAIN_S, kept.every_s)
+                kept.asked, kept.due = None, now + min(wait_s, kept.every_s)
             self._news.notify_all()

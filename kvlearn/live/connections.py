@@ -6,8 +6,8 @@
    Lease ─── Keeper ──────┘               └── 127.0.0.1:2383   not needed yet
 ```
 
-A request leaves only for an endpoint that has answered: what fails before that was not done, and may be
-asked of another endpoint; what fails after it may have been done.
+A request leaves only for an endpoint that has answered. What fails before that was not done, and
+may be asked of another endpoint; what fails after it may have been done.
 
 Source: etcd client/v3/client.go (dial, getToken).
 Differs: etcd's client lets gRPC balance between endpoints; here the client names the one it asks.
