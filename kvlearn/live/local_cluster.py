@@ -28,6 +28,7 @@ import random
 import shutil
 import socket
 import tempfile
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
@@ -87,6 +88,7 @@ class LocalCluster:
         self._cuts: set[tuple[str, str]] = set()
         self._seen: set[Process] = set()  # whose end is in the trace
         self._closed = False
+        self._lock = threading.RLock()  # a panel draws in a thread of its own
         temporary = self.data_dir if self._own else None
         self._finalizer = weakref.finalize(self, _end, self._processes, temporary, os.getpid())
         try:
@@ -183,6 +185,11 @@ class LocalCluster:
         return tuple(self._ports)
 
     @property
+    def closed(self) -> bool:
+        """Whether it has ended for good."""
+        return self._closed
+
+    @property
     def endpoints(self) -> tuple[str, ...]:
         """Where clients are served, as `host:port`."""
         return tuple(f"127.0.0.1:{client}" for client, _ in self._ports.values())
@@ -273,14 +280,18 @@ class LocalCluster:
     @property
     def trace(self) -> Trace:
         """What all members did, in one story; times in seconds since the cluster was made."""
-        for name, process in list(self._processes.items()):
-            if process.ended.is_set() and process not in self._seen:
-                self._note_end(name, process)
-        return self._parts.trace()
+        with self._lock:
+            for name, process in list(self._processes.items()):
+                if process.ended.is_set():
+                    self._note_end(name, process)
+            return self._parts.trace()
 
     def _note_end(self, name: str, process: Process) -> None:
-        self._seen.add(process)
-        self._parts.add(process.ended_s, name, Crashed(0))
+        """Whatever ended it, once."""
+        with self._lock:
+            if process not in self._seen:
+                self._seen.add(process)
+                self._parts.add(process.ended_s, name, Crashed(0))
 
     # Breaking and mending ---------------------------------------------------------------------
 
@@ -298,16 +309,14 @@ class LocalCluster:
         process = self._process(name)
         if process.alive:
             raise ValueError(f"{name} is running; crash it first, or resume it if it is paused")
-        if process not in self._seen:
-            self._note_end(name, process)
+        self._note_end(name, process)
         self._launch([name])
 
     def start(self) -> None:
         """Start all members that are down."""
         down = [name for name, process in self._processes.items() if not process.alive]
         for name in down:
-            if self._processes[name] not in self._seen:
-                self._note_end(name, self._processes[name])
+            self._note_end(name, self._processes[name])
         self._launch(down)
 
     def stop(self, name: str | None = None) -> None:
@@ -397,7 +406,7 @@ class LocalCluster:
 
     def picture(self):
         """The cluster as it stands, as a static picture."""
-        return door("picture")(self.trace)
+        return door("picture")(self)
 
     def show(self):
         """A picture that follows the cluster, with buttons (in a notebook)."""
@@ -421,10 +430,11 @@ class LocalCluster:
         if self._closed:
             return
         self._closed = True
-        if not self._own:
-            for process in self._processes.values():
-                if process.alive:
-                    process.stop()
+        for process in self._processes.values():
+            if process.alive:
+                process.kill() if self._own else process.stop()
+        if self._own and self._processes:
+            _ = self.trace  # as long as there are files to read it from
         self._finalizer()
 
     def __enter__(self) -> LocalCluster:

@@ -60,6 +60,8 @@ class Part:
 
     def read(self) -> bool:
         """Read on; whether there was something new."""
+        if not self.path.exists():
+            return False  # it went with its folder
         with self.path.open("rb") as file:
             file.seek(self._at)
             whole, newline, _ = file.read().rpartition(b"\n")
