@@ -163,6 +163,29 @@ def test_no_voter_is_added_while_another_is_silent(change):
     assert refusal_of(member.raft, change) is None
 
 
+@pytest.mark.parametrize("node", ["n1", "n2"])
+def test_no_voter_is_removed_whom_the_others_need(node):
+    """n3 is silent: of the two that would be left it is one. n3 itself may go."""
+    change = ConfChange((Change(node, GONE),))
+    member = silent(STRICT)
+    assert refused(member, change) == ("UNHEALTHY", {"node": "n3", "ticks": 10})
+    assert refusal_of(silent(CALM).raft, change) is None, "where that is not asked for"
+    assert refusal_of(member.raft, REMOVE) is None
+    assert refusal_of(member.raft, ConfChange((Change("n4", GONE),))) is None, "a learner"
+    member.hear(ack("n3", 10))
+    assert refusal_of(member.raft, change) is None
+
+
+@pytest.mark.parametrize("size, silent, fine", [(5, 1, True), (5, 2, False), (4, 1, True)])
+def test_the_others_are_a_majority_without_whoever_goes(size, silent, fine):
+    member = Member(conf=size, terms=(1,), config=STRICT).lead()
+    awake = [f"n{k}" for k in range(2, size + 1 - silent)]
+    member.hear(*(ack(peer, 2) for peer in awake))
+    member.raft.tick(5), member.raft.tick(5), member.drive()
+    member.hear(*(ack(peer, 2) for peer in awake))
+    assert (refusal_of(member.raft, ConfChange((Change("n2", GONE),))) is None) is fine
+
+
 @pytest.mark.parametrize(
     "change",
     [
