@@ -65,6 +65,7 @@ _start = struct.Struct("<IQIQ")  # format, number of the segment, sum so far, re
 _ZEROS = bytes(1 << 20)
 _NAME = "{:08}.wal"
 _NEXT = "next.new"  # zeros, to be the next segment
+_SPARE = "spare.new"  # a released segment, or one that is being filled with zeros
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,13 +189,13 @@ class Wal:
         for number, following in zip(numbers, numbers[1:]):
             if self._firsts[following] > before:
                 break
-            path, spare = self.folder / _NAME.format(number), self.folder / _NEXT
+            path, spare = self.folder / _NAME.format(number), self.folder / _SPARE
             self._wait_for_maker()
             # The name must be gone before the content is; and the oldest one first.
             if spare.exists():
                 path.unlink()
             else:
-                path.replace(spare.with_name("released.new"))
+                path.replace(spare)
             self._force_names()
             del self._firsts[number]
         self._prepare()
@@ -262,7 +263,7 @@ class Wal:
     def _make(self, size: int) -> None:
         """A file of zeros for the next segment: a released one, or a new one."""
         target = self.folder / _NEXT
-        draft = self.folder / "released.new"
+        draft = self.folder / _SPARE
         try:
             with draft.open("r+b" if draft.exists() else "wb", buffering=0) as file:
                 file.truncate(max(size, draft.stat().st_size))

@@ -97,7 +97,7 @@ def copied(folder: Path, target: Path) -> Path:
     """What a crash leaves now: files, but nothing that is in memory only."""
     shutil.rmtree(target, ignore_errors=True)
     # Opening a log removes segments that were made ahead, and a thread makes one.
-    return shutil.copytree(folder, target, ignore=shutil.ignore_patterns("next.new", "rel*.new"))
+    return shutil.copytree(folder, target, ignore=shutil.ignore_patterns("next.new", "spare.new"))
 
 
 # Random lives -----------------------------------------------------------------------------------
