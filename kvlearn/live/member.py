@@ -59,6 +59,7 @@ SWEEP_S = 0.25  # between two looks for requests whose time is up
 AGAIN_S = 0.3  # before a member tells its name again, and for the others to hear of its end
 RISE_S = 0.03  # between the candidacies of those who have lost the same leader
 LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
+RISE_AGAIN_S, RISE_TRIES = 0.1, 10  # and between two candidacies of one; how many there are
 log = logging.getLogger("kvlearn")
 
 
@@ -293,16 +294,24 @@ class Member:
             wait_s = (0.3 + voters.index(self.node.name) + 0.5 * self._rng.random()) * RISE_S
             if self._rises is not None:
                 self._rises.cancel()
-            self._rises = self.loop.call_later(wait_s, self._rise, raft.term)
+            self._rises = self.loop.call_later(wait_s, self._rise, RISE_TRIES)
         self._soon_turn()
 
-    def _rise(self, term: int) -> None:
+    def _rise(self, tries: int) -> None:
+        """Ask whether it would be elected, and again a little later: who could say yes may be about
+        to hear that the leader is gone, or to come back. A pre-vote disturbs nobody."""
+        self._rises = None
         raft = self.node.raft
-        if raft.term == term and raft.leader is None and raft.role == FOLLOWER:
+        if raft.leader is not None or not tries or self.stopped.done():
+            return
+        if raft.role == FOLLOWER:
             self._cause = None
             self.node.tick(self.now)
             raft.campaign()
             self._soon_turn()
+        if self.config.pre_vote:
+            wait_s = RISE_AGAIN_S * (0.5 + self._rng.random())
+            self._rises = self.loop.call_later(wait_s, self._rise, tries - 1)
 
     # Watches ----------------------------------------------------------------------------------
 

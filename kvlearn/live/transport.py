@@ -141,6 +141,7 @@ class Peer:
         self.stream: Stream | None = None  # stands, and was greeted
         self.refused = ""  # what it said instead of a greeting
         self.sent_bytes = 0
+        self.heard = asyncio.Event()  # it has dialled this member: so it is there
         self._task = owner.member.loop.create_task(self._dial())
 
     @property
@@ -165,8 +166,11 @@ class Peer:
                 await stream.gone
                 self.stream = None
                 self.owner.member.lost(self.name)
-            await asyncio.sleep(wait_s)
-            wait_s = min(2 * wait_s, BACK_OFF_S[1])
+            try:
+                await asyncio.wait_for(self.heard.wait(), wait_s)
+            except asyncio.TimeoutError:
+                wait_s = min(2 * wait_s, BACK_OFF_S[1])
+            self.heard.clear()
 
     async def _greet(self, url: str) -> Stream:
         owner = self.owner
@@ -327,6 +331,8 @@ class Transport:
             return
         stream.peer = told["from"]
         self._heard[stream] = told["from"]
+        if stream.peer in self._peers:
+            self._peers[stream.peer].heard.set()
 
     def _answer(self, stream: Stream, told: dict) -> None:
         stream.transport.write(_framed(0, _HELLO, json.dumps(told).encode()))
