@@ -146,7 +146,12 @@ class LazyLmdb(LmdbBackend):
             self._env.set_mapsize(self._map_bytes)
 
     def _grow(self) -> None:
-        raise StorageError(
+        raise self._failed(lmdb.MapFullError())
+
+    def _failed(self, error: Exception) -> StorageError:
+        if not isinstance(error, lmdb.MapFullError):
+            return super()._failed(error)
+        return StorageError(
             f"{self.path}: more was written at once than its map of {self._map_bytes:,} bytes has "
             "room for; start the node again with a larger quota"
         )
