@@ -21,7 +21,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge
+from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge, Stopped
 from kvlearn.kv.requests import Answer, Range
 from kvlearn.live.member import Member
 from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
@@ -60,7 +60,9 @@ class Services:
         if method is None:
             call.finish(CODES["UNIMPLEMENTED"], _unknown(call.path, self.methods))
             return
-        if self.learns and call.path not in LEARNERS_TOO:
+        if self.member.stopped.done():
+            refuse(call, Stopped())
+        elif self.learns and call.path not in LEARNERS_TOO:
             refuse(call, LearnerNotServing())
         elif call.metadata.get("hasleader") == "true" and self.member.leader is None:
             refuse(call, NoLeader())

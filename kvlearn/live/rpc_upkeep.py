@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kvlearn.live.rpc import Services
 
 PART_BYTES = 32 << 10  # of a snapshot
+BLOCK_BYTES = 512  # etcd's clients know by the size of a file whether there is a sum behind it
 SLOW_S = 60.0  # patience with a state that takes long to be read
 
 
@@ -70,7 +71,7 @@ class Upkeep:
                 refuse(call, answer.failure)
                 return
             loop = services.member.loop
-            making = loop.run_in_executor(None, snapshot_bytes, answer.result.records)
+            making = loop.run_in_executor(None, _file, answer.result.records)
             making.add_done_callback(made)
 
         def made(making: Any) -> None:
@@ -82,6 +83,12 @@ class Upkeep:
         user = services.user_of(call)
         op_id = services.member.ask(SnapshotState(), got, user, SLOW_S)
         call.on_close = lambda: services.member.forget(op_id)
+
+
+def _file(records: tuple) -> bytes:
+    """The records as a file of whole blocks."""
+    data = snapshot_bytes(records)
+    return data + b"\n" * (-len(data) % BLOCK_BYTES)
 
 
 class Parts:

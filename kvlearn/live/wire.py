@@ -328,8 +328,8 @@ def _status_bytes(head: bytes, result: StatusResult) -> bytes:
 
 
 def _hash_bytes(head: bytes, result: HashResult) -> bytes:
-    """Of HashKV; that of Hash has the first of these fields."""
-    return head + _number(b"\x10", result.hash) + _number(b"\x18", result.compact_revision)
+    """Of HashKV. Never compacted is -1 there."""
+    return head + _number(b"\x10", result.hash) + _number(b"\x18", result.compact_revision or -1)
 
 
 _OP_BYTES = {
