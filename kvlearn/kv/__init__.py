@@ -16,6 +16,7 @@ The map, in the order of reading:
     leases.py      requests about leases and compaction; what only the leader's clock can answer
     watches.py     what a stream of watches asks, and how a client follows one
     members.py     requests about who is a member
+    auth.py        users, roles, and which keys a role may read or write
     upkeep.py      how a node is: status, hash, alarms
     kinds.py       which way a request goes
     machine.py     what the log does to the store and to the leases

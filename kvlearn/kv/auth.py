@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import takewhile
 from typing import Any
 
@@ -211,6 +211,8 @@ class AuthStatusResult:
 
 @value
 class AuthenticateResult:
+    """What stands for the user from now on."""
+
     token: str
 
 
@@ -277,9 +279,9 @@ class Auth:
         """Take up what `save` gave; () is the state before any change."""
         self.enabled, self.revision, users, roles = saved or (False, FIRST_REVISION, (), ())
         self.users = {name: User(name, *rest) for name, *rest in users}
-        self.roles = {
-            name: [Permission(*permission) for permission in permissions]
-            for name, permissions in roles
+        self.roles = {  # name -> (key, range_end) -> kind
+            name: {(key, range_end): kind for key, range_end, kind in granted}
+            for name, granted in roles
         }
         self._merged: dict[tuple[str, str], list] = {}  # (user, kind) -> what it may touch
 
@@ -287,12 +289,12 @@ class Auth:
         """The state as plain data, the same on every node; () before any change."""
         if self.revision == FIRST_REVISION:
             return ()
-        users = tuple((u.name, u.hashed, u.no_password, u.roles) for _, u in _sorted(self.users))
-        roles = tuple(
-            (name, tuple((p.key, p.range_end, p.kind) for p in permissions))
-            for name, permissions in _sorted(self.roles)
+        users = sorted((u.name, u.hashed, u.no_password, u.roles) for u in self.users.values())
+        roles = sorted(
+            (name, tuple((*where, kind) for where, kind in granted.items()))
+            for name, granted in self.roles.items()
         )
-        return self.enabled, self.revision, users, roles
+        return self.enabled, self.revision, tuple(users), tuple(roles)
 
     # What the log says ------------------------------------------------------------------------
 
@@ -344,7 +346,8 @@ class Auth:
             case UserGet(name):
                 return NamesResult(self._user(name).roles)
             case RoleGet(role):
-                return RoleResult(tuple(self._role(role)))
+                granted = (Permission(*where, kind) for where, kind in self._role(role).items())
+                return RoleResult(tuple(sorted(granted, key=lambda one: one.key)))
         known = self.users if isinstance(request, UserList) else self.roles
         return NamesResult(tuple(sorted(known)))
 
@@ -361,8 +364,7 @@ class Auth:
                 del self.users[self._user(name).name]
             case UserChangePassword(name, hashed):
                 user = self._user(name)
-                kept = "" if user.no_password else hashed
-                self.users[name] = User(name, kept, user.no_password, user.roles)
+                self.users[name] = replace(user, hashed="" if user.no_password else hashed)
             case UserGrantRole(name, role):
                 if role != ROOT:
                     self._role(role)
@@ -380,7 +382,7 @@ class Auth:
             case RoleAdd(role):
                 if role in self.roles:
                     raise RoleExists(hint=role)
-                self.roles[role] = []
+                self.roles[role] = {}
             case RoleDelete(role):
                 self._keep_root(role == ROOT)
                 self._role(role)
@@ -390,31 +392,23 @@ class Auth:
             case RoleGrantPermission(role, key, range_end, kind):
                 if not key or (range_end not in (b"", FROM_KEY) and range_end <= key):
                     raise InvalidAuthManagement(hint=f"no key is in {interval(key, range_end)}")
-                others = self._others(role, key, range_end)
-                granted = [*others, Permission(key, range_end, kind)]
-                self.roles[role] = sorted(granted, key=lambda p: p.key)
+                self._role(role)[key, range_end] = kind
             case RoleRevokePermission(role, key, range_end):
-                others = self._others(role, key, range_end)
-                if len(others) == len(self._role(role)):
+                if self._role(role).pop((key, range_end), None) is None:
                     raise PermissionNotGranted(hint=interval(key, range_end))
-                self.roles[role] = others
 
     def _user(self, name: str) -> User:
         if name not in self.users:
             raise UserNotFound(hint=name)
         return self.users[name]
 
-    def _role(self, role: str) -> list[Permission]:
+    def _role(self, role: str) -> dict[tuple[bytes, bytes], str]:
         if role not in self.roles:
             raise RoleNotFound(hint=role)
         return self.roles[role]
 
-    def _others(self, role: str, key: bytes, range_end: bytes) -> list[Permission]:
-        return [p for p in self._role(role) if (p.key, p.range_end) != (key, range_end)]
-
     def _set_roles(self, name: str, *roles: str) -> None:
-        user = self.users[name]
-        self.users[name] = User(name, user.hashed, user.no_password, tuple(sorted(roles)))
+        self.users[name] = replace(self.users[name], roles=tuple(sorted(roles)))
 
     def _keep_root(self, at_stake: bool) -> None:
         if self.enabled and at_stake:
@@ -486,8 +480,8 @@ class Auth:
     def _merge(self, roles: tuple[str, ...], kind: str) -> list[tuple[bytes, bytes | None]]:
         """The union of what the roles allow: intervals that do not touch, in order; None: no end.
         One that is empty stands for no interval at all."""
-        granted = (p for role in roles for p in self.roles.get(role, ()))
-        wanted = [_bounds(p.key, p.range_end) for p in granted if p.kind in (kind, READWRITE)]
+        granted = (one for role in roles for one in self.roles.get(role, {}).items())
+        wanted = [_bounds(*where) for where, may in granted if may in (kind, READWRITE)]
         merged: list[tuple[bytes, bytes | None]] = [(b"", b"")]
         for start, end in sorted(wanted, key=lambda one: one[0]):
             begin, up_to = merged[-1]
@@ -503,10 +497,6 @@ def _bounds(key: bytes, range_end: bytes) -> tuple[bytes, bytes | None]:
     if range_end == FROM_KEY:
         return key, None
     return key, range_end or key + b"\0"
-
-
-def _sorted(by_name: dict[str, Any]) -> list[tuple[str, Any]]:
-    return sorted(by_name.items())
 
 
 class Tokens:

@@ -2,10 +2,10 @@
 
 What is random or slow stays here; the log gets what came of it (`kvlearn/kv/auth.py`):
 
-    UserAdd(name, password)       ── salt, 20 ms of hashing in a thread ──▶  UserAdd(name, hashed)
-    Authenticate(name, password)  ── read index, compare in a thread ─────▶  Authenticate(name, token)
-                                  ◀── "qPHvKcUoGdgnQYqK.57": token, and the index of its entry
-    every other call, with `token: qPHvKcUoGdgnQYqK.57`  ──▶  who that is, from this member's memory
+    UserAdd(name, password)      ─ salt, 20 ms of hashing in a thread ─▶  UserAdd(name, hashed)
+    Authenticate(name, password) ─ read index, compare in a thread ─▶  Authenticate(name, token)
+                                 ◀─ "qPHvKcUoGdgnQYqK.57": token, and the index of its entry
+    every other call, with `token: qPHvKcUoGdgnQYqK.57` ─▶  who that is, as this member remembers
 
 The index in a token is for members that lag: they wait until they have applied that entry before
 they say that nobody has such a token. What a call may do is decided elsewhere, in the log or when
@@ -29,8 +29,9 @@ from hashlib import pbkdf2_hmac
 from string import ascii_letters
 from typing import TYPE_CHECKING, Any
 
-from kvlearn.errors import AuthFailed, AuthNotEnabled, NoPasswordUser, PermissionNotGiven
-from kvlearn.errors import RequestError
+from kvlearn.errors import (
+    AuthFailed, AuthNotEnabled, NoPasswordUser, PermissionNotGiven, RequestError
+)  # fmt: skip
 from kvlearn.kv import auth
 from kvlearn.kv.members import MemberList
 from kvlearn.kv.requests import Answer
@@ -215,6 +216,7 @@ class Auth:
         self._ask(call, request, rpc.AuthenticateResponse, token="token")
 
     def user_add(self, call: Call, message: Any) -> None:
+        """With a password, unless the options say that there is none."""
         self._services.user_of(call)  # a token that is none costs no hashing
 
         def add(hashed: str) -> None:
@@ -227,6 +229,7 @@ class Auth:
             self._in_thread(call, add, hash_password, message.password, self._cost)
 
     def user_change_password(self, call: Call, message: Any) -> None:
+        """Tokens got with the old one end."""
         self._services.user_of(call)
 
         def change(hashed: str) -> None:
@@ -256,6 +259,8 @@ class Auth:
         self._ask(call, auth.RoleAdd(message.name), rpc.AuthRoleAddResponse)
 
     def role_get(self, call: Call, message: Any) -> None:
+        """Permissions in the order of their keys."""
+
         def encode(answer: Answer) -> bytes:
             response = rpc.AuthRoleGetResponse(header=header_of(answer.header))
             for one in answer.result.permissions:
@@ -272,6 +277,7 @@ class Auth:
         self._ask(call, auth.RoleDelete(message.role), rpc.AuthRoleDeleteResponse)
 
     def role_grant_permission(self, call: Call, message: Any) -> None:
+        """Raises: PermissionNotGiven."""
         if not message.HasField("perm"):
             raise PermissionNotGiven()
         perm = message.perm
@@ -309,6 +315,5 @@ def methods(services: Services) -> dict[str, Method]:
         "RoleGrantPermission": service.role_grant_permission,
         "RoleRevokePermission": service.role_revoke_permission,
     }
-    return table(
-        rpc.FILE, "etcdserverpb.Auth", {name: unary(way) for name, way in ways.items()}
-    )
+    unaries = {name: unary(way) for name, way in ways.items()}
+    return table(rpc.FILE, "etcdserverpb.Auth", unaries)

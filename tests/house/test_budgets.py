@@ -10,8 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "kvlearn"
 
 # The first measure, 2,600 and 1,000, was a prototype's: without refusals that say why, snapshots in
-# chunks and joint changes of members.
-CORE_LINES = 4700  # floors 0 to 2 without the client
+# chunks and joint changes of members. From 4,700 on, real members asked for a directory of numbers
+# and URLs, and for users, roles and permissions: all of it is replicated, so all of it is core.
+CORE_LINES = 5350  # floors 0 to 2 without the client
 CLIENT = ("client.py", "handles.py", "words.py")
 RAFT_LINES = 1300
 FILE_LINES = 700  # prose and all
