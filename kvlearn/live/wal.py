@@ -59,7 +59,8 @@ FORMAT = 1
 ALIGN = 16
 _first_half = struct.Struct("<IBBH")  # length, kind, mask, batch
 _sums = struct.Struct("<II")
-_HEAD = _first_half.size + _sums.size
+_head = struct.Struct("<IBBHII")  # both
+_HEAD = _head.size
 _START = 0  # the kind of a segment's first record
 _start = struct.Struct("<IQIQ")  # format, number of the segment, sum so far, records before it
 _ZEROS = bytes(1 << 20)
@@ -311,18 +312,36 @@ class _Reader:
 
     def read(self) -> None:
         """Take its records into `found`; of the last one the end may have to be mended."""
-        wal, data = self.wal, self.data
-        at = self._read_start()
-        while at < len(data) and not _zero(data, at, min(at + _HEAD, len(data))):
-            end = self._read_record(at)
-            if end is None:
-                self._tear(at)
-                break
-            at = end
-        else:
+        at = self._read_records(self._read_start())
+        data = self.data
+        if at >= len(data) or _zero(data, at, min(at + _HEAD, len(data))):
             self._check_end(at)
+        else:
+            self._look_at_torn(at)
+            self._tear(at)
         if self.last:
-            wal._open(self.number, at)
+            self.wal._open(self.number, at)
+
+    def _read_records(self, at: int) -> int:
+        """Take all that are whole; returns where the first one is that is not."""
+        wal, data, found, sum = self.wal, self.data, self.wal.found, self.wal._sum
+        unpack, half, before = _head.unpack_from, _first_half.size, len(self.wal.found)
+        batch, limit = wal._batch, len(data) - _HEAD
+        while at <= limit:
+            length, kind, mask, number, head_sum, told = unpack(data, at)
+            head = data[at : at + half]
+            end = at + _HEAD + length
+            payload = data[at + _HEAD : end]
+            now = crc32(payload, crc32(head, sum))
+            pad = -length % ALIGN
+            rest = data[end : end + pad]
+            if crc32(head) != head_sum or now != told or len(payload) < length or any(rest):
+                break
+            sum, batch, at = now, number + 1, end + pad
+            found.append((kind, _xor(payload, mask) if mask else payload))
+        wal._sum, wal._batch = sum, batch & 0xFFFF
+        wal.count += len(found) - before
+        return at
 
     def _read_start(self) -> int:
         wal, path, data = self.wal, self.path, self.data
@@ -346,28 +365,19 @@ class _Reader:
         wal._batch = batch
         return len(expected)
 
-    def _read_record(self, at: int) -> int | None:
-        """The end of the record at `at`, which goes to `found`; None: it is torn."""
-        wal, data = self.wal, self.data
-        start = at + _HEAD
-        if start > len(data):
+    def _look_at_torn(self, at: int) -> None:
+        """Why does the record at `at` not fit? Raises: StorageError unless it was being written."""
+        data = self.data
+        if at + _HEAD > len(data):
             return self._torn(at, _HEAD, None)
-        length, kind, mask, batch = _first_half.unpack_from(data, at)
+        length, _, _, batch, head_sum, told = _head.unpack_from(data, at)
         head = data[at : at + _first_half.size]
-        head_sum, sum = _sums.unpack_from(data, at + _first_half.size)
         if crc32(head) != head_sum:
             raise self._damaged(at, "the head of a record was changed")
-        payload = data[start : start + length]
-        expected = crc32(payload, crc32(head, wal._sum))
-        if len(payload) < length or expected != sum:
-            return self._torn(at, _HEAD + length, batch)
-        end = start + length + -length % ALIGN
-        if not _zero(data, start + length, min(end, len(data))):
+        payload = data[at + _HEAD : at + _HEAD + length]
+        if len(payload) == length and crc32(payload, crc32(head, self.wal._sum)) == told:
             raise self._damaged(at, "the zeros behind a record were changed")
-        wal._sum, wal._batch = expected, (batch + 1) & 0xFFFF
-        wal.found.append((kind, _xor(payload, mask) if mask else payload))
-        wal.count += 1
-        return end
+        self._torn(at, _HEAD + length, batch)
 
     def _torn(self, at: int, size: int, batch: int | None) -> None:
         """A record does not fit. Raises: StorageError unless it was never written as a whole."""
