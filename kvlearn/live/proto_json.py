@@ -25,6 +25,7 @@ import base64
 import binascii
 import json
 import re
+from os.path import commonprefix
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -39,8 +40,9 @@ INTEGERS = {  # Go's name of the type, its least and its greatest value
     FieldDescriptor.CPPTYPE_UINT32: ("uint32", 0, (1 << 32) - 1),
     FieldDescriptor.CPPTYPE_UINT64: ("uint64", 0, (1 << 64) - 1),
 }
+VALUE = "Expecting value"
 SYNTAX = (  # the beginning of what Python says, and where Go says that a character is wrong
-    ("Expecting value", "looking for beginning of value"),
+    (VALUE, "looking for beginning of value"),
     ("Expecting property name", "looking for beginning of object key string"),
     ("Illegal trailing comma", "looking for beginning of object key string"),
     ("Expecting ':'", "after object key"),
@@ -224,9 +226,15 @@ def decoded(text: bytes, unfinished: str = "unexpected EOF") -> Any:
         return _decoder.raw_decode(chars)[0]
     except json.JSONDecodeError as error:
         where = next((words for said, words in SYNTAX if error.msg.startswith(said)), "")
-        if error.pos >= len(chars) or not where:
+        at = error.pos
+        for word in ("null", "true", "false"):
+            if error.msg.startswith(VALUE) and chars[at : at + 1] == word[0]:
+                right = len(commonprefix((word, chars[at:])))
+                at, where = at + right, f"in literal {word} (expecting '{word[right]}')"
+                break
+        if at >= len(chars) or not where:
             raise JsonError(unfinished) from None
-        raise JsonError(f"invalid character {_quoted(chars[error.pos])} {where}") from None
+        raise JsonError(f"invalid character {_quoted(chars[at])} {where}") from None
     except RecursionError:
         raise JsonError("exceeded max depth") from None
     except ValueError as error:  # a number with thousands of digits; NaN
