@@ -99,6 +99,16 @@ class Watcher(Shown):
         self._read += 1
         return self._events.popleft()
 
+    def wait(self, timeout_s: float = 5.0) -> bool:
+        """Wait until something came that was not looked at yet, or nothing will; whether it did in
+        time. What it is, `events` and the others tell."""
+        check_timeout(timeout_s, least=-inf)
+        try:
+            self._channel.wait_stream(self.stream, self._at, max(timeout_s, 0.0))
+        except TimedOut:
+            return False
+        return True
+
     def __iter__(self) -> Iterator[KVEvent]:
         """Events as they come, until the watch has ended or the client's time-out passes without
         any."""

@@ -255,6 +255,8 @@ class Keeper:
         requests = self._requests or self._dial()
         now = monotonic()
         with self._news:
+            if self._requests is not requests:
+                return  # lost already; when to ask again is known
             for id in due:
                 if kept := self._leases.get(id):
                     kept.asked, kept.due = now, now + min(KEEP_ANSWER_S, kept.every_s)

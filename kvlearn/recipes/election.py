@@ -206,11 +206,7 @@ class Leaders:
             left = give_up - channel.now()
             if left <= 0:
                 raise TimedOut("no new leader in time")
-            seen = len(self._watcher.responses)
-            try:
-                channel.wait_stream(self._watcher.stream, seen, left)
-            except TimedOut:
-                pass
+            self._watcher.wait(left)
         return new
 
     def __iter__(self) -> Iterator[KeyValue]:
