@@ -299,10 +299,12 @@ def _set(end: asyncio.Future, why: str) -> None:
 def _on_signals(end: asyncio.Future) -> None:
     """The first signal ends in order, the second at once."""
     loop = asyncio.get_running_loop()
+    heard = []
 
     def told(number: int, *_: Any) -> None:
-        if end.done():
+        if heard:
             os._exit(128 + number)
+        heard.append(number)
         loop.call_soon_threadsafe(_set, end, signal.Signals(number).name)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -335,13 +337,14 @@ class Lifeline:
             pass  # the loop has ended before
 
     def _obey(self, line: bytes) -> None:
+        number = None
         try:
             order = json.loads(line)
+            number = order["id"]
             answer = self._done(order)
         except (ValueError, KeyError, TypeError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
-            order = {}
-        self._say({"id": order.get("id"), **answer})
+        self._say({"id": number, **answer})
 
     def _done(self, order: dict[str, Any]) -> dict[str, Any]:
         match order["op"]:
