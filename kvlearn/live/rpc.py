@@ -17,18 +17,17 @@ from __future__ import annotations
 from asyncio import TimerHandle
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge, Stopped
 from kvlearn.kv.requests import Answer, Range
+from kvlearn.live import rpc_auth, rpc_cluster, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
 from kvlearn.live.member import Member
 from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, put_of, request_of
 
-MODULES = "rpc", "rpc_lease", "rpc_watch", "rpc_upkeep", "rpc_cluster", "rpc_auth", "rpc_lock"
+MODULES = rpc_lease, rpc_watch, rpc_upkeep, rpc_cluster, rpc_auth, rpc_lock
 MISSED = 3  # looks for a leader in vain; a stream costs more to open again than a request
 ENVELOPE_BYTES = 18  # what etcd's log entry has around a request
 LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
@@ -39,19 +38,20 @@ LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
 
 
 class Services:
-    """`methods` by path, and what all of them need. `name_user(call)` says whose call it is."""
+    """`methods` by path, and what all of them need."""
 
     def __init__(self, member: Member):
         self.member = member
         self.max_bytes = member.config.max_request_bytes - ENVELOPE_BYTES
-        self.name_user: Callable[[Call], str] = lambda call: ""  # while nobody has a name
-        self.settle: Callable[[Call], None] = lambda call: None  # holds it until its token is here
+        # Both are for rpc_auth to say: whose call it is, and whether its messages have to wait
+        # until that can be said.
+        self.name_user: Callable[[Call], str] = lambda call: ""
+        self.settle: Callable[[Call], None] = lambda call: None
         self._led: dict[Call, Callable[[], None]] = {}  # what is told when there is no leader
         self._look: TimerHandle | None = None
         self.methods: dict[str, Method] = {}
-        for name in MODULES:
-            if find_spec(f"kvlearn.live.{name}") is not None:
-                self.methods |= import_module(f"kvlearn.live.{name}").methods(self)
+        for offer in (methods, *(module.methods for module in MODULES)):
+            self.methods |= offer(self)
 
     def open(self, call: Call) -> None:
         """A call begins: find its method, and let that say what becomes of its messages."""
