@@ -101,12 +101,12 @@ class InProcess:
         await member.start()
         return member
 
-    async def add(self, name: str) -> Member:
+    async def add(self, name: str, learner: bool = False) -> Member:
         """A member that joins as etcd's do: added by its peer URL, and then started."""
         sock = _listening()
         url = _url(sock)
         some = next(iter(self.members.values()))
-        answer = await self.ask(some.node.name, MemberAdd(peer_urls=(url,), id=77))
+        answer = await self.ask(some.node.name, MemberAdd("", learner, (url,), 77))
         assert not answer.error, answer
         cluster = {one.name: one.peer_urls for one in answer.result.members} | {name: (url,)}
         cluster.pop("", None)
