@@ -6,9 +6,11 @@ import queue
 
 import pytest
 
-etcd3gw = pytest.importorskip("etcd3gw", reason="it is the client")
+pytest.importorskip("etcd3gw", reason="it is the client")
 pytest.importorskip("aiohttp", reason="the gateway stands on it")
 pytest.importorskip("google.protobuf", reason="its messages are protobuf's")
+
+import etcd3gw
 
 from tests.live.served import WAIT_S, Served
 
