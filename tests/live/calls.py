@@ -13,8 +13,8 @@ NAMES = {number: name for name, number in CODES.items()}
 class KeptCall:
     """A call whose answers are kept: `sent` as messages, `status` as (code name, text)."""
 
-    def __init__(self, services: Services, path: str, request):
-        self.path, self.metadata, self.timeout_s = path, {}, None
+    def __init__(self, services: Services, path: str, request, **metadata: str):
+        self.path, self.metadata, self.timeout_s = path, metadata, None
         self.full = self.closed = False
         self.on_end = self.on_close = self.on_drain = lambda: None
         self.sent: list = []
