@@ -47,7 +47,7 @@ from kvlearn.live.lmdb_backend import LmdbBackend, decode, encode
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.values import to_json
 
-CHECKED_BYTES = 128 << 20  # a larger file is trusted: to follow its pointers would take seconds
+CHECKED_BYTES = 32 << 20  # a larger file is trusted: to follow its pointers would take too long
 FLUSH_BYTES = 16 << 20  # a commit flushes when so much has gathered
 LOOK_BYTES = 64 << 10  # written between two looks at how large the file is
 RECORD_BYTES = 64  # what a record takes beside its own bytes, about

@@ -45,6 +45,7 @@ from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.metrics import Meters
+from kvlearn.live.storage import quiet
 from kvlearn.live.story import Story
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.node import Node
@@ -122,21 +123,22 @@ class Member:
         found = disk.start()
         self._name = more.pop("name", config.name)  # in Raft; the configured one for founders
         conf = more.pop("conf", None) or ConfState(tuple(sorted(config.initial_cluster)))
-        self.node = Node(
-            self._name,
-            conf,
-            config.raft(),
-            self._rng,
-            self._emit,
-            disk.backend,
-            found.hard_state,
-            found.entries,
-            boot=found.boot,
-            base=found.base,
-            snapshot=found.snapshot,
-            store=config.store(),
-            **more,
-        )
+        with quiet():
+            self.node = Node(
+                self._name,
+                conf,
+                config.raft(),
+                self._rng,
+                self._emit,
+                disk.backend,
+                found.hard_state,
+                found.entries,
+                boot=found.boot,
+                base=found.base,
+                snapshot=found.snapshot,
+                store=config.store(),
+                **more,
+            )
 
     @property
     def id(self) -> int:

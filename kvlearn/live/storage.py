@@ -36,10 +36,12 @@ Source: etcd server/storage (storage.go, wal, snap), etcdserver/bootstrap.go; se
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -84,6 +86,19 @@ class Batch:
     stale: tuple[Path, ...]  # files that may go then
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """While a member opens, hundreds of thousands of values come into being and stay: Python's
+    collector would look at all of them again and again, for a third of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Storage:
     """Invariant: what a forced batch had is found again, in whatever instant the process or the
     machine ends; the store holds what the entries up to some index did that the log reaches.
@@ -110,7 +125,8 @@ class Storage:
         self._closing: list[Any] = []
         self.backend: LazyLmdb | None = None
         try:
-            self._open(quota_bytes, segment_bytes)
+            with quiet():
+                self._open(quota_bytes, segment_bytes)
         except OSError as error:
             self.close()
             raise StorageError(f"{self.folder}: {error.strerror}") from error
