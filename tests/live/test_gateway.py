@@ -429,6 +429,25 @@ def test_a_watch_can_be_asked_more_while_it_answers(served):
     served.until(lambda: not served.member.node.hub.streams)
 
 
+def test_a_watcher_that_does_not_read_holds_up_nobody_and_misses_nothing(served, monkeypatch):
+    """What it has not read waits in the store, not in the connection."""
+    calls = []
+    opened = served.services.open
+    monkeypatch.setattr(served.services, "open", lambda call: (calls.append(call), opened(call)))
+    key, value = b64("slow"), b64(b"x" * 500_000)
+    with stream(served.port, "/v3/watch", {"create_request": {"key": key}}) as line:
+        assert line()["result"]["created"]
+        for _ in range(40):
+            assert post(served.port, "/v3/kv/put", {"key": key, "value": value})[0] == 200
+        watch = next(call for call in calls if call.path.endswith("/Watch"))
+        waiting = served.call(lambda: sum(map(len, watch.sent)))
+        assert waiting < 2 * FULL_BYTES, "20 MB were written"
+        versions = []
+        while len(versions) < 40:
+            versions += [int(one["kv"]["version"]) for one in line()["result"]["events"]]
+        assert versions == list(range(1, 41))
+
+
 def test_a_watch_over_a_websocket(served):
     socket = WebSocket(served.port, "/v3/watch")
     key = b64("socket")
