@@ -51,7 +51,9 @@ _numbers = count(1)
 def start(kind: str, size: int, **more):
     """Members of a kind; the test is skipped where there are none."""
     if kind == "kvlearn":
-        return LocalCluster(size, trace=False, **more)
+        members = LocalCluster(size, trace=False, **more)
+        members.wait_for_leader()
+        return members
     program = find_etcd()
     if program is None:
         pytest.skip("no etcd found; install etcd-server, or set KVLEARN_ETCD to the program")
@@ -613,9 +615,11 @@ def three(request):
 
 
 def test_a_watch_goes_on_when_its_member_dies(three, key):
+    serving = three.names[0]
+    with three.client(serving) as client:
+        until(lambda: client.status().leader)  # else the watch would turn to another at once
     with three.client() as client, connect(three.endpoints) as reader:
         watcher = reader.watch(key)
-        serving = three.names[0]
         client.put(key, "1")
         assert watcher.recv().kv.text == "1"
         three.crash(serving)
