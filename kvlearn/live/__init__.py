@@ -4,6 +4,8 @@
 lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 loses no commit
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
 channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
+gateway.py        the same API as JSON over HTTP/1.1, /health, /version (proto_json.py: the JSON)
+metrics.py        /metrics for Prometheus, under etcd's names
 launch.py         from a configuration to a member that serves
 local_cluster.py  LocalCluster: members as processes, with the verbs of the simulated cluster
 merge.py          one trace out of what the members wrote
