@@ -34,6 +34,7 @@ from kvlearn.live.http2_call import Call
 from kvlearn.live.http2_frames import PREFACE
 
 BACKLOG = 1024
+ACCEPT_AT_ONCE = 64  # then others have their turn
 HANDSHAKE_S = 10.0  # for TLS
 FIRST_BYTES_S = 60.0  # browsers open connections ahead of need
 ABORT_S = 1.0  # for the loop to tell that a connection is cut off
@@ -67,7 +68,9 @@ class Port:
         self._make_http2, self._http1_factory = make_http2, http1_factory
         self._open: dict[asyncio.BaseTransport, Any] = {}  # to the protocol that has it
         self._handshakes: set[asyncio.Task] = set()
-        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._watch()
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -81,11 +84,15 @@ class Port:
 
     async def close(self, grace_s: float = 5.0) -> None:
         """Accept nothing more, let calls end for so long, then cut off what is left."""
-        self._accepting.cancel()
+        if self._sock.fileno() < 0:
+            return
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
         for task in list(self._handshakes):
             task.cancel()
-        await asyncio.gather(self._accepting, *self._handshakes, return_exceptions=True)
-        self._sock.close()
+        await asyncio.gather(*self._handshakes, return_exceptions=True)
         for transport, protocol in list(self._open.items()):
             if isinstance(protocol, _FirstBytes):
                 transport.close()
@@ -97,21 +104,26 @@ class Port:
         await self._until_empty(ABORT_S)
 
     async def _until_empty(self, at_most_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        until = loop.time() + at_most_s
-        while self.connections and loop.time() < until:
+        until = self._loop.time() + at_most_s
+        while self.connections and self._loop.time() < until:
             await asyncio.sleep(0.005)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _watch(self) -> None:
+        self._loop.add_reader(self._sock, self._accept)
+
+    def _accept(self) -> None:
+        """Take what waits; a callback, so no connection is lost when the port closes."""
+        for _ in range(ACCEPT_AT_ONCE):
             try:
-                sock, peer = await loop.sock_accept(self._sock)
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
             except OSError as error:
                 log.error("%s cannot accept: %s", self, error)
-                await asyncio.sleep(ACCEPT_PAUSE_S)
-                continue
-            task = loop.create_task(self._welcome(sock, peer))
+                self._loop.remove_reader(self._sock)
+                self._pause = self._loop.call_later(ACCEPT_PAUSE_S, self._watch)
+                return
+            task = self._loop.create_task(self._welcome(sock, peer))
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
 
@@ -120,9 +132,8 @@ class Port:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         more = {"ssl": self._context, "ssl_handshake_timeout": HANDSHAKE_S} if self.tls else {}
-        loop = asyncio.get_running_loop()
         try:
-            await loop.connect_accepted_socket(lambda: _FirstBytes(self), sock, **more)
+            await self._loop.connect_accepted_socket(lambda: _FirstBytes(self), sock, **more)
         except (OSError, EOFError) as error:  # SSLError and timeouts are OSErrors
             sock.close()
             log.warning("%s: no connection with %s: %s", self, _name(peer), _why(error))

@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import grpc
 import pytest
@@ -104,7 +105,7 @@ def server_context(files, **more):
 
 
 def grpc_credentials(files, with_certificate=False):
-    read = {name: open(path, "rb").read() for name, path in files.items()}
+    read = {name: Path(path).read_bytes() for name, path in files.items()}
     own = (read["client.key"], read["client.pem"]) if with_certificate else (None, None)
     return grpc.ssl_channel_credentials(read["ca.pem"], *own)
 
