@@ -25,7 +25,7 @@ from kvlearn.live import rpc_auth, rpc_cluster, rpc_lease, rpc_lock, rpc_upkeep,
 from kvlearn.live.member import Member
 from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
-from kvlearn.live.wire import answer_bytes, put_of, request_of
+from kvlearn.live.wire import answer_bytes, put_of, request_of, txn_of
 
 MODULES = rpc_lease, rpc_watch, rpc_upkeep, rpc_cluster, rpc_auth, rpc_lock
 MISSED = 3  # looks for a leader in vain; a stream costs more to open again than a request
@@ -171,7 +171,7 @@ class Keys:
 
     def txn(self, call: Call, data: bytes) -> None:
         """One that only reads does not go through the log and may be larger."""
-        request = request_of(rpc_pb2.TxnRequest.FromString(data))
+        request = txn_of(data)
         if request.writes:
             self._services.check_size(data)
         self._services.ask(call, request, answer_bytes)

@@ -28,6 +28,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from google.protobuf.message import DecodeError
+
+from kvlearn.errors import TooManyOps
 from kvlearn.kv.leases import (
     Compact, CompactResult, LeaseGrant, LeaseKeepAlive, LeaseLeases, LeaseResult, LeaseRevoke,
     LeaseTimeResult, LeaseTimeToLive, LeasesResult,
@@ -36,12 +39,13 @@ from kvlearn.kv.requests import (
     SORT_ORDERS, SORT_TARGETS, Answer, DeleteRange, DeleteResult, Header, Put, PutResult, Range,
     RangeResult,
 )  # fmt: skip
-from kvlearn.kv.txn import RESULTS, TARGETS, Compare, OpResult, Txn, TxnResult
+from kvlearn.kv.txn import MAX_OPS, RESULTS, TARGETS, Compare, OpResult, Txn, TxnResult
 from kvlearn.kv.upkeep import (
     ALARM_KINDS, Alarm, AlarmResult, Defragment, DefragmentResult, HashKV, HashResult, Status,
     StatusResult,
 )  # fmt: skip
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
+from kvlearn.live.proto import flat_pb2 as flat
 from kvlearn.live.proto import kv_pb2
 from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.mvcc.revision import KeyValue
@@ -103,6 +107,37 @@ def _op(m: Any) -> Any:
     """One operation; None where nothing is set, which the store refuses."""
     given = m.WhichOneof("request")
     return _OPS[given](getattr(m, given)) if given else None
+
+
+def txn_of(data: bytes) -> Txn:
+    """The request in the bytes of a TxnRequest, also where protobuf gives up: it follows messages
+    in messages about 100 levels down, and the store takes more transactions in one another.
+
+    Raises: TooManyOps, DecodeError.
+    """
+    try:
+        return _txn(rpc.TxnRequest.FromString(data))
+    except DecodeError:
+        return _deep_txn(data, MAX_OPS)
+
+
+def _deep_txn(data: bytes, room: int) -> Txn:
+    """Level by level: what is a message in rpc.proto is bytes in flat.proto, to be parsed next."""
+    if not room:
+        raise TooManyOps(hint=f"more than {MAX_OPS} transactions in one another")
+    m = flat.Txn.FromString(data)
+    compares = tuple(_compare(rpc.Compare.FromString(one)) for one in m.compare)
+    success, failure = (
+        tuple(_deep_op(one, room - 1) for one in branch) for branch in (m.success, m.failure)
+    )
+    return Txn(compares, success, failure)
+
+
+def _deep_op(data: bytes, room: int) -> Any:
+    inner = flat.Op.FromString(data)
+    if inner.HasField("request_txn"):
+        return _deep_txn(inner.request_txn, room)
+    return _op(rpc.RequestOp.FromString(data))
 
 
 def _alarm(m: Any) -> Alarm:
@@ -389,12 +424,15 @@ class WatchBytes:
     def __init__(self) -> None:
         self._made: dict[int, tuple[tuple, bytes]] = {}
         self._bytes = 0
+        self._now: tuple[int, ...] = ()  # the last header, which the next response has, too
+        self._head = b""
 
     def of(self, header: Header, response: WatchResponse) -> bytes:
         """The bytes of a response; of `header` all but the revision, which is the response's."""
-        out = header_bytes(
-            Header(header.cluster_id, header.member_id, response.revision, header.raft_term)
-        )
+        now = header.cluster_id, header.member_id, response.revision, header.raft_term
+        if now != self._now:
+            self._now, self._head = now, header_bytes(Header(*now))
+        out = self._head
         if response.watch_id:
             out += b"\x10" + varint(response.watch_id)
         if response.created:

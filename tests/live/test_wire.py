@@ -8,7 +8,9 @@ from random import Random
 
 import pytest
 from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError
 
+from kvlearn.errors import TooManyOps
 from kvlearn.kv.requests import (
     Answer,
     DeleteRange,
@@ -19,7 +21,7 @@ from kvlearn.kv.requests import (
     Range,
     RangeResult,
 )
-from kvlearn.kv.txn import Compare, OpResult, Txn, TxnResult
+from kvlearn.kv.txn import Compare, OpResult, Txn, TxnResult, depth_of
 from kvlearn.kv.watches import WatchCreate
 from kvlearn.live import wire
 from kvlearn.live.proto import auth_pb2, election_pb2, kv_pb2, lock_pb2
@@ -192,6 +194,36 @@ def test_requests_keep_every_field():
     )
     compare = Compare(b"a", "mod", "less", 3)
     assert wire.request_of(txn) == Txn((compare,), (put, None), (Txn(),))
+
+
+def nested(depth: int):
+    """Transactions in one another, each with a compare; the innermost puts."""
+    txn = at = rpc.TxnRequest()
+    for i in range(depth - 1):
+        at.compare.add(key=b"a", version=i)
+        at = (at.failure if i % 3 else at.success).add().request_txn
+    at.success.add().request_put.key = b"deep"
+    at.failure.add()
+    return txn
+
+
+def test_a_deep_transaction_is_read_level_by_level():
+    assert wire._deep_txn(nested(20).SerializeToString(), 128) == wire.request_of(nested(20))
+    data = nested(128).SerializeToString()
+    with pytest.raises(DecodeError):
+        rpc.TxnRequest.FromString(data)
+    txn = wire.txn_of(data)
+    assert depth_of(txn) == 128
+    for i in range(127):
+        assert txn.compare[0].operand == i
+        [txn] = txn.failure if i % 3 else txn.success
+    assert txn == Txn((), (Put(b"deep"),), (None,))
+    with pytest.raises(TooManyOps):
+        wire.txn_of(nested(129).SerializeToString())
+    with pytest.raises(TooManyOps):
+        wire.txn_of(nested(5000).SerializeToString())
+    with pytest.raises(DecodeError):
+        wire.txn_of(b"\x12\xff")
 
 
 def test_words_that_do_not_exist_are_told_and_refused_later():

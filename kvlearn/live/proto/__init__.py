@@ -6,6 +6,7 @@ auth.proto      authpb         users, roles, permissions
 rpc.proto       etcdserverpb   the services and all their messages
 lock.proto      v3lockpb       locks as a service
 election.proto  v3electionpb   elections as a service
+flat.proto      kvlearn        transactions once more, for those that are very deep
 ```
 
 >>> from kvlearn.live.proto import rpc_pb2
