@@ -32,6 +32,7 @@ from tests.etcd.gateway import Connection, Refused, WebSocket
 from tests.etcd.wire import PATHS, Wire, error_of
 
 BARRIER = b"barrier"  # a key that is put to learn that watchers have caught up
+PROBE = "probe"  # the stream of a watcher that learns it
 PATIENCE_S = 5.0  # for events that should be there: etcd brings watchers forward every 0.1 s
 
 
@@ -287,12 +288,10 @@ class Theirs(Listener):
     # Streams ----------------------------------------------------------------------------------
 
     def _on(self, stream: str, request: Any) -> Outcome:
-        if stream not in self.sockets:
-            self.sockets[stream] = WebSocket(self.port, "/v3/watch")
-        self.sockets[stream].send(self.wire.encode(request))
+        self._send(stream, request)
         fenced = isinstance(request, WatchCancel)
         if fenced:  # an unknown id has no answer; answers to questions keep their order
-            self.sockets[stream].send(self.wire.encode(WatchProgress()))
+            self._send(stream, WatchProgress())
         control: list[WatchResponse] = []
         while not control or (fenced and control[-1].watch_id != NO_ID):
             answer = self._receive(stream, PATIENCE_S)
@@ -300,6 +299,11 @@ class Theirs(Listener):
             if not self.hear(stream, answer):
                 control.append(answer)
         return Outcome(result=tuple(control[:-1] if fenced else control))
+
+    def _send(self, stream: str, request: Any) -> None:
+        if stream not in self.sockets:
+            self.sockets[stream] = WebSocket(self.port, "/v3/watch")
+        self.sockets[stream].send(self.wire.encode(request))
 
     def _receive(self, stream: str, timeout_s: float) -> WatchResponse | None:
         message = self.sockets[stream].receive(timeout_s)
@@ -320,9 +324,8 @@ class Theirs(Listener):
     def _await_barrier(self, revision: int) -> None:
         """Watchers that lack something are brought forward together: when one that was made last
         has what it lacks, all have."""
-        probe = WebSocket(self.port, "/v3/watch")
-        probe.send(self.wire.encode(WatchCreate(BARRIER, start_revision=revision)))
-        while (message := probe.receive(PATIENCE_S)) is not None and "events" not in message:
+        self._send(PROBE, WatchCreate(BARRIER, start_revision=revision))
+        while (answer := self._receive(PROBE, PATIENCE_S)) is not None and not answer.events:
             pass
-        assert message is not None, "etcd does not bring watchers forward"
-        probe.close()
+        assert answer is not None, "etcd does not bring watchers forward"
+        self.sockets.pop(PROBE).close()
