@@ -115,7 +115,7 @@ def _watch(cluster: LocalCluster) -> None:
         for name in cluster.names:
             if name not in gone and not cluster.is_alive(name):
                 gone.add(name)
-                print(f"kvlearn: {name} ended: {cluster.last_words(name)}", file=sys.stderr)
+                print(f"kvlearn: {name} is down: {cluster.last_words(name)}", file=sys.stderr)
         if len(gone) == len(cluster.names):
             raise Stop("all members have ended")
         time.sleep(LOOK_S)

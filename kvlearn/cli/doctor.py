@@ -86,11 +86,13 @@ def _package(line: str, mend: str, needed: bool = False) -> Finding:
 def programs() -> list[Finding]:
     """The programs beside Python: what draws graphs, the tests' browser, a real etcd."""
     etcd, etcdctl = _version("etcd", "--version"), _version("etcdctl", "version")
+    h2load = _version("h2load", "--version")
     return [
         Finding("dot", dot(), "trees show as text: apt or conda install graphviz"),
         Finding("chromium", chromium(), "for the browser tests: apt install chromium"),
         Finding("etcd", etcd, "for lessons on a real etcd: apt install etcd-server"),
         Finding("etcdctl", etcdctl, "for lessons on a real etcd: apt install etcd-client"),
+        Finding("h2load", h2load, "for `kvlearn bench live`: apt install nghttp2-client"),
     ]
 
 

@@ -36,6 +36,7 @@ from typing import Any
 
 from kvlearn.errors import KVLearnError, StorageError
 from kvlearn.live import logs
+from kvlearn.live.codec import EntryBytes
 from kvlearn.live.config import Address, MemberConfig, Tls, Urls, address
 from kvlearn.live.identity import Identity, found, join
 from kvlearn.live.member import Member
@@ -154,13 +155,14 @@ async def serve(config: MemberConfig) -> Running:
         try:
             tls = peer_client_tls(config.peer_tls)
             peers_tls, clients_tls = server_tls(config.peer_tls), server_tls(config.tls)
-            storage = Storage(config.data_dir, quota_bytes=config.store().quota_bytes)
+            made = EntryBytes()  # an entry is encoded once, for the disk and for all peers
+            storage = Storage(config.data_dir, made, config.store().quota_bytes)
             opened.callback(storage.close)
             doors = Doors(config)
             opened.callback(doors.close)
             config = settled(config, doors)
             identity = await _identity(config, storage, tls)
-            transport = Transport(identity.urls, tls)
+            transport = Transport(identity.urls, tls, made)
             member = Member(config, storage, transport, identity.arguments())
         except (StorageError, ValueError) as error:
             raise CannotStart(str(error)) from None
@@ -180,10 +182,29 @@ async def _identity(config: MemberConfig, storage: Storage, tls: ssl.SSLContext)
     Raises: StorageError.
     """
     if not storage.is_new:
-        return Identity.load(storage.facts)
+        identity = Identity.load(storage.facts)
+        _compare(config, identity)
+        return identity
     identity = found(config) if config.is_new else await join(config, tls)
     storage.identify(**identity.save())
     return identity
+
+
+def _compare(config: MemberConfig, identity: Identity) -> None:
+    """What the folder says counts, not the flags (etcd too); but two folders mixed up is an error.
+
+    Raises: StorageError.
+    """
+    others = config.initial_cluster.keys() - {config.name}
+    if identity.node in others and config.name in identity.urls:
+        raise StorageError(
+            f"{config.data_dir} is {identity.node}'s, not {config.name}'s: give each member the "
+            "--data-dir that it began with"
+        )
+    if config.is_new and found(config).cluster_id != identity.cluster_id and not identity.joins:
+        what = "the flags speak of another cluster than the data directory, which counts"
+        known, told = f"{identity.cluster_id:x}", f"{found(config).cluster_id:x}"
+        log.warning(what, extra={"cluster": known, "of_the_flags": told})
 
 
 async def _listen_to_peers(

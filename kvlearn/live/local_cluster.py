@@ -499,7 +499,9 @@ def _ports(names: list[str], base: int | None) -> dict[str, tuple[int, int]]:
     if base is not None:
         wanted = range(base, base + 2 * len(names))
         for port in wanted:
-            if not 1 <= port < 1 << 16 or not _free(port):
+            if not 1 <= port < 1 << 16:
+                raise ValueError(f"port {port} is none: they go from 1 to 65535")
+            if not _free(port):
                 raise ValueError(f"port {port} is in use: take another base_port, or none")
     else:
         first = random.randrange(PORTS.start, PORTS.stop)

@@ -124,7 +124,10 @@ class Process:
                 raise MemberDown(f"{self.name} did not start in time: {self.last_words()}")
 
     def last_words(self) -> str:
-        """What this life said last in its log: the sentence of the command, or a line's message."""
+        """How this life ended: by which signal, or what it said last in its log."""
+        status = self._child.poll()
+        if status is not None and status < 0:
+            return f"it was ended by {signal.Signals(-status).name}"
         with self.log_file.open("rb") as log:
             log.seek(self._log_from)
             lines = log.read().decode(errors="replace").strip().splitlines()

@@ -152,6 +152,38 @@ def test_a_damaged_log_is_refused(tmp_path):
     run(test)
 
 
+def test_folders_that_are_mixed_up_are_refused(tmp_path):
+    cluster = {"n1": "http://127.0.0.1:1", "n2": "http://127.0.0.1:2"}
+
+    def member(name: str, folder: str) -> MemberConfig:
+        return alone(
+            tmp_path / folder,
+            name=name,
+            listen_peer_urls=FREE,
+            initial_advertise_peer_urls=cluster[name],
+            initial_cluster=cluster,
+        )
+
+    async def test():
+        await (await serve(member("n2", "b"))).stop()
+        with pytest.raises(CannotStart, match="b is n2's, not n1's: give each member"):
+            await serve(member("n1", "b"))
+
+    run(test)
+
+
+def test_what_the_folder_says_counts_more_than_the_flags(tmp_path, caplog):
+    async def test():
+        async with await serve(alone(tmp_path / "n1")) as running:
+            number = running.member.cluster_id
+        other = alone(tmp_path / "n1", initial_cluster_token="another")
+        async with await serve(other) as running:
+            assert running.member.cluster_id == number
+        assert "the flags speak of another cluster" in caplog.text
+
+    run(test)
+
+
 def test_who_was_not_added_cannot_join(tmp_path, monkeypatch):
     monkeypatch.setattr(identity, "JOIN_S", 0.05)
 
