@@ -174,7 +174,10 @@ class Node:
     def is_outside(self) -> bool:
         """Whether it is no member, as far as it knows: not yet, or not any more."""
         raft = self.raft
-        return (raft.joins and not raft.log.last_index) or self.name not in raft.conf.members
+        conf, me = raft.conf, self.name  # asked with every request, so without conf.members
+        return (raft.joins and not raft.log.last_index) or not (
+            me in conf.voters or me in conf.learners or me in conf.outgoing
+        )
 
     # Inputs -----------------------------------------------------------------------------------
 

@@ -199,10 +199,16 @@ class Transport:
     """All peers of one member. Invariant: messages from one peer arrive in the order in which they
     were sent, or not at all."""
 
-    def __init__(self, urls: dict[NodeId, tuple[str, ...]], client_tls: SSLContext | None = None):
-        """`urls`: where members listen, to begin with; `update` brings news."""
+    def __init__(
+        self,
+        urls: dict[NodeId, tuple[str, ...]],
+        client_tls: SSLContext | None = None,
+        entry_bytes: EntryBytes | None = None,
+    ):
+        """`urls`: where members listen, to begin with; `update` brings news. `entry_bytes`: shared
+        with the disk."""
         self.client_tls = client_tls
-        self.entry_bytes = EntryBytes()
+        self.entry_bytes = entry_bytes or EntryBytes()
         self.member: Any = None
         self.received_bytes: dict[NodeId, int] = {}
         self._urls = dict(urls)
