@@ -481,8 +481,8 @@ class Http2(asyncio.Protocol):
             self._reset(stream, FLOW_CONTROL_ERROR if more else PROTOCOL_ERROR)
         else:
             call._window += more
-            if call._queue is not None:
-                self._pump(call)
+            while self._pump(call):
+                pass
 
     def _grant(self, call: Call) -> bool:
         """Let the client send more on this stream, unless it does not read what it gets."""
@@ -624,7 +624,8 @@ class Http2(asyncio.Protocol):
         """Write what this turn has gathered; then let waiting calls make more of it."""
         self._scheduled = False
         if self._paused:
-            if self._out_bytes > TURN_BYTES and self._reading and not self._over:
+            waits = self._out_bytes + self._queued
+            if waits > TURN_BYTES and self._reading and not self._over:
                 self._reading = False  # it does not read, so it shall not ask either
                 self._transport.pause_reading()
             return

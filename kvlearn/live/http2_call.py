@@ -214,7 +214,8 @@ class Call:
         size = sum(map(len, pieces))
         self._queued += size
         self._http._queued += size
-        self._http._pump(self)
+        while self._http._pump(self):
+            pass
 
     def _take(self, room: int) -> tuple[list[bytes], int]:
         """The next bytes of the queue, at most `room`, in pieces."""
