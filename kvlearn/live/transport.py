@@ -156,7 +156,8 @@ class Peer:
             url = self.urls[turn % len(self.urls)]
             turn += 1
             try:
-                stream = await asyncio.wait_for(self._greet(url), HELLO_S)
+                async with asyncio.timeout(HELLO_S):  # wait_for may lose a cancellation (3.11)
+                    stream = await self._greet(url)
             except (OSError, asyncio.TimeoutError, ValueError) as error:
                 log.debug("no connection to %s at %s: %s", self.name, url, error)
             else:
@@ -167,7 +168,8 @@ class Peer:
                 self.stream = None
                 self.owner.member.lost(self.name)
             try:
-                await asyncio.wait_for(self.heard.wait(), wait_s)
+                async with asyncio.timeout(wait_s):
+                    await self.heard.wait()
             except asyncio.TimeoutError:
                 wait_s = min(2 * wait_s, BACK_OFF_S[1])
             self.heard.clear()
@@ -213,6 +215,7 @@ class Transport:
         self.received_bytes: dict[NodeId, int] = {}
         self._urls = dict(urls)
         self._peers: dict[NodeId, Peer] = {}
+        self._leaving: set[Peer] = set()  # removed members, which may still hear why
         self._heard: dict[Stream, NodeId] = {}  # connections that peers have dialled
         self._cut: set[NodeId] = set()  # from whom nothing is heard, and to whom nothing is sent
 
@@ -223,7 +226,7 @@ class Transport:
 
     async def stop(self) -> None:
         """Hang up everywhere."""
-        for peer in self._peers.values():
+        for peer in (*self._peers.values(), *self._leaving):
             peer.close()
         self._peers.clear()
         for stream in list(self._heard):
@@ -242,7 +245,12 @@ class Transport:
                 self._peers[name] = Peer(self, name, self._urls[name])
         for name in sorted(self._peers.keys() - wanted):
             # What tells it that it was removed may still be on its way.
-            self.member.loop.call_later(1.0, self._peers.pop(name).close)
+            self._leaving.add(peer := self._peers.pop(name))
+            self.member.loop.call_later(1.0, self._let_go, peer)
+
+    def _let_go(self, peer: Peer) -> None:
+        self._leaving.discard(peer)
+        peer.close()
 
     def cut(self, peers: Iterable[NodeId]) -> None:
         """Hear and tell these nothing, as if the network were broken; none: as it should be."""
