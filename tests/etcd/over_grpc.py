@@ -5,8 +5,10 @@ itself.
 
 >>> from kvlearn.kv.requests import KeyValue, Range
 >>> numbers = Numbers(offset=100)
->>> print(numbers.out(Range(b"a", revision=5)), "|", numbers.back(KeyValue(b"a", b"", 105, 107, 2)))
-get a at 105 | KeyValue(key=b'a', value=b'', create_revision=5, mod_revision=7, version=2, lease=0)
+>>> print(numbers.out(Range(b"a", revision=5)))
+get a at 105
+>>> numbers.back(KeyValue(b"a", b"", 105, 107, 2)).mod_revision
+7
 """
 
 from __future__ import annotations
