@@ -25,10 +25,12 @@ import base64
 import binascii
 import json
 import re
+from functools import cache
 from os.path import commonprefix
 from typing import Any
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor_pb2 import DescriptorProto
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
@@ -89,12 +91,12 @@ def from_json(kind: type, found: Any) -> Message:
 def _fill(message: Message, found: Any) -> None:
     if not isinstance(found, dict):
         raise _mismatch(found, OBJECT)
-    known = message.DESCRIPTOR
+    known = fields_of(message.DESCRIPTOR)
     for name, value in found.items():
-        field = known.fields_by_name.get(name) or known.fields_by_camelcase_name.get(name)
-        if field is None or value is None:
+        if name not in known or value is None:
             continue
-        if field.is_repeated:
+        field, repeated = known[name]
+        if repeated:
             if not isinstance(value, list):
                 raise _mismatch(value, LIST)
             _fill_list(getattr(message, field.name), field, value)
@@ -104,6 +106,16 @@ def _fill(message: Message, found: Any) -> None:
             _fill(inner, value)
         else:
             setattr(message, field.name, _scalar(field, value))
+
+
+@cache
+def fields_of(kind: Descriptor) -> dict[str, tuple[FieldDescriptor, bool]]:
+    """The fields of a kind of message under all their names, and whether they are repeated."""
+    told = DescriptorProto()
+    kind.CopyToProto(told)  # a field itself says it in another way with every few releases
+    repeated = {field.name for field in told.field if field.label == field.LABEL_REPEATED}
+    names = {**kind.fields_by_camelcase_name, **kind.fields_by_name}
+    return {name: (field, field.name in repeated) for name, field in names.items()}
 
 
 def _fill_list(target: Any, field: FieldDescriptor, values: list) -> None:

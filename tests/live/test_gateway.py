@@ -13,12 +13,13 @@ import pytest
 pytest.importorskip("aiohttp", reason="the gateway stands on it")
 pytest.importorskip("google.protobuf", reason="its messages are protobuf's")
 
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message_factory import GetMessageClass
 
 from kvlearn.live.gateway import FULL_BYTES, METHODS, PATHS, JsonCall
 from kvlearn.live.proto import kv_pb2, rpc_pb2
-from kvlearn.live.proto_json import JsonError, Values, decoded, from_json, to_json
+from kvlearn.live.proto_json import JsonError, Values, decoded, fields_of, from_json, to_json
 from tests.etcd.gateway import WebSocket
 from tests.live.served import Served, fetch, post, stream
 
@@ -137,18 +138,19 @@ def test_base64_may_use_urls_letters_and_lines():
 def random_message(rng: random.Random, kind: type, depth: int = 0):
     """Any message: each field is set with a chance of a half."""
     message = kind()
-    for field in message.DESCRIPTOR.fields:
+    known = fields_of(message.DESCRIPTOR)
+    for field, repeated in (known[field.name] for field in message.DESCRIPTOR.fields):
         if rng.random() < 0.5 or depth > 3:
             continue
-        count = rng.randrange(3) if field.is_repeated else 1
+        count = rng.randrange(3) if repeated else 1
         for _ in range(count):
             if field.message_type is not None:
                 inner = random_message(rng, GetMessageClass(field.message_type), depth + 1)
                 place = getattr(message, field.name)
-                (place.add() if field.is_repeated else place).CopyFrom(inner)
+                (place.add() if repeated else place).CopyFrom(inner)
                 continue
             value = random_scalar(rng, field)
-            if field.is_repeated:
+            if repeated:
                 getattr(message, field.name).append(value)
             else:
                 setattr(message, field.name, value)
@@ -159,14 +161,14 @@ def random_scalar(rng: random.Random, field):
     if field.enum_type is not None:
         return rng.choice(field.enum_type.values).number
     kinds = {
-        field.CPPTYPE_BOOL: lambda: rng.random() < 0.5,
-        field.CPPTYPE_INT64: lambda: rng.randrange(-(1 << 63), 1 << 63),
-        field.CPPTYPE_UINT64: lambda: rng.randrange(1 << 64),
-        field.CPPTYPE_INT32: lambda: rng.randrange(-(1 << 31), 1 << 31),
-        field.CPPTYPE_UINT32: lambda: rng.randrange(1 << 32),
-        field.CPPTYPE_STRING: lambda: (
+        FieldDescriptor.CPPTYPE_BOOL: lambda: rng.random() < 0.5,
+        FieldDescriptor.CPPTYPE_INT64: lambda: rng.randrange(-(1 << 63), 1 << 63),
+        FieldDescriptor.CPPTYPE_UINT64: lambda: rng.randrange(1 << 64),
+        FieldDescriptor.CPPTYPE_INT32: lambda: rng.randrange(-(1 << 31), 1 << 31),
+        FieldDescriptor.CPPTYPE_UINT32: lambda: rng.randrange(1 << 32),
+        FieldDescriptor.CPPTYPE_STRING: lambda: (
             rng.randbytes(rng.randrange(9))
-            if field.type == field.TYPE_BYTES
+            if field.type == FieldDescriptor.TYPE_BYTES
             else "".join(rng.choices('aZ"\\\n{}[]é漢😀', k=rng.randrange(9)))
         ),
     }
