@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 TOKEN_LETTERS = 16
 ROUNDS = 64  # times 2 ** cost: about as slow as bcrypt of the same cost is
-LOOK_S = 0.002  # between two looks whether the entry of a token is here
+LOOK_S = 0.001  # until it is looked again whether the entry of a token is here; then twice that
+LOOKS_S = 0.05  # at most between two looks
 WAIT_S = 5.0  # for it, at most
 NAMELESS = {  # what never looks at a token
     "/etcdserverpb.Auth/Authenticate",
@@ -127,7 +128,7 @@ class Settling:
         self._came: list[Callable[[], None]] = []
         call.on_message = self._keep
         call.on_end = lambda: self._came.append(self._call.on_end)
-        self._until = self._member.loop.time() + WAIT_S
+        self._until, self._pause = self._member.loop.time() + WAIT_S, LOOK_S
         self._look()
 
     def _keep(self, message: bytes) -> None:
@@ -138,7 +139,8 @@ class Settling:
         if self._call.closed:
             return
         if not here and loop.time() < self._until:
-            loop.call_later(LOOK_S, self._look)
+            loop.call_later(self._pause, self._look)
+            self._pause = min(2 * self._pause, LOOKS_S)
             return
         call = self._call
         call.on_message, call.on_end = self._on_message, self._on_end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import ssl
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +18,7 @@ from kvlearn.errors import InvalidAuthToken
 from kvlearn.kv.auth import Auth, Tokens
 from kvlearn.live import rpc_auth
 from kvlearn.live.codec import encode
+from kvlearn.live.http2 import Http2
 from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.live.rpc import Services
 from tests.etcd.server import Etcd, find_etcd
@@ -323,7 +325,7 @@ async def test_who_hangs_up_waits_for_nothing(site):
     call.closed = True
     call.on_close()
     await site.ask("KV/Put", put(b"b"), "ann")
-    await asyncio.sleep(3 * rpc_auth.LOOK_S)
+    await asyncio.sleep(2 * rpc_auth.LOOKS_S)
     assert (await site.ask("KV/Range", get(b"a"), "ann")).count == 0
 
 
@@ -385,6 +387,49 @@ def test_without_a_token_the_certificate_says_who_calls(asks, common_name, token
     call.metadata = {"token": "junk"}
     with pytest.raises(InvalidAuthToken):
         rpc_auth.user_of(services, call)
+
+
+def test_the_certificate_of_a_real_connection_names_its_user(tmp_path):
+    grpc = pytest.importorskip("grpc", reason="a client with a certificate")
+    trustme = pytest.importorskip("trustme", reason="makes certificates")
+    authority = trustme.CA()
+    server = authority.issue_cert("127.0.0.1")
+    ann = authority.issue_cert("ann@example.org", common_name="ann")
+    files = {"cert_file": server.cert_chain_pems[0], "key_file": server.private_key_pem}
+    files["trusted_ca_file"] = authority.cert_pem
+    for name, blob in files.items():
+        blob.write_to_path(tmp_path / name)
+    paths = {name: str(tmp_path / name) for name in files}
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=paths["trusted_ca_file"])
+    context.load_cert_chain(paths["cert_file"], paths["key_file"])
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    own = ann.private_key_pem.bytes(), ann.cert_chain_pems[0].bytes()
+    credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes(), *own)
+
+    async def within():
+        urls = {f"{side}_client_urls": ("https://127.0.0.1:0",) for side in ("listen", "advertise")}
+        member = await lone_member(bcrypt_cost=4, client_cert_auth=True, **paths, **urls)
+        site = Site([member])
+        await site.people()
+        opened = site.at[0].open
+        listening = await member.loop.create_server(
+            lambda: Http2(opened), "127.0.0.1", 0, ssl=context
+        )
+        port = listening.sockets[0].getsockname()[1]
+        async with grpc.aio.secure_channel(f"127.0.0.1:{port}", credentials) as channel:
+            ask = channel.unary_unary("/etcdserverpb.KV/Put", rpc.PutRequest.SerializeToString)
+            await ask(put(b"a"), timeout=20)
+            codes = []
+            for key, token in ((b"x", ()), (b"a", (("token", "junk"),))):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await ask(put(key), timeout=20, metadata=token)
+                codes.append(refused.value.code().name)
+        assert codes == ["PERMISSION_DENIED", "UNAUTHENTICATED"]
+        listening.close()
+        await member.stop()
+
+    asyncio.run(asyncio.wait_for(within(), 60))
 
 
 # As etcd does it -----------------------------------------------------------------------------
