@@ -291,7 +291,7 @@ def result_of(request: Any, message: Any) -> Any:
         case Status():
             return _status(message)
         case HashKV():
-            return HashResult(message.hash, message.compact_revision)
+            return HashResult(message.hash, max(message.compact_revision, 0))
         case Defragment():
             return DefragmentResult()
         case Alarm():

@@ -123,11 +123,14 @@ def stream(open: Open) -> Way:
     return lambda request: guarded
 
 
+STREAMED = "failed to unmarshal the received message"  # what gRPC says of one of many
+
+
 def refuse(call: Call, error: RequestError) -> None:
     """End a call with the status of an error."""
     call.finish(CODES[error.code], error.text)
 
 
-def garbled(call: Call, error: Exception) -> None:
+def garbled(call: Call, error: Exception, of: str = "error unmarshalling request:") -> None:
     """End a call whose message is none."""
-    call.finish(CODES["INTERNAL"], f"grpc: error unmarshalling request: {error}")
+    call.finish(CODES["INTERNAL"], f"grpc: {of} {error}")

@@ -119,7 +119,7 @@ class Services:
             for lost in list(self._led.values()):
                 lost()
         self._look = None
-        if self._led:
+        if self._led and not self.member.stopped.done():
             self._look_later(missed)
 
     def close(self) -> None:

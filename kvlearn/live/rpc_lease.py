@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from kvlearn.errors import NoLeader
 from kvlearn.kv.leases import LeaseKeepAlive
 from kvlearn.kv.requests import Answer, Header
-from kvlearn.live.method import Call, Method, garbled, refuse, stream, table, unary
+from kvlearn.live.method import STREAMED, Call, Method, garbled, refuse, stream, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, header_only, keep_alive_bytes, request_of
 
@@ -59,7 +59,7 @@ class KeepAlive:
             id = rpc_pb2.LeaseKeepAliveRequest.FromString(data).ID
         except DecodeError as error:
             self._forget()
-            garbled(self._call, error)
+            garbled(self._call, error, STREAMED)
             return
         # The header is of before: a lease that ends after this does so at a later revision.
         member = self._services.member

@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 
 from kvlearn.errors import NoLeader, PermissionDenied, RequestError
 from kvlearn.kv.watches import WatchCreate
-from kvlearn.live.method import Call, Method, garbled, refuse, stream, table
+from kvlearn.live.method import STREAMED, Call, Method, garbled, refuse, stream, table
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import WatchBytes, request_of
 from kvlearn.mvcc.watch import WatchResponse
@@ -58,7 +58,7 @@ class WatchStream:
             self._end(error)
         except DecodeError as error:
             self._close()
-            garbled(self._call, error)
+            garbled(self._call, error, STREAMED)
 
     def _may_watch(self, request: WatchCreate) -> bool:
         try:

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from kvlearn.errors import PermissionDenied
 from kvlearn.kv.snapshots import load_snapshot
 from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.live.rpc import Services
@@ -155,6 +156,25 @@ def test_a_look_for_a_leader_ends_with_the_streams_that_want_one(ours):
     assert services._look is None
 
 
+def test_who_may_not_read_is_told_in_band_and_the_stream_goes_on(ours, monkeypatch):
+    def may_read(call, key, range_end):
+        if key != b"mine":
+            raise PermissionDenied()
+
+    monkeypatch.setattr(ours.services, "may_read", may_read)
+    call = ours.open(WATCH)
+    watch(ours, call, create_request={"key": b"yours"})
+    watch(ours, call, create_request={"key": b"mine"})
+    ours.put(b"mine", b"1")
+    ours.put(b"yours", b"2")
+    ours.until(lambda: len(call.sent) == 3)
+    denied, created, event = heard(call)
+    assert denied.created and denied.canceled and denied.header.revision == 1
+    reason = "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+    assert denied.cancel_reason == reason
+    assert created.created and not created.canceled and values([event]) == [b"1"]
+
+
 def test_fragments_make_up_the_whole(ours):
     call = ours.open(WATCH)
     watch(ours, call, create_request={"key": b"k", "range_end": b"l", "fragment": True})
@@ -271,7 +291,7 @@ def test_bytes_that_are_no_message_are_refused(ours, path):
         pytest.skip("its module is not there")
     call = ours.open(path)
     call.on_message(b"\x0a\xff")
-    assert call.status[0] == 13 and "unmarshalling" in call.status[1]
+    assert call.status[0] == 13 and "unmarshal" in call.status[1]
 
 
 def test_nobody_answers_a_client_that_is_gone(ours):
