@@ -115,10 +115,13 @@ class Panel(ipywidgets.VBox):
         while not self._closed and not self.cluster.closed:
             await asyncio.sleep(max(REST_S, REST * took_s))
             began = perf_counter()
-            drawn = await loop.run_in_executor(self._thread, self._drawn)
+            try:
+                drawn = await loop.run_in_executor(self._thread, self._drawn)
+            except (KVLearnError, ValueError, OSError) as error:
+                self.told.value = f"no picture: {error}"
+            else:
+                self.picture.value = drawn or self.picture.value
             took_s = perf_counter() - began
-            if drawn:
-                self.picture.value = drawn
         if self.cluster.closed:
             self._enable(False)
             self.told.value = "the cluster is closed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -202,6 +203,24 @@ def test_the_panel_has_buttons_that_do_it(whole):
     panel.buttons["restart"].click()
     assert whole.is_alive("n2")
     panel.close()
+
+
+def test_in_a_notebook_the_panel_follows_by_itself(whole):
+    pytest.importorskip("ipywidgets")
+
+    async def notebook():
+        panel = whole.show()
+        before = panel.picture.value
+        panel.nodes.value = "n3"
+        panel.buttons["crash"].click()
+        assert panel.buttons["restart"].disabled, "one verb at a time"
+        async with asyncio.timeout(30):
+            while panel.picture.value == before or panel.buttons["restart"].disabled:
+                await asyncio.sleep(0.02)
+        assert not whole.is_alive("n3") and not panel.told.value
+        panel.close()
+
+    asyncio.run(notebook())
 
 
 # Its folder ---------------------------------------------------------------------------------
