@@ -2,7 +2,10 @@
 
 ```
 lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 loses no commit
+lmdb_lazy.py      the same with commits that gather, because a log is the truth; frozen views
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
+wal.py            a write-ahead log: segments, checksums, one fdatasync for all that waits
+storage.py        a member's folder: the log, the store, snapshots that came, a lock
 channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
 gateway.py        the same API as JSON over HTTP/1.1, /health, /version (proto_json.py: the JSON)
 metrics.py        /metrics for Prometheus, under etcd's names
