@@ -11,9 +11,10 @@
 ...     call.on_message = lambda message: call.reply(message.upper())
 >>> port = Http2(open)      # an asyncio.Protocol, one for each connection
 
-A call costs two dozen bytecodes where it can: the header block of a repeated request is looked up
-(see `http2_headers`), an answer is constant bytes around the message, and all frames that
-one turn of the loop makes, of many calls, leave in one write.
+Framing is done here because a call that does nothing then costs a processor about a fortieth of
+what it costs with grpclib or grpc.aio, with uvloop and without (h2load, 64 calls in flight). The
+header block of a repeated request is looked up (see `http2_headers`), an answer is constant bytes
+around the message, and what one turn of the loop makes, of many calls, leaves in one write.
 
 Flow control goes both ways. What the client has no window for waits in the call; `Call.full` says
 that a mebibyte waits, `on_drain` that there is room again. A call that is full is not granted more
@@ -33,7 +34,7 @@ from typing import Any
 
 from hpack import HPACKError
 
-from kvlearn.live.http2_call import Call
+from kvlearn.live.http2_call import Call, not_grpc
 from kvlearn.live.http2_frames import (
     ACK,
     CANCEL,
@@ -108,7 +109,7 @@ class Http2(asyncio.Protocol):
         other: Callable[[Call], None] | None = None,
         on_lost: Callable[[Http2], None] = ignore,
     ):
-        self._open, self._other, self.on_lost = open, other or _not_grpc, on_lost
+        self._open, self._other, self.on_lost = open, other or not_grpc, on_lost
         self._max_message_bytes, self._max_streams = max_message_bytes, max_streams
         self._keepalive_s, self._keepalive_timeout_s = keepalive_s, keepalive_timeout_s
         # reading
@@ -138,6 +139,7 @@ class Http2(asyncio.Protocol):
     # The transport ------------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
+        """Say what we take before the client has said anything."""
         self._loop = asyncio.get_running_loop()
         self._transport = transport
         self._tried = self._loop.time()
@@ -149,6 +151,7 @@ class Http2(asyncio.Protocol):
             self._timer = self._loop.call_later(self._keepalive_s, self._keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Tell all calls that run."""
         self._over = True
         if self._keepalive_s:
             self._timer.cancel()
@@ -159,6 +162,7 @@ class Http2(asyncio.Protocol):
         self.on_lost(self)
 
     def data_received(self, data: bytes) -> None:
+        """Handle what came; what that makes leaves in one write."""
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
@@ -185,6 +189,7 @@ class Http2(asyncio.Protocol):
         self._paused = self._blocked = True
 
     def resume_writing(self) -> None:
+        """The client reads again."""
         self._paused = False
         self._flush()
         if not self._reading and not self._over:
@@ -685,8 +690,3 @@ class Http2(asyncio.Protocol):
                 call.on_drain()
             except Exception:
                 self._on_defect(call)
-
-
-def _not_grpc(call: Call) -> None:
-    text = b"this is a gRPC service; ask over HTTP/1.1 for everything else\n"
-    call.respond(415, {"content-type": "text/plain; charset=utf-8"}, text)

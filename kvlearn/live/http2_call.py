@@ -237,3 +237,9 @@ class Call:
 
 def _too_large(size: int, limit: int) -> str:
     return f"grpc: received message larger than max ({size} vs. {limit})"
+
+
+def not_grpc(call: Call) -> None:
+    """Answer a request over HTTP/2 that is for HTTP/1.1."""
+    text = b"this is a gRPC service; ask over HTTP/1.1 for everything else\n"
+    call.respond(415, {"content-type": "text/plain; charset=utf-8"}, text)
