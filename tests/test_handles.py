@@ -125,6 +125,37 @@ def test_waiting_for_long_ends_in_time():
     assert 3.0 <= channel.time < 3.3
 
 
+class Growing(list):
+    """What a real stream has brought: more comes the moment that somebody has looked."""
+
+    def __init__(self, now, *later):
+        super().__init__(now)
+        self.later = list(later)
+
+    def __getitem__(self, part):
+        found = super().__getitem__(part)
+        if self.later:
+            self.append(self.later.pop(0))
+        return found
+
+
+def test_what_comes_while_it_looks_is_not_lost():
+    watcher, channel = watching()
+    channel.stream = Growing([CREATED], told(2), told(3), told(4))
+    assert [one for _ in range(5) for one in watcher.events()] == [event(2), event(3), event(4)]
+    stream = WatchStream(Client(channel), "n1")
+    channel.stream = Growing([CREATED], told(2), told(3))
+    assert [one for _ in range(4) for one in stream.take()] == [CREATED, told(2), told(3)]
+
+
+def test_waiting_for_an_answer_begins_with_what_was_not_looked_at():
+    watcher, channel = watching(told(3))
+    channel.stream.append(CREATED)
+    assert watcher.events() == [] and watcher.wait(1.0)
+    assert watcher.events() == [event(3)] and not watcher.wait(1.0) and not watcher.wait(-1)
+    assert channel.time == pytest.approx(1.1)
+
+
 def test_a_time_out_of_nothing_looks_once():
     watcher, channel = watching()
     channel.stream.append(told(2))

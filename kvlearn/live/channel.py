@@ -22,6 +22,7 @@ import os
 import shutil
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import count
@@ -60,6 +61,7 @@ PORT = 2379  # etcd's
 SUM_BYTES = 32  # of the SHA-256 behind a snapshot
 CHUNK_S = 10.0  # between two parts of a snapshot
 IN_MEMORY_BYTES = 1 << 24  # a larger snapshot waits in a file
+REMEMBERED = 1000  # streams that were closed: recipes open and close many
 _names = (f"c{number}" for number in count(1))
 
 
@@ -73,6 +75,8 @@ class GrpcChannel:
         self._connections = connections
         self._write = write
         self._streams: dict[str, Stream] = {}
+        self._opened = count(1)
+        self._ended: deque[str] = deque()  # streams that were closed, and are still known
         self._keeper = Keeper(connections)
 
     def now(self) -> float:
@@ -178,7 +182,7 @@ class GrpcChannel:
     def open_stream(self, endpoint: str, request: WatchCreate | None = None) -> str:
         """A watch stream; with a WatchCreate it is one watch, resumed when its member fails."""
         self._connections.check()
-        name = f"{self.name}/w{len(self._streams) + 1}"
+        name = f"{self.name}/w{next(self._opened)}"
         stream = self._streams[name] = Stream(self._connections, name, endpoint, request)
         stream.await_created()
         return name
@@ -190,24 +194,34 @@ class GrpcChannel:
             self._streams[stream].await_created()
 
     def close_stream(self, stream: str) -> None:
-        """Nothing more is wanted."""
-        self._streams[stream].close()
+        """Nothing more is wanted; what came can be read for a while yet."""
+        known = self._streams.get(stream)
+        if known is None:
+            return
+        known.close()
+        self._ended.append(stream)
+        if len(self._ended) > REMEMBERED:
+            self._streams.pop(self._ended.popleft(), None)
 
     def hold_stream(self, stream: str, held: bool) -> None:
         """Read nothing from the stream for a while, or read again."""
-        self._streams[stream].hold(held)
+        if known := self._streams.get(stream):
+            known.hold(held)
 
     def received(self, stream: str) -> list[WatchResponse]:
         """All that the stream has brought so far; it grows while it is looked at."""
-        return self._streams[stream].responses
+        known = self._streams.get(stream)
+        return known.responses if known else []
 
     def stream_error(self, stream: str) -> RequestError | None:
         """Why the stream brings nothing more."""
-        return self._streams[stream].why
+        known = self._streams.get(stream)
+        return known.why if known else WatchCanceled("closed")
 
     def wait_stream(self, stream: str, count: int, timeout_s: float) -> None:
         """Wait until more than `count` answers came. Raises: TimedOut."""
-        self._streams[stream].wait(count, timeout_s)
+        if known := self._streams.get(stream):
+            known.wait(count, timeout_s)
 
     def keep(self, lease: int, endpoint: str, every_s: float) -> None:
         """Keep a lease alive until `unkeep`. Raises: ReadOnly."""

@@ -231,7 +231,6 @@ class Keeper:
                 self._say(due)
             except RequestError as error:
                 self._failed(error)
-        self._hang_up()
 
     def _await_due(self) -> list[int]:
         """The leases whose time has come; none: there are no leases any more."""
@@ -242,7 +241,8 @@ class Keeper:
                 if due:
                     return due
                 self._news.wait(min(kept.due for kept in self._leases.values()) - now)
-            self._running = False
+            self._hang_up()
+            self._running = False  # now another thread may take over
             return []
 
     def _say(self, due: list[int]) -> None:

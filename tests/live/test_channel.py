@@ -712,6 +712,26 @@ def test_who_holds_a_stream_hears_nothing_until_it_is_released(serve, client_of,
     assert [watcher.recv().kv.mod_revision for _ in many] == [5, 6, 7]
 
 
+def test_streams_that_were_closed_are_forgotten_in_the_end(serve, client_of, monkeypatch):
+    from kvlearn.live import channel as room
+
+    monkeypatch.setattr(room, "REMEMBERED", 2)
+
+    def watch(requests, context):
+        for request in requests:
+            yield told(4, created=True)
+
+    client = client_of(serve(Watch=watch), write=False)
+    watchers = [client.watch("k") for _ in range(5)]
+    for watcher in watchers:
+        watcher.cancel(), watcher.cancel()
+    assert len(client.channel._streams) == 2
+    for watcher in watchers:
+        assert watcher.canceled == "closed" and watcher.events() == []
+        with pytest.raises(WatchCanceled):
+            watcher.recv()
+
+
 # Leases -----------------------------------------------------------------------------------------
 
 
