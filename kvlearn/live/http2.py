@@ -128,7 +128,7 @@ class Http2(asyncio.Protocol):
         # writing
         self._out: list[bytes] = []
         self._out_bytes = 0
-        self._scheduled = self._paused = self._blocked = False
+        self._scheduled = self._paused = self._blocked = self._deaf = False
         self._reading = True
         self._lead = b"\x20"  # before the first block: our dynamic table has no bytes
         self._window = self._initial_window = 65535  # what the client still takes
@@ -152,7 +152,7 @@ class Http2(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell all calls that run."""
-        self._over = True
+        self._over = self._deaf = True
         if self._keepalive_s:
             self._timer.cancel()
         for call in list(self._calls.values()):
@@ -577,6 +577,7 @@ class Http2(asyncio.Protocol):
     def _end(self) -> None:
         self._paused = False
         self._flush()
+        self._deaf = True
         self._transport.close()
         self._loop.call_later(LINGER_S, self._transport.abort)
 
@@ -628,6 +629,9 @@ class Http2(asyncio.Protocol):
     def _flush(self) -> None:
         """Write what this turn has gathered; then let waiting calls make more of it."""
         self._scheduled = False
+        if self._deaf:
+            self._out.clear()
+            return
         if self._paused:
             waits = self._out_bytes + self._queued
             if waits > TURN_BYTES and self._reading and not self._over:

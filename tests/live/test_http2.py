@@ -477,6 +477,53 @@ def test_close_lets_calls_end_and_takes_no_more():
     assert wire.paper.closed and data_of(frames(wire.paper.take()), 1) == message(b"done")
 
 
+@paper
+def test_nothing_is_written_after_the_end():
+    calls = []
+    wire = Wire(calls.append).started()
+    wire.feed(frame(HEADERS, END_HEADERS, 1, ASK))
+    assert ended_with(wire.feed(frame(PING, 0, 0, b"short")), 6)
+    calls[0].send(b"anybody there?")
+    assert wire.out() == []
+    wire.http.connection_lost(None)
+    assert calls[0].closed
+
+
+def test_an_idle_client_is_pinged_and_then_cut_off(caplog):
+    async def scene():
+        wire = Wire(keepalive_s=0.01, keepalive_timeout_s=0.01).started()
+        pings, answered = [], 0
+        while not wire.paper.closed:
+            pings = [f for f in wire.out() if f[0] == PING]
+            if pings and answered < 2:
+                answered += 1
+                wire.feed(frame(PING, ACK, 0, pings[0][3]))
+            await asyncio.sleep(0.001)
+        assert answered == 2
+        wire.http.connection_lost(None)
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+    assert "no answer to a ping" in caplog.text
+
+
+@paper
+def test_other_requests_may_be_answered():
+    def other(call):
+        call.on_message = lambda part: call.respond(200, {"x-path": call.path}, part * 2)
+
+    wire = Wire(other=other)
+    client = h2_client(wire)
+    fields = [*FIELDS[:4], ("content-type", "text/plain")]
+    client.send_headers(1, fields)
+    client.send_data(1, b"twice ", end_stream=True)
+    events = exchange(wire, client)
+    answer = fields_of(events, h2.events.ResponseReceived)
+    assert answer[":status"] == "200" and answer["x-path"] == "/test/Echo"
+    data = b"".join(e.data for e in events if isinstance(e, h2.events.DataReceived))
+    assert data == b"twice twice "
+    assert wire.http.calls == 0
+
+
 # Refusals -------------------------------------------------------------------------------------
 
 
