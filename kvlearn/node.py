@@ -261,7 +261,7 @@ class Node:
 
     def _write(self, op_id: int, request: Any, user: str) -> None:
         check_size(request, self._store.max_request_bytes)
-        if needs_room(request) and self.machine.backend.sizes()[0] > self._store.quota_bytes:
+        if needs_room(request) and self._is_full():
             if (self._member_id, NOSPACE) not in self.machine.alarms:
                 alarm = Alarm("activate", self._member_id, NOSPACE)
                 self.raft.propose(Command(self.name, 0, alarm))
@@ -273,6 +273,13 @@ class Node:
             request = replace(request, id=self._new_lease())
         self._propose(op_id, Command(self.name, op_id, request, user))
         self._granted += chosen
+
+    def _is_full(self) -> bool:
+        """Whether the store is as large as it may be, or its disk has hardly any room."""
+        backend = self.machine.backend
+        if backend.sizes()[0] > self._store.quota_bytes:
+            return True
+        return hasattr(backend, "is_full") and backend.is_full()
 
     def _new_lease(self) -> int:
         """A lease id that no other node and no other life of this one chooses (63 bits)."""

@@ -34,7 +34,7 @@ the store, too, is a read transaction of the file.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class LazyLmdb(LmdbBackend):
         self._new_facts: dict[str, Any] = {}
         self._views: WeakSet[Frozen] = WeakSet()
         self._sizes, self._looked = (0, 0), 0
+        self.no_room: Callable[[], str] = str  # says why the disk is full; the host may set it
+        self._full = ""
         data = Path(path) / "data.mdb"
         file_bytes = data.stat().st_size if data.exists() else 0
         room = max(map_bytes, 2 * file_bytes)
@@ -126,6 +128,13 @@ class LazyLmdb(LmdbBackend):
             self._begin()
         except lmdb.Error as error:
             raise self._failed(error) from error
+        self._full = self.no_room()
+
+    def is_full(self) -> bool:
+        """Whether the disk had hardly any room at the last flush, and still has none."""
+        if self._full:
+            self._full = self.no_room()
+        return bool(self._full)
 
     def rollback(self) -> None:
         """Forget all since the last flush: what a crash does."""

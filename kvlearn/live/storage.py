@@ -147,6 +147,7 @@ class Storage:
         self._closing.append(self.backend)
         self.wal = Wal(self.folder / "wal", segment_bytes, self._fsync)
         self._closing.append(self.wal)
+        self.backend.no_room = self._no_room
         self._snapshots: list[Snapshot] = []  # whose files are to be written
         self._release = 0
         self._stale: list[Path] = []
@@ -279,7 +280,6 @@ class Storage:
         Raises: StorageError."""
         if self.backend.dirty:
             self.backend.flush()
-        self.wal.retry()
 
     def compact(self, base: EntryID) -> None:
         """Give up the entries up to `base`, once the store holds durably what they did.
@@ -306,6 +306,12 @@ class Storage:
             if free < LEAST_FREE:
                 return f"{self.folder}: only {free:,} bytes are free on its disk"
         return ""
+
+    def _no_room(self) -> str:
+        why = self.full
+        if why:
+            self.wal.retry()
+        return why
 
     def close(self) -> None:
         """Let the store commit, and give the folder free; what was not forced is lost. Closing

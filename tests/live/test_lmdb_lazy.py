@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from kvlearn import Cluster
-from kvlearn.errors import StorageError
+from kvlearn.errors import NoSpace, StorageError
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import Put
 from kvlearn.kv.upkeep import Defragment
@@ -281,3 +281,20 @@ def test_a_defragmentation_is_asked_for_as_ever(files):
     assert any(answer.op_id == 99 and not answer.error for answer in host.node.responses)
     client.put("key", "after")
     assert client.get("key").value == b"after"
+
+
+def test_a_full_disk_is_an_alarm_and_reads_go_on(files):
+    cluster = Cluster(3, seed=1)
+    client = cluster.client()
+    client.put("key", "before")
+    leader = cluster.wait_for_leader()
+    backend = cluster._host(leader).disk.backend
+    backend.no_room = lambda: "its disk is full"
+    backend.flush()
+    with pytest.raises(NoSpace):
+        cluster.client(leader).put("key", "refused")
+    cluster.run(1)
+    assert [kind for _, kind in cluster._host(leader).node.machine.alarms] == ["NOSPACE"]
+    assert client.get("key").value == b"before"
+    backend.no_room = str
+    assert not backend.is_full()
