@@ -81,6 +81,7 @@ class LocalCluster:
             )
         check_timeout(timeout_s)
         self._own = data_dir is None
+        self._founders: list[str] = []
         self.data_dir = Path(data_dir or tempfile.mkdtemp(prefix="kvlearn-")).absolute()
         self.timeout_s = timeout_s
         self._traced, self._more = trace, more
@@ -115,6 +116,7 @@ class LocalCluster:
         names = [f"n{number}" for number in range(1, size + 1)]
         if not self._ports or base_port is not None and not self._known:
             self._ports = _ports(names, base_port)
+        self._founders = book.get("founders") or list(self._ports)
         self._token = book.get("token") or f"local-{random.randrange(1 << 48):012x}"
         self._configs = {name: self._config(name) for name in self._ports}
         first = next(iter(self._configs.values()))
@@ -124,13 +126,16 @@ class LocalCluster:
 
     def _config(self, name: str) -> MemberConfig:
         client, _ = self._ports[name]
-        urls = {n: (f"http://127.0.0.1:{peer}",) for n, (_, peer) in self._ports.items()}
+        founds = name in self._founders
+        known = self._founders if founds else self._ports
+        urls = {n: (f"http://127.0.0.1:{self._ports[n][1]}",) for n in known}
         told: dict[str, Any] = {
             "name": name,
             "data_dir": self.data_dir / name,
             "listen_client_urls": (f"http://127.0.0.1:{client}",),
             "listen_peer_urls": urls[name],
             "initial_cluster": urls,
+            "initial_cluster_state": "new" if founds else "existing",
             "initial_cluster_token": self._token,
         }
         if self._traced:
@@ -170,6 +175,7 @@ class LocalCluster:
     def _write_book(self) -> None:
         book = {
             "token": self._token,
+            "founders": self._founders,
             "members": self._ports,
             "pids": {name: process.pid for name, process in self._processes.items()},
         }
@@ -343,6 +349,24 @@ class LocalCluster:
         self._parts.add(time.monotonic(), name, Resumed())
         process.resume()
 
+    def add_node(self, learner: bool = False) -> str:
+        """Add a member and start it, as one does with `etcdctl member add`; returns its name.
+
+        Raises: RequestError if the members do not want it; MemberDown if it does not start, and
+        then `restart` tries again.
+        """
+        name = f"n{max(int(known[1:]) for known in self._ports) + 1}"
+        if len(self._ports) >= MOST_NODES:
+            raise ValueError(f"a cluster has at most {MOST_NODES} nodes")
+        ports = _ports([name], None)
+        with self.client(timeout_s=self.timeout_s) as client:
+            client.add_member(learner=learner, peer_urls=f"http://127.0.0.1:{ports[name][1]}")
+        self._ports |= ports
+        self._configs[name] = self._config(name)
+        self._parts.about["nodes"] = list(self._ports)
+        self._launch([name])
+        return name
+
     def partition(self, *groups: Iterable[str]) -> None:
         """Cut all links between the groups, and mend all others. Members that are not named form a
         group of their own."""
@@ -473,7 +497,7 @@ def _read(book: Path) -> dict[str, Any]:
         return {}
     try:
         told = json.loads(book.read_text(encoding="utf-8"))
-        return {"members": dict(told["members"]), "token": told["token"], "pids": told["pids"]}
+        return {name: told[name] for name in ("founders", "members", "token", "pids")}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{book} is damaged ({error}): take another folder") from None
 

@@ -250,6 +250,21 @@ def test_the_same_folder_is_the_same_cluster(tmp_path):
         assert [r.event.boot for r in again.trace.of(Started)] == [2]
 
 
+def test_a_member_that_was_added_is_there_the_next_time_too(tmp_path):
+    with LocalCluster(1, tmp_path / "d", trace=False, **QUICK) as live:
+        with live.client(timeout_s=20) as client:
+            client.put("a", "1")
+        assert live.add_node() == "n2" and live.names == ("n1", "n2")
+        with live.client("n2", timeout_s=20) as client:
+            assert client.get("a").text == "1"
+    with LocalCluster(2, tmp_path / "d", trace=False, **QUICK) as again:
+        with again.client("n2", timeout_s=20) as client:
+            assert client.get("a").text == "1"
+            told = {one.name: one.peer_urls for one in client.members().members}
+        assert sorted(told) == ["n1", "n2"] and len(set(told.values())) == 2
+        assert "speak of another cluster" not in again.log("n1")
+
+
 def test_without_a_folder_nothing_is_left_but_the_story():
     live = LocalCluster(1, **QUICK)
     live.wait_for_leader(30)
