@@ -27,6 +27,7 @@ pytest.importorskip("msgpack", reason="without the package msgpack values have n
 
 from kvlearn.live.storage import Storage  # noqa: E402
 from kvlearn.live.wal import SECTOR  # noqa: E402
+from tests.live.disk_writer import entry as written  # noqa: E402
 
 CONF = ConfState(("n1", "n2", "n3"))
 SMALL = dict(quota_bytes=1 << 20, segment_bytes=4096, fsync=False)
@@ -509,3 +510,27 @@ def test_damage_is_refused(tmp_path, name):
     path.unlink()
     with pytest.raises(StorageError, match="damaged|missing"):
         found(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_process_is_killed_again_and_again(tmp_path, seed):
+    """kill -9 in the middle of whatever it does: nothing that it called safe is missing."""
+    rng, safe = Random(seed), 0
+    for boot in range(1, 7):
+        command = [sys.executable, "-m", "tests.live.disk_writer", str(tmp_path), f"{seed}{boot}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        lines = iter(process.stdout.readline, "")
+        assert next(lines) == f"opened {2 * boot - 1}\n"
+        for _ in range(rng.randrange(1, 80)):
+            safe = int(next(lines).split()[1])
+        process.kill()
+        safe = max([safe, *(int(line.split()[1]) for line in lines if line.endswith("\n"))])
+        process.wait()
+        with Storage(tmp_path, quota_bytes=1 << 24, segment_bytes=1 << 16) as storage:
+            start, applied = storage.start(), storage.backend.get_meta("applied")
+            assert storage.last.index >= safe, f"seed {seed}, boot {boot}"
+            first = start.base.index + 1
+            assert start.entries == tuple(map(written, range(first, storage.last.index + 1)))
+            assert start.base.index <= applied <= storage.last.index
+            held = [record.mod_revision for _, record in storage.backend.range()]
+            assert held == list(range(1, applied + 1)), "records and the fact come together"
