@@ -10,6 +10,7 @@ pages of its B+tree file.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,17 +21,21 @@ HEAD = {"kvlearn snapshot": 1}  # and the version of the format
 SENT_BYTES = 32  # of the sum behind a file that came over the network
 
 
-def snapshot_bytes(records: tuple) -> bytes:
-    """The records as such a file."""
-    lines = [json.dumps(HEAD)]
-    lines += [json.dumps(to_json(record), ensure_ascii=False) for record in records]
-    text = "".join(f"{line}\n" for line in lines).encode()
+def lines_of(records: Iterable) -> bytes:
+    """Some of the records, as a part of such a file."""
+    lines = (json.dumps(to_json(record), ensure_ascii=False) for record in records)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def file_of(parts: Iterable[bytes]) -> bytes:
+    """The whole file, from what `lines_of` has made of all records."""
+    text = b"".join((json.dumps(HEAD).encode(), b"\n", *parts))
     return text + sha256(text).hexdigest().encode() + b"\n"
 
 
 def save_snapshot(path: str | Path, records: tuple) -> int:
     """Write the records; returns how many bytes the file has."""
-    return Path(path).write_bytes(snapshot_bytes(records))
+    return Path(path).write_bytes(file_of([lines_of(records)]))
 
 
 def load_snapshot(path: str | Path) -> tuple:

@@ -10,13 +10,14 @@ version; a snapshot is made of records, not of the pages of a database.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from kvlearn.errors import BadLeaderTransferee, NotLeader
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer
-from kvlearn.kv.snapshots import snapshot_bytes
+from kvlearn.kv.snapshots import file_of, lines_of
 from kvlearn.kv.upkeep import Alarm, SnapshotState
 from kvlearn.live.method import CODES, Call, Method, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 PART_BYTES = 32 << 10  # of a snapshot
 BLOCK_BYTES = 512  # etcd's clients know by the size of a file whether there is a sum behind it
+SLICE = 500  # records
 SLOW_S = 60.0  # patience with a state that takes long to be read
 
 
@@ -63,39 +65,59 @@ class Upkeep:
         self._services.ask(call, MoveLeader(target), lambda answer: b"")
 
     def snapshot(self, call: Call, message: Any) -> None:
-        """The state is put into words in a thread, for that takes a while."""
+        """A stream; what it carries is made first, since each part tells how much is left."""
         services = self._services
 
         def got(answer: Answer) -> None:
             if answer.error:
                 refuse(call, answer.failure)
-                return
-            loop = services.member.loop
-            making = loop.run_in_executor(None, _file, answer.result.records)
-            making.add_done_callback(made)
-
-        def made(making: Any) -> None:
-            if error := making.exception():
-                call.finish(CODES["INTERNAL"], str(error))
             else:
-                Parts(call, making.result())
+                Words(call, services.member.loop, answer.result.records)
 
         user = services.user_of(call)
         op_id = services.member.ask(SnapshotState(), got, user, SLOW_S)
         call.on_close = lambda: services.member.forget(op_id)
 
 
-def _file(records: tuple) -> bytes:
-    """The records as a file of whole blocks."""
-    data = snapshot_bytes(records)
-    return data + b"\n" * (-len(data) % BLOCK_BYTES)
+class Words:
+    """A state that is put into words, slice by slice: it is read in the loop, which the store
+    belongs to, and written in a thread, since that takes most of the time."""
+
+    def __init__(self, call: Call, loop: Any, records: Sequence):
+        self._call, self._loop, self._records = call, loop, records
+        self._at, self._parts = 0, []
+        call.on_close = lambda: None  # `closed` says so
+        self._next_slice()
+
+    def _next_slice(self) -> None:
+        slice = self._records[self._at : self._at + SLICE]
+        self._at += len(slice)
+        making = self._loop.run_in_executor(None, *((lines_of, slice) if slice else (self._file,)))
+        making.add_done_callback(self._made if slice else self._done)
+
+    def _made(self, making: Any) -> None:
+        if self._call.closed:
+            return
+        try:
+            self._parts.append(making.result())
+            self._next_slice()
+        except Exception as error:  # whatever it is, the client has to hear of it
+            self._call.finish(CODES["INTERNAL"], str(error))
+
+    def _file(self) -> tuple[bytes, bytes]:
+        data = file_of(self._parts)
+        data += b"\n" * (-len(data) % BLOCK_BYTES)
+        return data, sha256(data).digest()
+
+    def _done(self, making: Any) -> None:
+        Parts(self._call, *making.result())
 
 
 class Parts:
     """A file on its way to a client, as fast as that reads."""
 
-    def __init__(self, call: Call, data: bytes):
-        self._call, self._data, self._sent = call, data, 0
+    def __init__(self, call: Call, data: bytes, sum: bytes):
+        self._call, self._data, self._sum, self._sent = call, data, sum, 0
         call.on_drain = self._go_on
         self._go_on()
 
@@ -109,8 +131,7 @@ class Parts:
             call.send(told.SerializeToString())
         if self._sent == len(data) and not call.closed:
             call.on_drain = lambda: None
-            sum = sha256(data).digest()
-            call.send(rpc_pb2.SnapshotResponse(blob=sum).SerializeToString())
+            call.send(rpc_pb2.SnapshotResponse(blob=self._sum).SerializeToString())
             call.finish()
 
 
