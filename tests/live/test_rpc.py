@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import re
+import threading
 from dataclasses import replace
 
 import pytest
 
 from kvlearn.errors import PermissionDenied
 from kvlearn.kv.snapshots import load_snapshot
+from kvlearn.live.http2 import Http2
 from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.live.rpc import Services
 from tests.etcd.server import find_etcd
 from tests.live.chapters import ANSWERS, CHAPTERS, told_by_etcd
 from tests.live.fakes import InProcess, lone_member
-from tests.live.talk import FILE, KEEP_ALIVE, WATCH, FakeCall, Ours, full
+from tests.live.talk import FILE, KEEP_ALIVE, WATCH, FakeCall, Ours, Theirs, full
 
 HEADER = re.compile(r'"header": \d+(, )?')
 
@@ -52,6 +55,37 @@ def test_a_real_etcd_still_says_so(name):
         if told[i - 1].startswith("> Maintenance/Alarm"):
             line, expected = (HEADER.sub("", one) for one in (line, expected))
         assert line == expected, f"line {i + 1}, after {told[i - 1]}"
+
+
+@pytest.fixture
+def address():
+    """Of services behind HTTP/2, in a thread of their own."""
+    came: queue.Queue = queue.Queue()
+
+    async def serve():
+        member = await lone_member()
+        services, loop = Services(member), asyncio.get_running_loop()
+        server = await loop.create_server(lambda: Http2(services.open), "127.0.0.1", 0)
+        over = asyncio.Event()
+        came.put((server.sockets[0].getsockname()[1], lambda: loop.call_soon_threadsafe(over.set)))
+        await over.wait()
+        server.close()
+        await member.stop()
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    port, stop = came.get(timeout=20)
+    yield f"127.0.0.1:{port}"
+    stop()
+    thread.join(20)
+
+
+@pytest.mark.parametrize("name", ["transactions", "watching", "leases", "upkeep"])
+def test_a_chapter_goes_as_with_etcd_through_a_connection(address, name):
+    talk = Theirs(address)
+    CHAPTERS[name](talk)
+    talk.close()
+    assert "\n".join(talk.lines) + "\n" == ANSWERS.joinpath(f"{name}.txt").read_text()
 
 
 # Streams ------------------------------------------------------------------------------------
