@@ -185,6 +185,9 @@ class Member:
         """Connect to the others and begin."""
         self.transport.start(self)
         self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
+        raft = self.node.raft
+        if raft.conf.voters == (self._name,) and not raft.conf.outgoing:
+            raft.campaign()  # there is nobody to wait for (etcd too)
         self._soon_turn()
         self._publish()
 
