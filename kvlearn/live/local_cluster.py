@@ -114,6 +114,11 @@ class LocalCluster:
                 )
         self._ports = {n: tuple(p) for n, p in book.get("members", {}).items()}
         names = [f"n{number}" for number in range(1, size + 1)]
+        if not book and any((self.data_dir / name).exists() for name in names):
+            raise ValueError(
+                f"{self.data_dir} has members, but no cluster.json: they were not started by a "
+                "LocalCluster; take another folder"
+            )
         if not self._ports or base_port is not None and not self._known:
             self._ports = _ports(names, base_port)
         self._founders = book.get("founders") or list(self._ports)
@@ -163,6 +168,7 @@ class LocalCluster:
             raise ValueError("this cluster was closed; make a new LocalCluster over its data_dir")
         until_s = time.monotonic() + self.timeout_s
         names = list(names)
+        self._write_book()  # before anything else is there: a folder is told by it
         for name in names:
             log = self.data_dir / f"{name}.log"
             self._processes[name] = Process(self._configs[name], log)

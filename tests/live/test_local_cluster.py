@@ -18,7 +18,7 @@ pytest.importorskip("grpc", reason="clients of real members speak gRPC")
 pytest.importorskip("lmdb", reason="a member's store is in LMDB")
 
 from kvlearn import check
-from kvlearn.errors import TimedOut
+from kvlearn.errors import TimedOut, Unavailable
 from kvlearn.events import BecameLeader, Crashed, Healed, LinksCut, Paused, Resumed, Started
 from kvlearn.live import LocalCluster, local_cluster
 from kvlearn.live.process import MemberDown, running
@@ -116,7 +116,7 @@ def test_a_minority_cannot_write_and_the_majority_can(whole):
     others = [name for name in whole.names if name != old]
     whole.partition([old], others)
     until(lambda: whole.leader in others, "the majority elected nobody")
-    with whole.client(old, timeout_s=0.5) as alone, pytest.raises(TimedOut):
+    with whole.client(old, timeout_s=0.5) as alone, pytest.raises((TimedOut, Unavailable)):
         alone.put("a", "lost")
     with whole.client(others[0], timeout_s=20) as client:
         client.put("a", "kept")
@@ -324,6 +324,14 @@ def test_a_book_that_is_none_is_told(tmp_path):
     (tmp_path / "cluster.json").write_text("[]")
     with pytest.raises(ValueError, match="cluster.json is damaged"):
         LocalCluster(1, tmp_path)
+
+
+def test_members_of_somebody_else_are_left_alone(tmp_path):
+    (tmp_path / "n1").mkdir()
+    (tmp_path / "n1" / "precious").write_text("")
+    with pytest.raises(ValueError, match="has members, but no cluster.json"):
+        LocalCluster(1, tmp_path)
+    assert (tmp_path / "n1" / "precious").exists()
 
 
 # Who ends with whom -------------------------------------------------------------------------
