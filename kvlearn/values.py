@@ -60,8 +60,9 @@ def value(cls: type | None = None, *, order: bool = False):
     """Make `cls` a frozen, slotted dataclass (`order=True`: compared field by field)."""
     if cls is None:
         return lambda decorated: value(decorated, order=order)
-    made = dataclasses.dataclass(frozen=True, slots=True, order=order)(cls)
-    if not hasattr(made, "__post_init__"):
+    quick = not hasattr(cls, "__post_init__")
+    made = dataclasses.dataclass(init=not quick, frozen=True, slots=True, order=order)(cls)
+    if quick:
         made.__init__ = _quick_init(made)
     made.__copy__ = made.__deepcopy__ = _itself  # a value never changes: copies share it
     # Doctests and notebooks may define a class twice; two rooms of the house may not.

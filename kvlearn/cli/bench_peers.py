@@ -55,11 +55,13 @@ class Members:
 
     def start(self, *names: str) -> None:
         """Start members (all, if none is named); they begin to serve some time later."""
+        # What is installed has its bytecode beside it: no start compiles everything again.
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
         for name in names or self.names:
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
                     [*self.command, *self._flags(name)], stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log, start_new_session=True,
+                    stdout=log, stderr=log, start_new_session=True, env=env,
                 )  # fmt: skip
 
     def _flags(self, name: str) -> list[str]:
