@@ -15,7 +15,7 @@ from kvlearn.live.proto import election_pb2 as election
 from kvlearn.live.proto import lock_pb2 as lock
 from kvlearn.live.rpc import Services
 from tests.live.calls import KeptCall
-from tests.live.fakes import lone_member
+from tests.live.fakes import InProcess, lone_member
 
 LOCK, ELECTION = "/v3lockpb.Lock/", "/v3electionpb.Election/"
 A, B, C = 0x777, 0x778, 0x779  # leases
@@ -84,6 +84,18 @@ class Site:
         return call
 
 
+class Looks:
+    """A member's `ask` that notes who looks for somebody before him, by create revisions."""
+
+    def __init__(self, ask):
+        self.ask, self.before = ask, []
+
+    def __call__(self, request, *more):
+        if isinstance(request, Range) and request.max_create_revision:
+            self.before.append(request.max_create_revision)
+        return self.ask(request, *more)
+
+
 def play(test) -> None:
     async def played():
         async with Site() as site:
@@ -113,10 +125,13 @@ def test_waiters_are_served_in_the_order_of_their_keys():
         await site.lock(A).answer()
         second = await site.waits(site.lock(C), b"m/779")
         third = await site.waits(site.lock(B), b"m/778")
+        await site.ask(Put(b"x"))  # it has looked by now
+        looks = site.member.ask = Looks(site.member.ask)
         unlocked = await site.unlock(b"m/777")
         won = await second.answer()
-        assert won.key == b"m/779" and won.header.revision == unlocked.header.revision == 5
+        assert won.key == b"m/779" and won.header.revision == unlocked.header.revision == 6
         assert third.status is None
+        assert looks.before == [2], "a release wakes one and not all"
         await site.unlock(b"m/779")
         assert (await third.answer()).key == b"m/778"
         assert not site.member._streams, "nobody watches any more"
@@ -169,7 +184,8 @@ def test_giving_up_leaves_the_lock_that_was_held_before():
         while not site.member._ops:
             await asyncio.sleep(0)
         again.give_up()
-        await site.ask(Put(b"x"))
+        for _ in range(3):  # whatever the call still asks for is carried out by then
+            await site.ask(Put(b"x"))
         assert await site.keys(b"m/") == [b"m/777"]
 
     play(test)
@@ -397,3 +413,25 @@ def test_an_observer_that_does_not_read_is_told_later():
         assert [one.kv.value for one in heard] == [b"%d" % k for k in range(60)]
 
     play(test)
+
+
+def test_a_wait_survives_the_leader():
+    """The key before one's own is watched at the member that was asked, whoever leads."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            leader = await cluster.leader()
+            asked, other = (name for name in cluster.members if name != leader)
+            for lease in (A, B):
+                assert not (await cluster.ask(asked, LeaseGrant(60, lease))).error
+            services = Services(cluster.members[asked])
+            request = lock.LockRequest(name=b"m", lease=A)
+            await KeptCall(services, LOCK + "Lock", request).answer()
+            waits = KeptCall(services, LOCK + "Lock", lock.LockRequest(name=b"m", lease=B))
+            await cluster.until(lambda: cluster.members[asked]._streams)
+            await cluster.kill(leader)
+            await cluster.leader()
+            assert not (await cluster.ask(other, DeleteRange(b"m/777"))).error
+            assert (await waits.answer()).key == b"m/778"
+
+    asyncio.run(asyncio.wait_for(test(), 30))
