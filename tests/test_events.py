@@ -257,6 +257,7 @@ def changes() -> list[Member]:
     leader.raft.tick(config.election_ticks)
     with pytest.raises(ProposalDropped):
         leader.raft.propose(ConfChange((Change("n5"),)))
+    leader.hear(AppendResponse("n2", "n1", 2, 10), AppendResponse("n3", "n1", 2, 10))
     leader.raft.propose(ConfChange((Change("n1", GONE),)))
     for to in ("n9", "n2"):
         try:
