@@ -50,7 +50,7 @@ from kvlearn.live.story import Story
 from kvlearn.mvcc.watch import WatchResponse
 from kvlearn.node import Node
 from kvlearn.raft.messages import Message
-from kvlearn.raft.raft import FOLLOWER
+from kvlearn.raft.raft import FOLLOWER, LEADER
 from kvlearn.raft.types import ConfState, NodeId, Ready
 from kvlearn.values import to_json
 
@@ -211,6 +211,8 @@ class Member:
         if self.stopped.done() and self._thread is None:
             return
         if not self.stopped.done():
+            await self._hand_over()
+        if not self.stopped.done():
             self.stopped.set_result(None)
         for handle in (self._timer, self._flush_at, self._rises, self._sweep_timer):
             if handle is not None:
@@ -224,6 +226,17 @@ class Member:
             await self.loop.run_in_executor(None, thread.shutdown)
             self.storage.close()
         self.story.close()
+
+    async def _hand_over(self) -> None:
+        """Let somebody else lead before this one goes, so that nobody has to miss it (as etcd)."""
+        raft, connected = self.node.raft, self.transport.connected
+        others = [n for n in raft.conf.voters if n != self._name and n in connected]
+        if raft.role != LEADER or not others:
+            return
+        moved = self.loop.create_future()
+        best = max(others, key=lambda node: (raft.progress[node].match, node))
+        self.ask(MoveLeader(best), moved.set_result, timeout_s=self.config.election_ms / 1000)
+        await moved
 
     def _fail(self, error: BaseException) -> None:
         """The disk fails, or a promise is broken: to go on would be to forget or to lie."""

@@ -46,6 +46,8 @@ class MemoryStorage:
 class NoPeers:
     """A transport of a cluster of one."""
 
+    connected = ()
+
     def __init__(self):
         self.sent_bytes = self.received_bytes = {}
 

@@ -59,6 +59,18 @@ def test_when_the_leader_dies_the_others_do_not_wait_for_their_timers():
     run(test)
 
 
+def test_a_leader_that_stops_in_order_hands_over_first():
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            old = await cluster.leader()
+            leaving = cluster.members.pop(old)
+            await leaving.stop()
+            assert leaving.leader in cluster.members, "it still led when it went"
+
+    run(test)
+
+
 def test_a_watch_hears_of_what_another_member_wrote():
     async def test():
         async with await InProcess.of("n1", "n2", "n3") as cluster:
