@@ -47,7 +47,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import BinaryIO
 from zlib import crc32
 
@@ -105,6 +105,7 @@ class Wal:
         self._file: BinaryIO | None = None
         self._end = 0  # where the next batch goes
         self._maker: Thread | None = None
+        self._making = Lock()  # whoever has it may touch the files that are no segments yet
         self._failed = ""
         self._firsts: dict[int, int] = {}  # segment -> number of its first record
         self.count = 0  # of records found, appended and released
@@ -172,7 +173,7 @@ class Wal:
             self._begin(self._number + 1, batch)
             self._prepare()
         try:
-            self._file.write(batch.data)
+            _write(self._file, batch.data)
             self._force(self._file)
         except OSError as error:
             self._failed = f"writing failed: {error.strerror}"
@@ -191,22 +192,23 @@ class Wal:
             if self._firsts[following] > before:
                 break
             path, spare = self.folder / _NAME.format(number), self.folder / _SPARE
-            self._wait_for_maker()
-            # The name must be gone before the content is; and the oldest one first.
-            if spare.exists():
-                path.unlink()
-            else:
-                path.replace(spare)
-            self._force_names()
+            with self._making:
+                # The name must be gone before the content is; and the oldest one first.
+                if spare.exists():
+                    path.unlink()
+                else:
+                    path.replace(spare)
+                self._force_names()
             del self._firsts[number]
         self._prepare()
 
     def close(self) -> None:
         """Let go of the files; what was not forced may be lost."""
+        with self._making:  # and after this no segment is made any more
+            if self._file is not None:
+                self._file.close()
+                self._file = None
         self._wait_for_maker()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def __enter__(self) -> Wal:
         return self
@@ -218,17 +220,17 @@ class Wal:
 
     def _begin(self, number: int, batch: Batch) -> None:
         """A new segment, in which `batch` will be the first."""
-        self._wait_for_maker()
         path, draft = self.folder / _NAME.format(number), self.folder / _NEXT
         start = _start_record(number, batch)
         size = max(self.segment_bytes, len(start) + len(batch.data))
         try:
-            if not draft.exists() or draft.stat().st_size < size:
-                self._make(size)
-            with draft.open("r+b", buffering=0) as file:
-                file.write(start)
-                self._force(file)
-            draft.replace(path)  # it is there whole or not at all
+            with self._making:  # nobody else has the file open that will be the log
+                if not draft.exists() or draft.stat().st_size < size:
+                    self._make(size)
+                with draft.open("r+b", buffering=0) as file:
+                    _write(file, start)
+                    self._force(file)
+                draft.replace(path)  # it is there whole or not at all
             self._force_names()
         except OSError as error:
             raise StorageError(
@@ -249,14 +251,15 @@ class Wal:
 
     def _prepare(self) -> None:
         """Make the next segment in the background, so that no write waits for it."""
-        self._wait_for_maker()
-        if not (self.folder / _NEXT).exists():
-            self._maker = Thread(target=self._try_to_make, name="wal-segment", daemon=True)
-            self._maker.start()
+        maker = Thread(target=self._try_to_make, name="wal-segment", daemon=True)
+        maker.start()
+        self._maker = maker
 
     def _try_to_make(self) -> None:
         try:
-            self._make(self.segment_bytes)
+            with self._making:
+                if self._file is not None and not (self.folder / _NEXT).exists():
+                    self._make(self.segment_bytes)
             self.full = ""
         except OSError as error:
             self.full = f"{self.folder}: no room for the next segment ({error.strerror})"
@@ -278,7 +281,6 @@ class Wal:
     def _wait_for_maker(self) -> None:
         if self._maker is not None:
             self._maker.join()
-            self._maker = None
 
     def retry(self) -> None:
         """If the next segment could not be made: try again, in the background."""
@@ -456,6 +458,13 @@ def _zero(data: bytes, start: int, end: int) -> bool:
         data[at : min(at + step, end)] == _ZEROS[: min(step, end - at)]
         for at in range(start, end, step)
     )
+
+
+def _write(file: BinaryIO, data: bytes) -> None:
+    """Write all of it: the system may take less at once, near the end of its room say."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def _fill(file: BinaryIO, start: int, end: int) -> None:
