@@ -48,18 +48,20 @@ def test_two_who_make_a_segment_never_touch_the_same_file(tmp_path, monkeypatch)
         inside.append(threading.current_thread().name)
         if len(inside) > 1:
             both.set()
-        both.wait(0.2)  # as long as another could get in
+        elif threading.current_thread() is threading.main_thread():
+            wal.full = "no room for the next segment"
+            wal.retry()  # what the loop does meanwhile
+        both.wait(0.1)  # as long as another could get in
         fill(file, start, end)
         inside.pop()
 
     with Wal(tmp_path, segment_bytes=4096) as wal:
         wal._wait_for_maker()
-        (tmp_path / "next.new").unlink()
-        wal.full = "no room for the next segment"
         monkeypatch.setattr(wal_module, "_fill", slow_fill)
         for k in range(8):
-            wal.append(1, b"%d" % k * 900)
-            threading.Thread(target=wal.retry).start()
+            wal._wait_for_maker()
+            (tmp_path / "next.new").unlink(missing_ok=True)
+            wal.append(1, b"%d" % k * 3900)
             wal.sync()
         assert not both.is_set(), "two make a segment at once"
     with Wal(tmp_path, segment_bytes=4096) as wal:
