@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError
 
-from kvlearn.errors import NoLeader, PermissionDenied, RequestError
+from kvlearn.errors import (
+    InvalidAuthToken,
+    NoLeader,
+    PermissionDenied,
+    RequestError,
+    UserEmpty,
+)  # fmt: skip
 from kvlearn.kv.watches import WatchCreate
 from kvlearn.live.method import STREAMED, Call, Method, garbled, refuse, stream, table
 from kvlearn.live.proto import rpc_pb2
@@ -29,7 +35,7 @@ from kvlearn.mvcc.watch import WatchResponse
 if TYPE_CHECKING:
     from kvlearn.live.rpc import Services
 
-DENIED = f"rpc error: code = PermissionDenied desc = {PermissionDenied.text}"
+NAMED = (UserEmpty, InvalidAuthToken)  # any other reason is that it is not permitted
 
 
 class WatchStream:
@@ -50,8 +56,9 @@ class WatchStream:
             if asked is None:  # something newer than this server
                 return
             request = request_of(getattr(message, asked))
-            if isinstance(request, WatchCreate) and not self._may_watch(request):
-                self._deny(request)
+            why = self._refusal(request) if isinstance(request, WatchCreate) else None
+            if why is not None:
+                self._deny(request, why)
             else:
                 self._member.watch(self._name, request)
         except RequestError as error:
@@ -60,17 +67,20 @@ class WatchStream:
             self._close()
             garbled(self._call, error, STREAMED)
 
-    def _may_watch(self, request: WatchCreate) -> bool:
+    def _refusal(self, request: WatchCreate) -> RequestError | None:
+        """Why its caller may not watch this, if so."""
         try:
             self._services.may_read(self._call, request.key or b"\0", request.range_end)
-        except RequestError:
-            return False
-        return True
+        except RequestError as error:
+            return error if isinstance(error, NAMED) else PermissionDenied()
+        return None
 
-    def _deny(self, request: WatchCreate) -> None:
+    def _deny(self, request: WatchCreate, why: RequestError) -> None:
         """In band: the other watchers of the stream go on."""
         now = self._member.header()
-        told = WatchResponse(request.watch_id, now.revision, True, True, cancel_reason=DENIED)
+        code = why.code.title().replace("_", "")
+        reason = f"rpc error: code = {code} desc = {why.text}"
+        told = WatchResponse(request.watch_id, now.revision, True, True, cancel_reason=reason)
         self._call.send(self._bytes.of(now, told))
 
     def _hear(self, responses: list[WatchResponse]) -> None:
