@@ -27,7 +27,8 @@ from kvlearn.trace import Trace
 
 @dataclass(frozen=True)
 class Fact:
-    """What a run says. `seq` is the record that shows it; `hints` answer the likely mistakes."""
+    """What a run says. `seq` is the record that shows it, if there is a trace; `hints` answer the
+    likely mistakes."""
 
     actual: Any
     trace: Trace
@@ -57,7 +58,8 @@ class Predict:
         except (TypeError, ValueError) as error:
             why = [f"{error}", self.question]
             return Judgement(self.name, False, "This cannot be read as an answer", why)
-        record, shown = fact.trace[fact.seq], window(fact.trace, fact.seq)
+        record = fact.trace[fact.seq] if len(fact.trace) else None
+        shown = window(fact.trace, fact.seq) if record is not None else []
         if said == fact.actual:
             title = f"Right: {_said(fact.actual)}"
             return Judgement(self.name, True, title, [fact.why], record=record, parts=shown)

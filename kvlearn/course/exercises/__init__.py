@@ -8,6 +8,7 @@ from kvlearn.course.exercises import (
     membership,
     quorum,
     reads,
+    real,
     recipes,
     replication,
     revisions,
@@ -36,5 +37,6 @@ ROOMS = (
     transactions,
     leases,
     recipes,
+    real,
 )
 EXERCISES = {exercise.name: exercise for room in ROOMS for exercise in room.EXERCISES}

@@ -4,10 +4,12 @@ full store."""
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from itertools import combinations, product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from kvlearn.course.kinds import Fact, Predict
@@ -129,14 +131,37 @@ class RealFile:
 
     def pages(self) -> dict[int, str]:
         """What is in each page of the file, as the last commit left it."""
-        metas = [page for page in self._pages() if page.kind == "meta"]
-        counts = max(metas, key=lambda page: page.transaction).number
-        return {page.number: _page(page, counts) for page in self._pages()}
+        return _told(self._pages())
 
     def _pages(self) -> list:
         from kvlearn.live import lmdb_pages
 
         return lmdb_pages.pages(self._folder)
+
+    def watch(self, *texts: str):
+        """Put `a` again and again, and look at the file after each commit: a DataFrame."""
+        import pandas
+
+        rows, before = [], self._bytes()
+        for text in texts:
+            self.put("a", text)
+            now, pages = self._bytes(), self._pages()
+            meta = max(pages[:2], key=lambda page: page.transaction)
+            wrote = [n for n in now if now[n] != before.get(n) and n > 1]
+            free = [page.number for page in pages if page.kind == "free"]
+            told = (meta.number, meta.transaction, _numbers(wrote), _numbers(free))
+            rows.append((f"put a={text}", *told))
+            before = now
+        columns = ["commit", "meta page", "its number", "pages written", "pages free"]
+        return pandas.DataFrame(rows, columns=columns).set_index("commit")
+
+    def _bytes(self) -> dict[int, bytes]:
+        """The pages as they lie in the file."""
+        from kvlearn.live.lmdb_pages import DATA_FILE
+
+        data = (Path(self._folder) / DATA_FILE).read_bytes()
+        size = self.machine.backend._env.stat()["psize"]
+        return {at // size: data[at : at + size] for at in range(0, len(data), size)}
 
     def close(self) -> None:
         """Close the file and remove it."""
@@ -146,6 +171,25 @@ class RealFile:
     def __del__(self):
         if "machine" in self.__dict__:
             self.close()
+
+
+def _told(pages: list) -> dict[int, str]:
+    counts = max(pages[:2], key=lambda page: page.transaction).number
+    return {page.number: _page(page, counts) for page in pages}
+
+
+def _numbers(numbers: list[int]) -> str:
+    return " ".join(map(str, numbers))
+
+
+def file_pages(folder: Path):
+    """A DataFrame: what is in each page of a store's file that nobody writes to just now."""
+    import pandas
+
+    from kvlearn.live import lmdb_pages
+
+    told = _told(lmdb_pages.pages(folder))
+    return pandas.DataFrame({"what": told}).rename_axis("page")
 
 
 def _page(page: Any, counts: int) -> str:
@@ -187,6 +231,31 @@ def real_file() -> RealFile | NoFile:
         return RealFile()
     except ImportError:
         return NoFile()
+
+
+def real_member() -> Any:
+    """One real member, a process of its own; or what says that there can be none here."""
+    try:
+        from kvlearn.live import LocalCluster
+
+        member = LocalCluster(1, trace=False)
+        member.wait_for_leader()
+    except (ImportError, OSError):
+        return NoFile()
+    return member
+
+
+def on_disk(member: Any) -> Any:
+    """How far the log and the store of a dead member reach."""
+    if isinstance(member, NoFile):
+        return member
+    from kvlearn.course.outside import log_records
+
+    folder = member.data_dir / "n1"
+    entries = [record.what for record in log_records(folder) if record.what.startswith("entry")]
+    told = "; ".join(file_pages(folder / "store").what)
+    applied = re.search(r"applied=(\d+)", told)
+    return f"the log ends with {entries[-1]}; the store is at entry {applied and applied[1]}"
 
 
 def side_by_side(before: Any, now: Any):
