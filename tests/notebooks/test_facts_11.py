@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from kvlearn import Cluster, delete, put
@@ -12,8 +14,10 @@ from kvlearn.course.exercises.trees import (
     fates,
     full_cluster,
     looked_up,
+    on_disk,
     pages,
     real_file,
+    real_member,
     side_by_side,
     small_pages,
 )
@@ -163,6 +167,60 @@ def test_a_compaction_makes_pages_free_and_the_file_no_smaller():
     from pathlib import Path
 
     assert not Path(folder).exists()
+
+
+def test_the_meta_pages_take_turns_and_what_was_freed_last_rests_once_more():
+    pytest.importorskip("lmdb")
+    file = real_file()
+    try:
+        file.put("a", "1")
+        file.put("b", "1")
+        file.put("a", "2")
+        told = file.watch("3", "4", "5", "6", "7")
+    finally:
+        file.close()
+    assert list(told["meta page"]) in ([0, 1, 0, 1, 0], [1, 0, 1, 0, 1])
+    numbers = list(told["its number"])
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    wrote, free = ([set(text.split()) for text in told[f"pages {what}"]]
+                   for what in ("written", "free"))  # fmt: skip
+    for before, now in zip(range(5), range(1, 5)):
+        assert wrote[now] <= free[before]  # nothing that is in use is written over
+        freed = free[now] - free[before]
+        assert freed == wrote[before]
+        if now < 4:
+            assert not wrote[now + 1] & freed  # it rests once more
+    assert wrote[0] == wrote[3] and wrote[1] == wrote[4]  # three sets take turns
+
+
+def test_a_member_that_is_killed_has_all_and_its_store_lags_behind_its_log():
+    pytest.importorskip("lmdb")
+    member = real_member()
+    try:
+        client = member.client()
+        for number in range(50):
+            client.put("counter", str(number))
+        member.crash("n1")
+        told = on_disk(member)
+        last, applied = re.fullmatch(
+            r"the log ends with entry (\d+)@1\(put counter=49\); the store is at entry (\d+)", told
+        ).groups()
+        assert int(applied) <= int(last)
+        member.restart("n1")
+        kv = member.client().get("counter").kv
+        assert (kv.text, kv.version) == ("49", 50)
+    finally:
+        member.close()
+
+
+def test_where_no_member_can_run_the_cells_say_so(monkeypatch):
+    def cannot(*_, **__):
+        raise OSError("no processes here")
+
+    monkeypatch.setattr("kvlearn.live.local_cluster.Process", cannot)
+    member = real_member()
+    assert isinstance(member, NoFile) and on_disk(member) is member
+    assert member.client().put("a", "1") is member
 
 
 def test_without_lmdb_the_section_says_so(monkeypatch):

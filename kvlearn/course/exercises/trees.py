@@ -286,6 +286,18 @@ def full_cluster(size: int = 3, kind: type[Cluster] = Cluster) -> Cluster:
     return cluster
 
 
+def attempt(cluster: Cluster, what: str, done: list[str]) -> None:
+    """Say how large the store is, and try a put; if it is taken, note after what."""
+    client = cluster.client()
+    size = client.status()
+    print(f"{what:14} takes {size.db_bytes} bytes, {size.db_in_use_bytes} in use;", end=" ")
+    try:
+        print(client.put("k0", "new"))
+        done.append(what)
+    except RequestError:
+        print("refused")
+
+
 # Exercise 1: the way of a read -------------------------------------------------------------------
 
 READS = 6, 8, 9, 13
