@@ -223,6 +223,12 @@ class Node:
             case InstallSnapshot(target=peer):
                 self.raft.report_snapshot(peer, arrived=False)
 
+    def forget(self, op_id: int) -> None:
+        """Nobody waits for this answer any more; whether the request is carried out is open."""
+        self._writes.discard(op_id)
+        self._reads.pop(op_id, None)
+        self._moves.pop(op_id, None)
+
     def request(self, op_id: int, request: Any, user: str = "") -> None:
         """Take a client's request; `responses` will have the answer under `op_id`.
 

@@ -50,6 +50,7 @@ WORDS = """
 """.split()
 ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep, auth
 RECENT = 8192  # entries whose bytes are kept, at most
+RECENT_BYTES = 64 << 20  # and so many bytes of them
 _EXTENSION = msgpack.ExtType
 
 
@@ -114,6 +115,7 @@ class EntryBytes:
 
     def __init__(self) -> None:
         self._recent: dict[tuple[int, int], bytes] = {}
+        self._bytes = 0
 
     def of(self, entry: Entry) -> bytes:
         """The entry's bytes."""
@@ -133,8 +135,9 @@ class EntryBytes:
 
     def _keep(self, at: tuple[int, int], data: bytes) -> bytes:
         recent = self._recent
-        if len(recent) >= RECENT:
-            for old in list(recent)[: RECENT // 2]:
-                del recent[old]
+        if len(recent) >= RECENT or self._bytes >= RECENT_BYTES:
+            for old in list(recent)[: (len(recent) + 1) // 2]:
+                self._bytes -= len(recent.pop(old))
+        self._bytes += len(data) - len(recent.get(at, b""))
         recent[at] = data
         return data

@@ -56,8 +56,12 @@ from kvlearn.values import to_json
 
 REQUEST_S = 7.0  # etcd: 5 s for the commit, and 2 election timeouts
 FLUSH_S = 0.1  # between two commits of the backend; the write-ahead log is the truth meanwhile
+FLUSH_SHARE = 0.1  # of the time, at most, is spent on them, and hence
+FLUSH_LEAST_S = 5.0  # on a slow disk they come less often, though not more rarely than this
 SWEEP_S = 0.25  # between two looks for requests whose time is up
+READ_AGAIN_S = 1.0  # a read whose question or answer was lost on the way is asked again
 AGAIN_S = 0.3  # before a member tells its name again, and for the others to hear of its end
+SILENT = 10  # election timeouts: a snapshot for who says nothing for so long is given up
 RISE_S = 0.03  # between the candidacies of those who have lost the same leader
 LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
 RISE_AGAIN_S, RISE_TRIES = 0.1, 10  # and between two candidacies of one; how many there are
@@ -67,11 +71,11 @@ log = logging.getLogger("kvlearn")
 class Op:
     """A request that waits for its answer."""
 
-    __slots__ = ("request", "done", "user", "give_up", "term", "parked", "cause")
+    __slots__ = ("request", "done", "user", "give_up", "term", "parked", "cause", "again")
 
     def __init__(self, request: Any, done: Callable[[Answer], None], user: str, give_up: float):
         self.request, self.done, self.user, self.give_up = request, done, user, give_up
-        self.term = 0  # in which it was given to the node
+        self.term, self.again = 0, 0.0  # in which it was given to the node, when it may be again
         self.parked = False  # waits for a leader
         self.cause: int | None = None  # its record in the story
 
@@ -108,6 +112,7 @@ class Member:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_s = float("inf")
         self._flush_at: asyncio.TimerHandle | None = None
+        self._flush_s = FLUSH_S
         self._ops: dict[int, Op] = {}
         self._parked: list[int] = []
         self._streams: dict[str, Listener] = {}
@@ -224,7 +229,8 @@ class Member:
         if self._thread is not None:
             thread, self._thread = self._thread, None
             await self.loop.run_in_executor(None, thread.shutdown)
-            self.storage.close()
+            # What failed may have carried out half an entry: the log has all of it.
+            self.storage.close(flush=self.stopped.exception() is None)
         self.story.close()
 
     async def _hand_over(self) -> None:
@@ -272,14 +278,28 @@ class Member:
     def _give(self, op_id: int, op: Op) -> None:
         node = self.node
         op.term, op.parked = node.raft.term, False
+        op.again = self.loop.time() + READ_AGAIN_S
         self._cause = op.cause
-        node.tick(self.now)
-        node.request(op_id, op.request, *([op.user] if op.user else []))
+        try:
+            node.tick(self.now)
+            node.request(op_id, op.request, *([op.user] if op.user else []))
+        except Exception as error:
+            self._fail(error)  # `stop` answers
         self._soon_turn()
 
     def forget(self, op_id: int) -> None:
         """The client is gone: nobody waits for this answer."""
-        self._ops.pop(op_id, None)
+        if self._ops.pop(op_id, None) is not None:
+            self.node.forget(op_id)
+
+    def _tell_node(self, method: Callable[..., Any], *told: Any) -> None:
+        """An input of the node; one that it breaks at leaves it in between, so it is the last."""
+        try:
+            self.node.tick(self.now)
+            method(*told)
+        except Exception as error:
+            self._fail(error)
+        self._soon_turn()
 
     def receive(self, message: Message, packet: int) -> None:
         """A message is there; `packet` is the number that its sender gave it."""
@@ -287,26 +307,27 @@ class Member:
             return
         if self.story.tells:
             self._cause = self.story.add(self.node.name, Received(message, packet), None)
-        self.node.tick(self.now)
-        self.node.step(message)
-        self._soon_turn()
+        self._tell_node(self.node.step, message)
 
     def undelivered(self, messages: Iterable[Message]) -> None:
         """These never left: there is no connection to whom they were for."""
-        for message in messages:
-            self.node.undelivered(message)
-        self._soon_turn()
+        if not self.stopped.done():
+            for message in messages:
+                self._tell_node(self.node.undelivered, message)
 
     def lost(self, peer: NodeId) -> None:
         """The connection to a peer broke, which its process ends with. If it led, a new leader is
-        needed now and not in an election timeout."""
+        needed now and not in an election timeout; if it was being sent a snapshot, nobody needs
+        to keep that."""
         raft = self.node.raft
-        if self.stopped.done() or raft.leader != peer or raft.role != FOLLOWER:
+        if self.stopped.done():
+            return
+        raft.report_snapshot(peer, arrived=False)
+        if raft.leader != peer or raft.role != FOLLOWER:
             return
         log.info("lost the connection to %s, which led in term %d", peer, raft.term)
         self._cause = None
-        self.node.tick(self.now)
-        raft.forget_leader()
+        self._tell_node(raft.forget_leader)
         voters = sorted(n for n in {*raft.conf.voters, *raft.conf.outgoing} if n != peer)
         if raft.leader is None and self.node.name in voters:
             wait_s = (0.3 + voters.index(self.node.name) + 0.5 * self._rng.random()) * RISE_S
@@ -324,9 +345,7 @@ class Member:
             return
         if raft.role == FOLLOWER:
             self._cause = None
-            self.node.tick(self.now)
-            raft.campaign()
-            self._soon_turn()
+            self._tell_node(raft.campaign)
         if self.config.pre_vote:
             wait_s = RISE_AGAIN_S * (0.5 + self._rng.random())
             self._rises = self.loop.call_later(wait_s, self._rise, tries - 1)
@@ -352,8 +371,14 @@ class Member:
         Raises: RequestError.
         """
         self._cause = None
-        self.node.tick(self.now)
-        self.node.watch(stream, request)
+        try:
+            self.node.tick(self.now)
+            self.node.watch(stream, request)
+        except RequestError:
+            raise
+        except Exception as error:
+            self._fail(error)
+            raise Stopped() from error
         self._soon_turn()
 
     def close_stream(self, stream: str) -> None:
@@ -481,7 +506,7 @@ class Member:
         raft = node.raft
         if ready.committed or ready.snapshot:
             if self._flush_at is None:
-                self._flush_at = self.loop.call_later(FLUSH_S, self._flush)
+                self._flush_at = self.loop.call_later(self._flush_s, self._flush)
             if raft.restored is None and raft.log.base.index > self.storage.base.index:
                 self.storage.compact(raft.log.base)
             if node.raft.conf is not self._members:
@@ -508,7 +533,9 @@ class Member:
             self.storage.flush()
         except Exception as error:
             self._fail(error)
-        self.meters.commit.add(perf_counter() - began_s)
+        took_s = perf_counter() - began_s  # in which the loop did nothing else
+        self.meters.commit.add(took_s)
+        self._flush_s = min(max(FLUSH_S, took_s / FLUSH_SHARE), FLUSH_LEAST_S)
 
     def _hand_out(self) -> None:
         responses, self.node.responses = self.node.responses, []
@@ -526,7 +553,10 @@ class Member:
         del self._ops[op_id]
         if self.story.tells:
             self._tell_returned(op, answer)
-        op.done(answer)
+        try:
+            op.done(answer)
+        except Exception:  # a service's own mistake concerns one client
+            log.exception("a service could not take the answer to %s", type(op.request).__name__)
 
     def _may_wait(self, request: Any, error: str) -> bool:
         """Whether nothing was done, and it may succeed once there is a leader, or once this member,
@@ -548,14 +578,24 @@ class Member:
         for name in list(self.node.hub.waiting):
             listener = self._streams.get(name)
             if listener is not None and listener.reads():
-                listener.hear(self.node.hear(name))
+                told = self.node.hear(name)
+                try:
+                    listener.hear(told)
+                except Exception:  # what it was told is gone, so the stream has to go, too
+                    log.exception("a service could not take what the stream %s was told", name)
+                    self._end_stream(name, listener)
 
     def _end_streams(self) -> None:
         """The node will know nothing new."""
-        streams, self._streams = self._streams, {}
-        for name, listener in streams.items():
-            self.node.close_stream(name)
+        for name, listener in list(self._streams.items()):
+            self._end_stream(name, listener)
+
+    def _end_stream(self, name: str, listener: Listener) -> None:
+        self.close_stream(name)
+        try:
             listener.lost(Stopped(hint=f"{self.config.name} serves no more"))
+        except Exception:
+            log.exception("a service could not take the end of the stream %s", name)
 
     # Time -------------------------------------------------------------------------------------
 
@@ -572,7 +612,10 @@ class Member:
         self._timer, self._timer_s = None, float("inf")
         if not self.stopped.done():
             self._cause = None
-            self.node.tick(self.now)
+            try:
+                self.node.tick(self.now)
+            except Exception as error:  # a chore that the disk has no room for, say
+                self._fail(error)
             self._guarded_turn()
 
     def _look_at_leader(self) -> None:
@@ -600,14 +643,30 @@ class Member:
             self._give(op_id, op)
         else:
             self.meters.failed += 1
-            self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut(LEADER_LOST)))
+            self._give_up(op_id, TimedOut(LEADER_LOST))
+
+    def _give_up(self, op_id: int, error: RequestError) -> None:
+        self.node.forget(op_id)
+        self._answer(op_id, Answer.refusal(op_id, self.header(), error))
 
     def _sweep(self) -> None:
         self._sweep_timer = self.loop.call_later(SWEEP_S, self._sweep)
-        now = self.loop.time()
-        for op_id, op in [pair for pair in self._ops.items() if pair[1].give_up <= now]:
-            self.meters.failed += in_log(op.request)
-            self._answer(op_id, Answer.refusal(op_id, self.header(), TimedOut()))
+        now, leader = self.loop.time(), self.node.raft.leader
+        if self.stopped.done():
+            return
+        self._parked = [op_id for op_id in self._parked if op_id in self._ops]
+        for op_id, op in list(self._ops.items()):
+            if op.give_up <= now:
+                self.meters.failed += in_log(op.request)
+                self._give_up(op_id, TimedOut())
+            elif op.again <= now and leader and not op.parked and repeatable(op.request):
+                self._give(op_id, op)
+        raft = self.node.raft
+        for peer, progress in raft.progress.items():
+            silent = raft.now - progress.heard > SILENT * raft.config.election_ticks
+            if progress.snapshot is not None and silent:
+                # The view would keep every page that is overwritten meanwhile.
+                raft.report_snapshot(peer, arrived=False)
 
     # The story --------------------------------------------------------------------------------
 

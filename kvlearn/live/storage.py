@@ -313,10 +313,11 @@ class Storage:
             self.wal.retry()
         return why
 
-    def close(self) -> None:
-        """Let the store commit, and give the folder free; what was not forced is lost. Closing
-        twice does no harm."""
-        if self._closing and self.backend is not None:
+    def close(self, flush: bool = True) -> None:
+        """Let the store commit, and give the folder free; what was not forced is lost. Without
+        `flush` the store forgets what it gathered, which may end within an entry. Closing twice
+        does no harm."""
+        if self._closing and self.backend is not None and flush:
             try:
                 self.backend.flush()
             except StorageError:
@@ -342,6 +343,13 @@ class Storage:
         self._entries = tuple(read(payload[_id.size :]) for _, payload in kept)
         self._last = self._entries[-1].id if kept else self.base
         self._snapshot = self._find_snapshot(snapshot)
+        applied = self.backend.get_meta(APPLIED)
+        if applied > self._last.index:  # entries are applied when they are safe
+            raise StorageError(
+                f"{self.folder} is damaged: the store is at entry {applied}, the log ends at "
+                f"{self._last.index}. Do not start this node with it: remove the member and let it "
+                "join again with an empty folder"
+            )
 
     def _fold(self, found: list[tuple[int, bytes]]) -> tuple[list, EntryID | None]:
         """The entries that count, as (number of the record, payload), and the newest snapshot.

@@ -5,17 +5,20 @@ trace again. Times are seconds of the machine's monotonic clock, which all proce
 (of records and of packets) count within one life of one member.
 
 Lines are handed to the system with every turn of the loop, so that a killed process has told all
-that it did.
+that it did. A story that cannot be written ends, and the member goes on.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any, TextIO
 
 from kvlearn.values import to_json
+
+log = logging.getLogger("kvlearn")
 
 
 class Story:
@@ -49,13 +52,27 @@ class Story:
     def flush(self) -> None:
         """Hand the lines to the system."""
         if self._file is not None:
-            self._file.flush()
+            try:
+                self._file.flush()
+            except OSError as error:
+                self._end(error)
 
     def close(self) -> None:
         """Nothing more is told."""
         if self._file is not None:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:
+                log.error("the last events could not be written: %s", error)
             self._file, self.tells = None, False
 
     def _write(self, row: dict) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if self._file is not None:
+            try:
+                self._file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            except OSError as error:
+                self._end(error)
+
+    def _end(self, error: OSError) -> None:
+        log.error("no more events are written: %s", error)
+        self.close()

@@ -23,8 +23,10 @@ checks: http.go. Differs: HTTP there, and a second connection for small messages
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import socket
 import struct
 from collections.abc import Callable, Iterable
 from ssl import SSLContext
@@ -40,6 +42,7 @@ MAX_FRAME = 512 << 20  # bytes; more is a damaged length
 MAX_WAITING = 64 << 20  # bytes that wait for a peer which does not read: more is not sent
 BACK_OFF_S = (0.02, 0.5)  # before dialling again: at first, and at most
 HELLO_S = 5.0  # in which a greeting has to come
+SILENT_S = 10  # after which a host that acknowledges nothing counts as gone
 _frame = struct.Struct("<IQB")
 _HELLO, _VALUE, _APPEND = 2, 0, 1
 log = logging.getLogger("kvlearn")
@@ -59,6 +62,7 @@ class Stream(asyncio.Protocol):
         """The connection stands."""
         self.transport = transport
         transport.set_write_buffer_limits(high=MAX_WAITING)
+        _notice_silence(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         """Cut what came into frames."""
@@ -123,6 +127,8 @@ async def dial(url: str, hello: dict, tls: SSLContext | None) -> tuple[Stream, d
         lambda: Stream(heard, lost), where.host, where.port, ssl=secure
     )
     try:
+        if stream.transport is None:
+            raise ConnectionError("it hung up at once")
         stream.transport.write(_framed(0, _HELLO, json.dumps(hello).encode()))
         told = json.loads(await answer)
         if not isinstance(told, dict):
@@ -158,7 +164,7 @@ class Peer:
             try:
                 async with asyncio.timeout(HELLO_S):  # wait_for may lose a cancellation (3.11)
                     stream = await self._greet(url)
-            except (OSError, asyncio.TimeoutError, ValueError) as error:
+            except (OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
                 log.debug("no connection to %s at %s: %s", self.name, url, error)
             else:
                 self.stream = stream
@@ -276,6 +282,7 @@ class Transport:
     def send(self, messages: Iterable[Message], packets: Iterable[int] | None = None) -> list:
         """Send, in one write for each peer; returns what could not leave."""
         stuck, parts = [], {}
+        sizes: dict[NodeId, int] = {}  # bytes that wait, and that are about to
         numbers = iter(packets) if packets is not None else None
         for message in messages:
             packet = next(numbers) if numbers is not None else 0
@@ -283,10 +290,15 @@ class Transport:
             peer = self._peers.get(target)
             if target in self._cut:
                 continue
-            if peer is None or not peer.stands or peer.stream.waiting > MAX_WAITING:
+            if peer is None or not peer.stands:
                 stuck.append(message)
                 continue
-            parts.setdefault(target, []).append(self._frame(message, packet))
+            if sizes.setdefault(target, peer.stream.waiting) > MAX_WAITING:
+                stuck.append(message)
+                continue
+            frame = self._frame(message, packet)
+            sizes[target] += len(frame)
+            parts.setdefault(target, []).append(frame)
         for target, frames in parts.items():
             peer = self._peers[target]
             data = b"".join(frames)
@@ -333,6 +345,8 @@ class Transport:
             stream.close()
             return
         told = json.loads(body) if kind == _HELLO else {}
+        if not isinstance(told, dict):
+            raise ValueError(f"a greeting is no {told!r}")
         if told.get("ask") == "members":
             self._answer(stream, self.member.introduction())
             stream.transport.close()
@@ -369,6 +383,20 @@ class Transport:
         name = self._heard.pop(stream, None)
         if name is not None and self.member is not None:
             self.member.lost(name)
+
+
+def _notice_silence(sock: Any) -> None:
+    """A host that is gone without a word sends nothing, not even that it is: give up when it has
+    acknowledged nothing for so long, and ask when there is nothing to be acknowledged."""
+    for level, option, value in (
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", SILENT_S // 2),
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 1),
+        (socket.IPPROTO_TCP, "TCP_USER_TIMEOUT", 1000 * SILENT_S),
+    ):
+        if hasattr(socket, option):  # not every system has all of them
+            with contextlib.suppress(OSError, AttributeError):
+                sock.setsockopt(level, getattr(socket, option), value)
 
 
 def _framed(packet: int, kind: int, body: bytes) -> bytes:

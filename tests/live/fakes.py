@@ -39,7 +39,7 @@ class MemoryStorage:
     def flush(self):
         pass
 
-    def close(self):
+    def close(self, flush=True):
         pass
 
 

@@ -4,14 +4,47 @@ Each of these was a way to lose a write, to hang or to leak."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
 
 pytest.importorskip("lmdb", reason="members store in LMDB")
+pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
+from kvlearn.errors import StorageError, TimedOut
+from kvlearn.kv.requests import Answer, Put, Range
+from kvlearn.kv.txn import Txn
+from kvlearn.kv.watches import WatchCreate
 from kvlearn.live import wal as wal_module
+from kvlearn.live.codec import EntryBytes
+from kvlearn.live.config import MemberConfig
+from kvlearn.live.member import Member
+from kvlearn.live.storage import Storage
 from kvlearn.live.wal import Wal
+from kvlearn.mvcc.store import Store
+from kvlearn.raft.messages import InstallSnapshot
+from kvlearn.raft.types import Entry
+from tests.live.fakes import InProcess, NoPeers
+
+
+def run(test) -> None:
+    """Play an asynchronous test."""
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+async def on_disk(folder) -> Member:
+    """A member that is a cluster of its own, on a real disk."""
+    member = Member(MemberConfig(name="n1"), Storage(folder), NoPeers(), {})
+    await member.start()
+    return member
+
+
+async def asked(member: Member, request) -> Answer:
+    answer = asyncio.get_running_loop().create_future()
+    member.ask(request, answer.set_result)
+    return await answer
+
 
 # The log ----------------------------------------------------------------------------------------
 
@@ -66,3 +99,243 @@ def test_two_who_make_a_segment_never_touch_the_same_file(tmp_path, monkeypatch)
         assert not both.is_set(), "two make a segment at once"
     with Wal(tmp_path, segment_bytes=4096) as wal:
         assert [payload[:1] for _, payload in wal.found] == [b"%d" % k for k in range(8)]
+
+
+# The member -------------------------------------------------------------------------------------
+
+
+def test_half_an_entry_is_never_kept(tmp_path):
+    """The disk fails in the middle of an entry; when the member ends in order after that, its store
+    must not commit the half that was carried out: the log brings the whole entry back."""
+
+    async def test():
+        member = await on_disk(tmp_path / "n1")
+        await asked(member, Put(b"a", b"1"))
+        backend = member.storage.backend
+        put, left = backend.put, [1]
+
+        def fails(key, record):
+            if not left:
+                raise StorageError("the disk fails")
+            left.pop()
+            put(key, record)
+
+        backend.put = fails
+        lost = asyncio.ensure_future(asked(member, Txn((), (Put(b"x", b"1"), Put(b"y", b"1")))))
+        with pytest.raises(AssertionError, match="failed after its first change"):
+            await asyncio.shield(member.stopped)
+        await member.stop()
+        assert (await lost).error == "Stopped"
+        with Storage(tmp_path / "n1") as storage:
+            assert Store(storage.backend).get(b"x") is None, "half of an entry was kept"
+        member = await on_disk(tmp_path / "n1")
+        answer = await asked(member, Range(b"x", b"z"))
+        assert [kv.mod_revision for kv in answer.result.kvs] == [3, 3], answer
+        await member.stop()
+
+    run(test)
+
+
+def test_a_service_that_breaks_at_an_answer_concerns_one_client_only():
+    async def test():
+        async with await InProcess.of("n1") as cluster:
+            member = cluster.members["n1"]
+            await cluster.ask("n1", Put(b"a", b"0"))
+
+            def breaks(told):
+                raise KeyError("a mistake")
+
+            other = asyncio.get_running_loop().create_future()
+            stream = member.open_stream(breaks, lambda: True)
+            lost = asyncio.get_running_loop().create_future()
+            broken = member.open_stream(breaks, lambda: True, lost.set_result)
+            for name in stream, broken:
+                member.watch(name, WatchCreate(b"a", start_revision=1))
+            member.ask(Put(b"a", b"1"), breaks)
+            member.ask(Put(b"a", b"2"), other.set_result)
+            assert not (await other).error
+            assert not (await cluster.ask("n1", Range(b"a"))).error
+            assert (await lost).code == "UNAVAILABLE"  # it will hear of nothing more
+            assert not member.stopped.done() and not member._streams
+
+    run(test)
+
+
+@pytest.mark.parametrize("where", ["tick", "step", "request"])
+def test_a_member_whose_core_breaks_stops_instead_of_lingering(where):
+    """It neither answers nor beats any more, so somebody has to hear of it."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"0"))
+            member = cluster.members["n2"]
+
+            def breaks(*told):
+                raise StorageError("no room")
+
+            setattr(member.node, where, breaks)
+            waits = asyncio.ensure_future(cluster.ask("n2", Put(b"a", b"1")))
+            with pytest.raises(StorageError, match="no room"):
+                await asyncio.shield(member.stopped)
+            await member.stop()
+            assert (await waits).error == "Stopped"
+
+    run(test)
+
+
+def test_what_nobody_waits_for_is_forgotten():
+    """Members that are cut off from their leader, and whose clients give up, keep nothing."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"0"))
+            leader = await cluster.leader()
+            name = next(name for name in cluster.members if name != leader)
+            member, answers = cluster.members[name], []
+            member.transport.cut(set(cluster.members) - {name})
+            for _ in range(20):
+                member.ask(Put(b"a", b"1"), answers.append, timeout_s=0.1)
+                member.ask(Range(b"a"), answers.append, timeout_s=0.1)
+                member.forget(member.ask(Range(b"a"), answers.append))
+            await cluster.until(lambda: len(answers) == 40)
+            assert {answer.error for answer in answers} == {TimedOut.__name__}
+            await cluster.until(lambda: not member._parked)
+            node = member.node
+            assert not (member._ops or node._writes or node._reads or node._moves)
+
+    run(test)
+
+
+def test_a_read_whose_question_was_lost_is_asked_again():
+    """The link fails for a moment that is too short for an election."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"0"))
+            leader = await cluster.leader()
+            name = next(name for name in cluster.members if name != leader)
+            member, answer = cluster.members[name], asyncio.get_running_loop().create_future()
+            send, cut = member.transport.send, [True]
+
+            def loses(messages, packets=None):
+                return send([m for m in messages if not (cut and type(m).__name__ == "ReadIndex")])
+
+            member.transport.send = loses
+            term = member.node.raft.term
+            member.ask(Range(b"a"), answer.set_result)
+            await cluster.until(lambda: not member.node.raft.outbox)
+            cut.clear()
+            assert not (await answer).error
+            assert member.node.raft.term == term
+
+    run(test)
+
+
+def test_a_snapshot_for_a_peer_that_is_gone_is_given_up():
+    """It keeps every page of the store that is overwritten meanwhile."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            for k in range(300):
+                await cluster.ask("n1", Put(b"k%03d" % k, b"v"))
+            leader = await cluster.leader()
+            raft = cluster.members[leader].node.raft
+            gone = next(name for name in cluster.members if name != leader)
+            held = cluster.members[gone].transport
+            receive, cluster.members[gone].receive = cluster.members[gone].receive, None
+
+            def hears(message, packet):  # all but snapshots, which it never answers
+                if not isinstance(message, InstallSnapshot):
+                    receive(message, packet)
+
+            cluster.members[gone].receive = hears
+            held.cut([leader])
+            for k in range(5):
+                await cluster.ask(leader, Put(b"k%03d" % k, b"w"))
+            cluster.members[leader].node.compact(0)
+            held.cut([])
+            await cluster.until(lambda: raft.progress[gone].snapshot is not None)
+            await cluster.kill(gone)
+            await cluster.until(lambda: raft.progress[gone].snapshot is None)
+            assert not (await cluster.ask(leader, Put(b"a", b"1"))).error
+
+    run(test)
+
+
+def test_what_waits_for_a_peer_is_bounded(monkeypatch):
+    """A peer that lacks much gets it bit by bit: what is on its way is memory."""
+    monkeypatch.setattr("kvlearn.live.transport.MAX_WAITING", 1 << 20)
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"0"))
+            leader = await cluster.leader()
+            late = next(name for name in cluster.members if name != leader)
+            cluster.members[late].transport.cut([leader])
+            for k in range(400):
+                await cluster.ask(leader, Put(b"k", b"%d" % k + bytes(50_000)))
+            transport = cluster.members[leader].transport
+            stream, most = transport._peers[late].stream, 0
+            write = stream.transport.write
+
+            class Measured:
+                def __getattr__(self, name):
+                    return getattr(stream_transport, name)
+
+                def write(self, data):
+                    nonlocal most
+                    most = max(most, len(data))
+                    write(data)
+
+            stream_transport, stream.transport = stream.transport, Measured()
+            cluster.members[late].transport.cut([])
+            applied = cluster.members[leader].node.machine.applied
+            await cluster.until(lambda: cluster.members[late].node.machine.applied >= applied)
+            message = 64 * 50_100  # as much as one of them has
+            assert 0 < most <= (1 << 20) + message, most
+
+    run(test)
+
+
+def test_the_bytes_of_recent_entries_are_bounded(monkeypatch):
+    monkeypatch.setattr("kvlearn.live.codec.RECENT_BYTES", 100_000)
+    made = EntryBytes()
+    for index in range(1, 500):
+        entry = Entry(index, 1, bytes(1000))
+        assert made.of(entry) == made.of(entry)
+        assert sum(map(len, made._recent.values())) == made._bytes <= 101_100
+
+
+# The disk ---------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_ahead_of_its_log_is_refused(tmp_path):
+    """Such a disk has lost what it had promised; to go on would be to forget entries that count."""
+
+    async def test():
+        member = await on_disk(tmp_path / "n1")
+        await asked(member, Put(b"a", b"1"))
+        await member.stop()
+        with Storage(tmp_path / "n1") as storage:
+            storage.backend.set_meta("applied", storage.last.index + 1)
+            storage.backend.flush()
+        with pytest.raises(StorageError, match="the store is at entry .* the log ends at"):
+            Storage(tmp_path / "n1")
+
+    run(test)
+
+
+def test_a_story_that_cannot_be_written_ends_and_the_member_goes_on(tmp_path, monkeypatch):
+    async def test():
+        config = MemberConfig(name="n1", trace_file=tmp_path / "n1.jsonl")
+        member = Member(config, Storage(tmp_path / "n1"), NoPeers(), {})
+        await member.start()
+        assert not (await asked(member, Put(b"a", b"1"))).error
+        member.story._file.close()
+        member.story._file = open("/dev/full", "w", buffering=1 << 10)
+        for k in range(20):
+            assert not (await asked(member, Put(b"a", b"%d" % k))).error
+        assert not member.story.tells
+        await member.stop()
+
+    run(test)

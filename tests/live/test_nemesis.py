@@ -313,7 +313,7 @@ class Nemesis:
 def test_whatever_befalls_the_members_nothing_is_lost_stale_or_too_early(monkeypatch):
     monkeypatch.setattr(local_cluster, "Process", partial(Process, command=COMMAND))
     rng = random.Random(SEED)
-    more = dict(snapshot_count=300, log_level="info")
+    more = dict(snapshot_count=300, data_dir=os.environ.get("KVLEARN_NEMESIS_DIR"))
     with local_cluster.LocalCluster(3, trace=False, **more) as cluster:
         cluster.wait_for_leader(PATIENCE_S)
         story = Story(cluster)
@@ -376,7 +376,11 @@ def same_history(cluster, members: list[str]) -> list:
         with cluster.client(name, timeout_s=PATIENCE_S) as client:
             watcher, events = client.watch(b"", from_key=True, start_revision=1), []
             while not events or events[-1].kv.mod_revision < last:
-                events.append(watcher.recv(PATIENCE_S))
+                try:
+                    events.append(watcher.recv(PATIENCE_S))
+                except TimedOut:
+                    behind = f"{name} tells {len(events)} events and not revision {last}"
+                    raise AssertionError(f"{behind}: {cluster._rows()}") from None
             histories.append(events)
     assert all(told == histories[0] for told in histories), "members do not agree"
     return histories[0]

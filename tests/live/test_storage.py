@@ -444,7 +444,7 @@ def test_a_full_disk_is_found_when_a_segment_is_made(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(storage.wal, "_make", full)
             storage.wal._wait_for_maker()
-            (tmp_path / "wal" / "next.new").unlink()
+            (tmp_path / "wal" / "next.new").unlink(missing_ok=True)
             storage.wal._prepare()
             storage.wal._wait_for_maker()
             assert "no room for the next segment (No space left" in storage.full
