@@ -238,6 +238,9 @@ def _asked(prefix: str) -> Scene:
         except ValueError as error:
             why = f"In the body for {prefix!r}: {error}. JSON has no bytes, only text, so keys are "
             return Found("The gateway cannot read it", why + "sent in base64.", Trace())
+        if body.get("key") == prefix:
+            why = f"It would read the key {key!r}. Keys are bytes, and sent in base64."
+            return Found(f"The gateway takes {prefix!r} for base64", why, Trace())
         return _answered(prefix, key, end)
 
     return Scene(f"all keys that begin with {prefix}", play)
