@@ -1,16 +1,30 @@
-"""What is real: files of one's own on a real disk. Nothing here is loaded unless asked for by name.
+"""What is real: processes, disks, sockets, and etcd's own API. Nothing here is loaded unless asked
+for by name.
 
 ```
+member.py         the host of one Node: its clock, its disk, its connections, who waits for what
+launch.py         from a configuration (config.py) to a member that serves; logs.py, story.py: what
+                  it tells; identity.py: which member of which cluster it is
+
+wal.py            a write-ahead log: segments, checksums, one fdatasync for all that waits
 lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 loses no commit
 lmdb_lazy.py      the same with commits that gather, because a log is the truth; frozen views
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
-wal.py            a write-ahead log: segments, checksums, one fdatasync for all that waits
 storage.py        a member's folder: the log, the store, snapshots that came, a lock
-channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
+codec.py          values as bytes, for the log and for the other members
+transport.py      how members talk: one stream a peer
+
+port.py           one port for two languages: it looks at the first bytes
+http2.py          gRPC over HTTP/2, as plain callbacks (http2_call, http2_frames, http2_headers)
+proto/, wire.py   etcd's messages, and what they are in the core's words
+rpc.py            the services, found by path: KV here; rpc_watch, rpc_lease, rpc_cluster,
+                  rpc_upkeep (Maintenance), rpc_auth, rpc_lock (locks, elections); method.py
 gateway.py        the same API as JSON over HTTP/1.1, /health, /version (proto_json.py: the JSON)
 metrics.py        /metrics for Prometheus, under etcd's names
-launch.py         from a configuration to a member that serves
-local_cluster.py  LocalCluster: members as processes, with the verbs of the simulated cluster
+
+channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
+                  (connections.py, client_wire.py, client_streams.py)
+local_cluster.py  LocalCluster: members as processes (process.py), with the simulator's verbs
 merge.py          one trace out of what the members wrote
 ```
 
