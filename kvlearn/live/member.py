@@ -119,7 +119,7 @@ class Member:
         self._names = 0  # of streams
         self._settled = (0, "")  # the term whose leader has told all that it knows
         self._rises: asyncio.TimerHandle | None = None
-        self._members: tuple = ()
+        self._members: tuple = (None, None)  # as the transport knows them
         self._make_node(node)
         self._op_base = (self.id & 0x7FFF) << 48 | (storage.boot & 0xFFFF) << 32
 
@@ -509,8 +509,10 @@ class Member:
                 self._flush_at = self.loop.call_later(self._flush_s, self._flush)
             if raft.restored is None and raft.log.base.index > self.storage.base.index:
                 self.storage.compact(raft.log.base)
-            if node.raft.conf is not self._members:
-                self._members = node.raft.conf
+            # A member's URLs may change without any change of who counts.
+            members = node.raft.conf, node.machine.directory
+            if members[0] is not self._members[0] or members[1] is not self._members[1]:
+                self._members = members
                 self.transport.update(node)
                 self._look_at_membership()
         if self._streams and node.is_outside:

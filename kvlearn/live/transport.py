@@ -223,6 +223,7 @@ class Transport:
         self._peers: dict[NodeId, Peer] = {}
         self._leaving: set[Peer] = set()  # removed members, which may still hear why
         self._heard: dict[Stream, NodeId] = {}  # connections that peers have dialled
+        self._told: dict[NodeId, tuple[str, ...]] = {}  # where these say that they listen
         self._cut: set[NodeId] = set()  # from whom nothing is heard, and to whom nothing is sent
 
     def start(self, member: Any) -> None:
@@ -240,9 +241,13 @@ class Transport:
 
     def update(self, node: Any) -> None:
         """The membership may have changed: dial who is new, drop who is gone."""
-        for one in node.machine.directory.members:
-            self._urls[one.node] = one.peer_urls
-        wanted = {name for name in node.raft.conf.members if name != node.name}
+        directory, joins = node.machine.directory, node.raft.log.applied < node.raft.joins
+        for one in directory.members:
+            if not (joins and one.node in self._told):  # which is newer than what it knows
+                self._urls[one.node] = one.peer_urls
+        # Who is added later than this member knows of may lead already: it is answered, too.
+        met = {name for name in self._told if directory.number(name) is None or joins}
+        wanted = {name for name in met.union(node.raft.conf.members) if name != node.name}
         for name in sorted(wanted & self._urls.keys()):
             known = self._peers.get(name)
             if known is None or known.urls != self._urls[name]:
@@ -265,7 +270,9 @@ class Transport:
     def hello(self, to: NodeId) -> dict:
         """The greeting: who this is, and of which cluster."""
         cluster, own = f"{self.member.cluster_id:x}", self.member.node.name
-        return {"kvlearn": 1, "cluster": cluster, "from": own, "to": to}
+        known = self.member.node.machine.directory.get(own)
+        urls = known.peer_urls if known else self.member.config.initial_advertise_peer_urls
+        return {"kvlearn": 1, "cluster": cluster, "from": own, "to": to, "urls": list(urls)}
 
     @property
     def connected(self) -> tuple[NodeId, ...]:
@@ -359,8 +366,22 @@ class Transport:
             return
         stream.peer = told["from"]
         self._heard[stream] = told["from"]
+        self._meet(told["from"], told.get("urls"))
         if stream.peer in self._peers:
             self._peers[stream.peer].heard.set()
+
+    def _meet(self, name: NodeId, urls: Any) -> None:
+        """A member has dialled this one and told where it listens itself. Whoever joins begins with
+        the founders, and would never answer a leader that is none of them (etcd: X-PeerURLs)."""
+        node, known = self.member.node, self._peers.get(name)
+        if not (isinstance(urls, list) and urls):
+            return
+        for url in urls:
+            address(url)  # raises ValueError
+        joins = node.raft.log.applied < node.raft.joins
+        if name not in node.raft.conf.members or (joins and known and not known.stands):
+            self._told[name] = self._urls[name] = tuple(urls)
+            self.update(node)
 
     def _answer(self, stream: Stream, told: dict) -> None:
         stream.transport.write(_framed(0, _HELLO, json.dumps(told).encode()))
@@ -382,6 +403,8 @@ class Transport:
     def _on_lost(self, stream: Stream) -> None:
         name = self._heard.pop(stream, None)
         if name is not None and self.member is not None:
+            if name not in self._heard.values():
+                self._told.pop(name, None)
             self.member.lost(name)
 
 

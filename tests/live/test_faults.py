@@ -13,6 +13,8 @@ pytest.importorskip("lmdb", reason="members store in LMDB")
 pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
 from kvlearn.errors import StorageError, TimedOut
+from kvlearn.kv.directory import MemberUpdate
+from kvlearn.kv.members import MemberRemove, MoveLeader
 from kvlearn.kv.requests import Answer, Put, Range
 from kvlearn.kv.txn import Txn
 from kvlearn.kv.watches import WatchCreate
@@ -192,6 +194,9 @@ def test_what_nobody_waits_for_is_forgotten():
             leader = await cluster.leader()
             name = next(name for name in cluster.members if name != leader)
             member, answers = cluster.members[name], []
+            known = member.node.machine
+            await cluster.until(lambda: all(one.name for one in known.directory.members))
+            await cluster.until(lambda: not member._ops)
             member.transport.cut(set(cluster.members) - {name})
             for _ in range(20):
                 member.ask(Put(b"a", b"1"), answers.append, timeout_s=0.1)
@@ -258,6 +263,61 @@ def test_a_snapshot_for_a_peer_that_is_gone_is_given_up():
             await cluster.kill(gone)
             await cluster.until(lambda: raft.progress[gone].snapshot is None)
             assert not (await cluster.ask(leader, Put(b"a", b"1"))).error
+
+    run(test)
+
+
+def test_who_joins_answers_a_leader_that_is_no_founder():
+    """It begins with the founders, which may all be gone; it finds out from who speaks to it."""
+
+    async def test():
+        async with await InProcess.of("n1") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            await cluster.add("second")
+            await cluster.until(lambda: not cluster.members["n2"].node.is_outside)
+            assert not (await cluster.ask("n1", MoveLeader("n2"))).error
+            await cluster.add("third")
+            assert not (await cluster.ask("n3", Range(b"a"))).error
+            first = cluster.members["n1"]
+            assert not (await cluster.ask("n2", MemberRemove(id=first.id))).error
+            del cluster.members["n1"]  # no founder is left
+            await first.stop()
+            await cluster.add("fourth")
+            got = await cluster.ask("n4", Range(b"a"))
+            assert got.result.kvs[0].value == b"1", got
+
+    run(test)
+
+
+def test_who_was_away_answers_a_leader_that_came_meanwhile():
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            away = cluster.members["n3"].transport
+            for name in "n1", "n2":
+                cluster.members[name].transport.cut(["n3"])
+            away.cut(["n1", "n2", "n4"])
+            await cluster.until(lambda: cluster.members["n1"].leader in ("n1", "n2"))
+            await cluster.add("late")
+            await cluster.until(lambda: not cluster.members["n4"].node.is_outside)
+            others = [cluster.members[name] for name in ("n1", "n2", "n4")]
+            await cluster.until(lambda: len({m.node.machine.applied for m in others}) == 1)
+            assert not (await cluster.ask("n1", MoveLeader("n4"))).error
+            away.cut([])  # n1 and n2 still do not speak to it
+            await cluster.until(lambda: cluster.members["n3"].node.machine.directory.get("n4"))
+
+    run(test)
+
+
+def test_a_member_that_moved_is_dialled_where_it_is():
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            moved = ("http://127.0.0.1:1",)
+            change = MemberUpdate(cluster.members["n3"].id, moved)
+            assert not (await cluster.ask("n1", change)).error
+            peers = cluster.members["n2"].transport._peers
+            await cluster.until(lambda: peers["n3"].urls == moved)
 
     run(test)
 
