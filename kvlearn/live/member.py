@@ -442,6 +442,7 @@ class Member:
         return waited + [self._cause] * (len(ready.messages) + 1 - len(waited))
 
     def _save(self, ready: Ready) -> None:
+        """Let the disk's thread keep it; what promises nothing leaves at once (thesis 10.2.1)."""
         causes = self._causes_of(ready)
         self._saving = (ready, causes)
         self.storage.write(ready)
