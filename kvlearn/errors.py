@@ -97,6 +97,13 @@ class NoSpace(RequestError):
     text = "etcdserver: mvcc: database space exceeded"
 
 
+class Corrupt(RequestError):
+    """The members differ, so nothing more is written: compare their hashes, disarm the alarm."""
+
+    code = "DATA_LOSS"
+    text = "etcdserver: corrupt cluster"
+
+
 class LeaseNotFound(RequestError):
     """The request names a lease that nobody holds."""
 

@@ -385,6 +385,7 @@ class Node:
             request = self.machine.directory.named(request)
             if self._config.strict_reconfig:
                 self.machine.directory.check_started(request, self.raft.conf)
+            self.machine.directory.after(request)  # URLs that are taken are told before all else
         asked = Command(self.name, op_id, request, user)
         self._propose(op_id, ConfChange(*changes_of(request, self.raft.conf), asked))
 
@@ -603,7 +604,7 @@ class Node:
             case Status():
                 return self._status()
             case Defragment():
-                return DefragmentResult(self.machine.backend.defragment())
+                return DefragmentResult(self.machine.defragment())
             case _ if isinstance(request, LEADER_ONLY):
                 if not self._leads:
                     raise Unavailable(hint=f"{self.name} does not lead any more")

@@ -13,7 +13,8 @@ from kvlearn.kv.requests import DeleteRange, Put, Range
 from kvlearn.kv.txn import MAX_OPS, Compare, Txn, depth_of
 from kvlearn.kv.upkeep import LOCAL, Alarm, Defragment
 
-LOGGED = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke, Compact, Alarm)
+WRITES = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke, Compact)
+LOGGED = (*WRITES, Alarm)
 IN_LOG = (*LOGGED, *DIRECTORY, *AUTH, LeaseCheckpoint)
 REQUESTS = (*LOGGED, Range, *LEADER_ONLY, *LOCAL, *MEMBERSHIP)
 FRAME_BYTES = 16  # what the fields around keys and values take on a wire, about

@@ -30,14 +30,14 @@ from operator import attrgetter
 from typing import Any
 
 from kvlearn.errors import (
-    Compacted, EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided, NoSpace,
-    RequestError, ValueProvided,
+    Compacted, Corrupt, EmptyKey, InvalidArgument, InvalidSortOption, KeyNotFound, LeaseProvided,
+    NoSpace, RequestError, ValueProvided,
 )  # fmt: skip
 from kvlearn.kv.auth import LOGGED as AUTH_REQUESTS
 from kvlearn.kv.auth import Auth, check_auth
 from kvlearn.kv.config import StoreConfig
 from kvlearn.kv.directory import Directory, MemberUpdate, Publish
-from kvlearn.kv.kinds import needs_room
+from kvlearn.kv.kinds import WRITES, needs_room
 from kvlearn.kv.leases import (
     LEADER_ONLY, Compact, CompactResult, LeaseCheckpoint, LeaseGrant, LeaseKeepAlive, LeaseResult,
     LeaseLeases, LeaseRevoke, LeaseTimeResult, LeaseTimeToLive, LeasesResult,
@@ -49,7 +49,7 @@ from kvlearn.kv.requests import (
 )  # fmt: skip
 from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
 from kvlearn.kv.upkeep import (
-    ALARM_KINDS, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState,
+    ALARM_KINDS, CORRUPT, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState,
     SnapshotStateResult,
 )  # fmt: skip
 from kvlearn.mvcc.backend import Backend
@@ -173,8 +173,10 @@ class KVMachine:
         try:
             if command is not None:
                 self.check(command.request)
-                full = any(kind == NOSPACE for _, kind in self.alarms)
-                if full and needs_room(command.request):
+                kinds = {kind for _, kind in self.alarms}
+                if CORRUPT in kinds and isinstance(command.request, WRITES):
+                    raise Corrupt()
+                if NOSPACE in kinds and needs_room(command.request):
                     raise NoSpace()
                 if command.op_id:  # what the nodes do of themselves needs nobody's permission
                     self.allow(command.user, command.request)
@@ -198,6 +200,13 @@ class KVMachine:
         while self.store.sweeping:
             self.store.sweep()
         return self.backend.freeze(told)
+
+    def defragment(self) -> int:
+        """Give room back: first what a compaction still has to remove, then the backend's free
+        pages. Returns how many bytes the second freed."""
+        while self.store.sweeping:
+            self.store.sweep()
+        return self.backend.defragment()
 
     def load(self, records: Iterable[tuple]) -> None:
         """Replace the state by what `save` gave on another node, in one durable batch."""

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from kvlearn import errors
+from kvlearn.kv.leases import Compact
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import (
     FROM_KEY,
@@ -381,3 +382,15 @@ def test_random_programs_agree_with_the_naive_store(batch):
                 at = ("key", "value", "create", "mod", "version").index(request.sort_target)
                 got = [row[at] for row in plain(result.kvs)]
                 assert got == [row[at] for row in rows], request
+
+
+def test_a_defragmentation_first_removes_what_a_compaction_gave_up():
+    do = Driver()
+    for k in range(5):
+        do(Put(b"a", b"%d" % k))
+    do(Compact(5))
+    store = do.machine.store
+    assert store.sweeping
+    before = len(list(store.backend.range(b"", b"\xff")))
+    do.machine.defragment()
+    assert not store.sweeping and len(list(store.backend.range(b"", b"\xff"))) == before - 3

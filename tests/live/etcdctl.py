@@ -59,6 +59,15 @@ class Done:
         return f"status {self.status}\n{self.out}{self.err}"
 
 
+def run(command: list[str], text: str = "", cwd: str | None = None, **told: str) -> Done:
+    """Run a command to its end. `told`: more of its environment."""
+    done = subprocess.run(
+        command, input=text, capture_output=True, text=True, env={**surroundings(), **told},
+        timeout=2 * WAIT_S, cwd=cwd,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
 class Background:
     """A command that goes on."""
 
@@ -142,20 +151,8 @@ class Ctl:
     def command(self, words: list[str], who: str = "") -> list[str]:
         return [self.program, f"--endpoints={self.endpoints(who)}", *self.flags, *words]
 
-    def run(self, words: list[str], who: str = "", text: str = "") -> Done:
-        """Run a command to its end."""
-        done = subprocess.run(
-            self.command(words, who),
-            input=text,
-            capture_output=True,
-            text=True,
-            env=surroundings(),
-            timeout=WAIT_S + 10,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
-
     def json(self, *words: str, who: str = "all") -> Any:
-        done = self.run([*words, "-w", "json"], who)
+        done = run(self.command([*words, "-w", "json"], who))
         assert done.status == 0, done
         return json.loads(done.out)
 
@@ -239,11 +236,7 @@ class Play:
     def _plain(self, line: str) -> None:
         name, told, rest = line.partition(" := ")
         command, _, text = self._command(rest if told else line)
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, env=surroundings(),
-            timeout=WAIT_S + 10, cwd=self._folder,
-        )  # fmt: skip
-        answer = Done(done.returncode, done.stdout, done.stderr)
+        answer = run(command, text, self._folder)
         if told:
             assert (found := HEX.search(answer.out)), f"{line}: {answer}"
             self._names[name] = found[0]
@@ -257,6 +250,7 @@ IDS = {"clusterid", "memberid", "id", "leader", "hash", "lease"}  # without case
 FIELD = re.compile(r'"(\w+)" : (\d+)')  # as -w fields writes them
 COLUMNS = {"DB SIZE", "RAFT TERM", "RAFT INDEX", "RAFT APPLIED INDEX", "TOOK"}
 HASH = re.compile(r"(?<=client>, )\d+$|(?<=client> \| )\d+(?= \|$)")
+ALARM = re.compile(r"(?<=memberID:)\d+")
 VERSION = re.compile(r'(?<=["| ])3\.[45]\.\d+(?=["| ,])')
 STATUS = re.compile(r"(, )<version>(, )[\d.]+ [kMG]?B(, \w+, \w+), \d+, \d+, \d+, ")
 KEYS = re.compile(r"(?<=attached keys)\(\[(.*)\]\)")
@@ -285,6 +279,10 @@ class Names:
                 for url in one.get(f"{use}URLs", ()):
                     self._urls[url.partition("://")[2]] = f"<{name} {use}>"
 
+    def call(self, address: str, name: str) -> None:
+        """Give an address a name: `127.0.0.1:2379`."""
+        self._urls[address] = f"<{name}>"
+
     def of(self, number: str) -> str:
         return self._seen.setdefault(number.lstrip("0"), f"<{len(self._seen)}>")
 
@@ -310,6 +308,7 @@ class Names:
             elif line.startswith("+-"):
                 line = "+-"
             line = FIELD.sub(lambda found: f'"{found[1]}" : {self._number(*found.groups())}', line)
+            line = ALARM.sub(lambda found: self._number("id", found[0]), line)
             line = HASH.sub(lambda found: self.of(found[0]), VERSION.sub("<version>", line))
             line = STATUS.sub(r"\1<version>\2…\3, …, …, …, ", line)
             line = re.sub(r"took[ =]*:? *[\d.]+[mµn]?s", "took …", line)

@@ -158,12 +158,12 @@ SCRIPTS = {
         put a 1
         wait W 4
         int W
-        & E watch a --rev=$rev+1 -- sh -c 'echo $ETCD_WATCH_REVISION $ETCD_WATCH_EVENT_TYPE $ETCD_WATCH_KEY $ETCD_WATCH_VALUE'
-        wait E 4
+        & E watch a --rev=$rev+1 -- sh -c 'env | grep ETCD_WATCH | sort'
+        wait E 7
         int E
         & F watch
         end F
-    """,  # noqa: E501
+    """,
     "compaction": """
         put a 1
         put a 2

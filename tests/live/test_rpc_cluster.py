@@ -98,6 +98,8 @@ async def test_a_learner_comes_and_goes_through_any_member(site):
         "FAILED_PRECONDITION",
         "etcdserver: too many learner members in cluster",
     )
+    taken = await site.ask(leader, "Add", peerURLs=[URL], isLearner=True)
+    assert taken == ("FAILED_PRECONDITION", "etcdserver: Peer URLs already exists")
     early = await site.ask(other, "Promote", ID=added.member.ID)
     text = "etcdserver: can only promote a learner member which is in sync with leader"
     assert early == ("FAILED_PRECONDITION", text)
