@@ -108,7 +108,8 @@ class InProcess:
         sock = _listening()
         url = _url(sock)
         some = next(iter(self.members.values()))
-        answer = await self.ask(some.node.name, MemberAdd("", learner, (url,), sock.getsockname()[1]))
+        number = sock.getsockname()[1]  # any that nobody else has
+        answer = await self.ask(some.node.name, MemberAdd("", learner, (url,), number))
         assert not answer.error, answer
         cluster = {one.name: one.peer_urls for one in answer.result.members} | {name: (url,)}
         cluster.pop("", None)
