@@ -290,7 +290,7 @@ def _run(words: list[str], more: dict[str, str] | None = None) -> str:
 # A real etcd --------------------------------------------------------------------------------------
 
 NO_ETCD = (
-    "etcd is not installed here, so the cells below show kvlearn alone. Debian and Ubuntu: "
+    "etcd is not installed here, so this cell shows kvlearn alone. Debian and Ubuntu: "
     "apt install etcd-server; others: https://github.com/etcd-io/etcd/releases"
 )
 # Whoever starts an etcd may die without a word; this small program stays with it and ends it then.
