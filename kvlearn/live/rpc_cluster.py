@@ -18,7 +18,7 @@ from time import time_ns
 from typing import Any
 from urllib.parse import urlsplit
 
-from kvlearn.errors import BadMemberUrls
+from kvlearn.errors import BadMemberUrls, Unhealthy
 from kvlearn.kv.directory import MemberUpdate, id_of
 from kvlearn.kv.members import Member, MemberAdd, MemberList, MemberPromote, MemberRemove
 from kvlearn.kv.requests import Answer, Header
@@ -48,8 +48,9 @@ class Cluster:
         self.services = services
 
     def add(self, call: Call, request: Any) -> None:
-        """Raises: BadMemberUrls."""
+        """Raises: BadMemberUrls, Unhealthy."""
         urls = checked(request.peerURLs)
+        self._check_connected()
         token = self.services.member.config.initial_cluster_token
         id = id_of(urls, token, str(time_ns()))
 
@@ -58,6 +59,18 @@ class Cluster:
             return _bytes(rpc_pb2.MemberAddResponse(member=_member(added)), answer)
 
         self.services.ask(call, MemberAdd("", request.isLearner, urls, id), encode)
+
+    def _check_connected(self) -> None:
+        """As in etcd nobody is added, not even a learner, while a voter cannot be reached; a
+        connection is gone long before the leader misses the member. Raises: Unhealthy.
+        """
+        member = self.services.member
+        node = member.node
+        voters = (node.machine.directory.get(name) for name in node.raft.conf.voters)
+        there = {node.name, *member.transport.connected}
+        gone = [one.node for one in voters if one and one.name and one.node not in there]
+        if gone and member.config.strict_reconfig_check:
+            raise Unhealthy(hint=f"no connection to {', '.join(gone)}")
 
     def remove(self, call: Call, request: Any) -> None:
         """The number is never given to another."""

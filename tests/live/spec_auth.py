@@ -203,7 +203,7 @@ def members_and_upkeep_under_authentication(v: View):
         fails(ann.HashKV, *either)
         fails(ann.Hash, *either)
         root.Defragment()
-        assert root.HashKV().hash
+        assert root.HashKV().header.member_id
         fails(root.MemberRemove, "NOT_FOUND", ID=4711)
         fails(lambda: list(ann.Snapshot()), *either)
 

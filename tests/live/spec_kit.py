@@ -278,8 +278,12 @@ class View:
 
     def watch(self, **create: Any) -> Stream:
         """A stream of the other member, which has seen all that was written before."""
-        self.b.Range(key=b"a", count_only=True)
+        self.sync()
         return self.b.watch(**create)
+
+    def sync(self) -> None:
+        """The other member has applied all that was acknowledged."""
+        self.b.Range(key=b"a", count_only=True)
 
     @property
     def revision(self) -> int:

@@ -14,6 +14,7 @@ LARGEST = 9_000_000_000
 
 
 def listed(v: View) -> list[int]:
+    v.sync()  # etcd lists what this member knows
     return [lease.ID for lease in v.b.LeaseLeases().leases]
 
 

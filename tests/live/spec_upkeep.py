@@ -232,9 +232,19 @@ def members_that_are_not_there(v: View):
         fails(v.a.MemberAdd, "INVALID_ARGUMENT", BAD_URLS, peerURLs=urls, isLearner=True)
 
 
+def is_settled(v: View, member) -> bool:
+    settle(v)
+    try:
+        v.a.MemberAdd(peerURLs=list(member.peerURLs), isLearner=True)
+    except grpc.RpcError as error:
+        return "unhealthy" not in error.details()
+    raise AssertionError("added")
+
+
 @case(60)
 def members_that_are_there(v: View):
     members = v.a.MemberList().members
+    until(lambda: is_settled(v, members[0]), "the members have been connected for a while")
     taken = "etcdserver: Peer URLs already exists"
     for member in members:
         urls = list(member.peerURLs)
