@@ -317,7 +317,7 @@ class Node:
                 # The pair is how the answer finds its way back.
                 self._attempt(self._read_as_leader, (source, op_id), request)
             case LeaderAnswer(answer=answer) if self._reads.pop(answer.op_id, None) is not None:
-                self._give(replace(answer, header=self._header()))
+                self._give(replace(answer, header=self.header()))
 
     def _read_as_leader(self, op_id: Any, request: Any, user: str) -> None:
         if self.raft.role != LEADER:
@@ -492,7 +492,7 @@ class Node:
         if error:
             self._refuse(command.op_id, error)
             return
-        answer = Answer(command.op_id, self._header(), result)
+        answer = Answer(command.op_id, self.header(), result)
         if isinstance(request, Compact) and request.physical and self.machine.store.sweeping:
             self._swept_for.append(answer)
         else:
@@ -552,7 +552,7 @@ class Node:
         for op_id, target in list(self._moves.items()):
             if self.raft.leader == target:
                 del self._moves[op_id]
-                self.responses.append(Answer(op_id, self._header(), self._members()))
+                self.responses.append(Answer(op_id, self.header(), self._members()))
 
     def _serve_reads(self) -> None:
         applied = self.machine.applied
@@ -595,7 +595,7 @@ class Node:
         except RequestError as error:
             self._refuse(op_id, error)
         else:
-            self._give(Answer(op_id, self._header(), result))
+            self._give(Answer(op_id, self.header(), result))
 
     def _look_up(self, request: Any) -> Any:
         match request:
@@ -634,9 +634,10 @@ class Node:
         self.raft.outbox.append(LeaderAnswer(self.name, source, 0, answer))
 
     def _refuse(self, op_id: Any, error: RequestError) -> None:
-        self._give(Answer.refusal(op_id, self._header(), error))
+        self._give(Answer.refusal(op_id, self.header(), error))
 
-    def _header(self) -> Header:
+    def header(self) -> Header:
+        """What an answer of now carries."""
         return Header(self.cluster_id, self._member_id, self.machine.revision, self.raft.term)
 
 

@@ -148,12 +148,12 @@ class Member:
     @property
     def id(self) -> int:
         """The member's number, as in headers."""
-        return self.node._header().member_id
+        return self.node.header().member_id
 
     @property
     def cluster_id(self) -> int:
         """The cluster's number, as in headers."""
-        return self.node._header().cluster_id
+        return self.node.header().cluster_id
 
     @property
     def now(self) -> float:
@@ -162,7 +162,7 @@ class Member:
 
     def header(self) -> Header:
         """What an answer of now would carry."""
-        return self.node._header()
+        return self.node.header()
 
     @property
     def pending(self) -> int:

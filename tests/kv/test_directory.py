@@ -320,7 +320,7 @@ def test_whoever_joins_gets_it_by_log_or_by_snapshot():
     by_snapshot = Held(name="n2", config=STRICT, **founders, **at)
     for joined in (by_log, by_snapshot):
         assert joined.node.machine.directory == directory
-        assert joined.node._header().member_id == 99
+        assert joined.node.header().member_id == 99
     assert by_snapshot.node.machine.save() == by_log.node.machine.save()
 
 
