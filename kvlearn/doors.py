@@ -11,6 +11,7 @@ from typing import Any
 
 DOORS = {
     "panel": ("kvlearn.viz.panels", "show"),  # (cluster, **options) -> a widget
+    "live panel": ("kvlearn.viz.live_bench", "LiveBench"),  # the same, of a real cluster
     "export": ("kvlearn.viz.export", "export"),  # (cluster, path) -> a page that plays by itself
     "picture": ("kvlearn.viz", "picture"),  # (cluster) -> Svg, its static form
     "lanes": ("kvlearn.viz.lanes", "lanes"),  # (verdict on a history) -> Svg

@@ -72,6 +72,11 @@ class Trace:
         rows.append((time, node, (kind, facts), cause))
         return len(rows) - 1
 
+    def mend(self, seq: int, event: object) -> None:
+        """More has become known of record `seq`: what it tells, but not of what, where or when."""
+        time, node, _, cause = self._rows[seq]
+        self._rows[seq] = time, node, event, cause
+
     def _record(self, seq: int) -> Record:
         time, node, event, cause = self._rows[seq]
         if type(event) is tuple:

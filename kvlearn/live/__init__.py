@@ -25,7 +25,8 @@ metrics.py        /metrics for Prometheus, under etcd's names
 channel.py        a client's requests over gRPC, to kvlearn's members or to a real etcd
                   (connections.py, client_wire.py, client_streams.py)
 local_cluster.py  LocalCluster: members as processes (process.py), with the simulator's verbs
-merge.py          one trace out of what the members wrote
+merge.py          one trace out of what the members wrote, as it grows
+stage.py          a LocalCluster as the lab bench sees it
 ```
 
 Differs from the simulator in this alone: what the core is told and what it tells are the same.

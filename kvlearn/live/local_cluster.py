@@ -293,10 +293,27 @@ class LocalCluster:
     def trace(self) -> Trace:
         """What all members did, in one story; times in seconds since the cluster was made."""
         with self._lock:
-            for name, process in list(self._processes.items()):
-                if process.ended.is_set():
-                    self._note_end(name, process)
+            self._note_ends()
             return self._parts.trace()
+
+    @property
+    def settled(self) -> Trace:
+        """The part of the story that stays as it is, as far as it was read; see `settle`."""
+        return self._parts.settled
+
+    def settle(self, within_s: float = 0.1) -> float:
+        """Let the settled story grow by what is old enough; read for so many seconds at most.
+
+        Returns up to which second all is told.
+        """
+        with self._lock:
+            self._note_ends()
+            return self._parts.settle(within_s, ended=self._closed)
+
+    def _note_ends(self) -> None:
+        for name, process in list(self._processes.items()):
+            if process.ended.is_set():
+                self._note_end(name, process)
 
     def _note_end(self, name: str, process: Process) -> None:
         """Whatever ended it, once."""
@@ -438,11 +455,12 @@ class LocalCluster:
         """The cluster as it stands, as a static picture."""
         return door("picture")(self)
 
-    def show(self):
-        """A picture that follows the cluster, with buttons (in a notebook)."""
-        from kvlearn.live.panel import Panel  # ipywidgets
+    def show(self, panes: Iterable[str] | str = ("ring", "logs"), speed: float | str = "follow"):
+        """The live panel, as of a simulated cluster, fed with what the members tell (in a
+        notebook). Time is real here: the past can be looked at, not changed."""
+        from kvlearn.live.stage import Stage
 
-        return Panel(self)
+        return door("panel")(Stage(self), speed, panes)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return self.picture()._repr_mimebundle_(include, exclude)

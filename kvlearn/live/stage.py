@@ -1,135 +1,104 @@
-"""A real cluster to look at and to break, in a notebook: its picture, and buttons.
+"""A real cluster as the lab bench sees it: what has settled of its story, and what can be done.
 
-    [n1 | n2 | n3]  [crash] [restart] [pause] [resume] [isolate] [heal all]
-    ring and logs, drawn anew when something has happened
+    LocalCluster ──▶ Stage ──▶ the bench (viz/live_bench.py, whose `Subject` says what it needs)
 
-It shows what the members have told so far; time is real and does not go back. For the pictures of
-any other moment there is the trace: `ring(live.trace, at=2.5)`.
-
-Verbs and drawing run in a thread, so that the notebook goes on meanwhile. Drawing rests at least
-four times as long as it took.
+Looking never waits for a member: it reads the members' event files. What is done waits, for a
+process to end or to serve, or for an answer; so the bench does it in threads.
 """
 
 from __future__ import annotations
 
-import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from time import perf_counter
+import threading
 from typing import TYPE_CHECKING, Any
 
-import ipywidgets
-
-from kvlearn.errors import KVLearnError
+from kvlearn.client import Client, Reply
+from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.watches import WatchCreate
 from kvlearn.trace import Trace
 
 if TYPE_CHECKING:
     from kvlearn.live.local_cluster import LocalCluster
 
-REST_S = 0.4  # between two pictures, at least
-REST = 4.0  # times what the last picture took
-VERBS = {  # verb -> what its tool tip says; all but heal are about the chosen member
-    "crash": "end its process at once (kill -9)",
-    "restart": "start it again with what its disk kept",
-    "pause": "stop it where it is (SIGSTOP)",
-    "resume": "let it go on (SIGCONT)",
-    "isolate": "cut its links to the other members",
-    "heal": "let all links work again",
-}
+ANSWER_S = 5.0  # after which a request is given up
 
 
-class Panel(ipywidgets.VBox):
-    """The panel of one cluster. It follows until it or the cluster is closed."""
+class Stage:
+    """One cluster for one bench."""
 
     def __init__(self, cluster: LocalCluster):
         self.cluster = cluster
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="panel")
-        self._shown: Trace | None = None
-        self._closed = False
-        self._task: asyncio.Task | None = None
-        self.nodes = ipywidgets.ToggleButtons(options=cluster.names)
-        self.nodes.style.button_width = "auto"
-        self.buttons = {verb: self._button(verb, tip) for verb, tip in VERBS.items()}
-        self.told = ipywidgets.Label()
-        self.picture = ipywidgets.HTML()
-        row = ipywidgets.HBox([self.nodes, *self.buttons.values()])
-        row.layout.flex_flow = "row wrap"
-        super().__init__([row, self.told, self.picture])
-        self.draw()
-        try:
-            self._task = asyncio.get_running_loop().create_task(self._follow())
-        except RuntimeError:
-            pass  # no notebook: it is drawn when asked (`draw`)
+        self.now = 0.0  # up to where the story has settled, in seconds
+        self._clients: dict[str, Client] = {}  # by the member that they ask; "": any
+        self._lock = threading.Lock()  # requests come from several threads
 
-    def _button(self, verb: str, tip: str) -> ipywidgets.Button:
-        made = ipywidgets.Button(description=verb, tooltip=tip)
-        made.layout.width = "auto"
-        made.on_click(lambda _: self.do(verb))
-        return made
+    # Looking ----------------------------------------------------------------------------------
 
-    def do(self, verb: str) -> None:
-        """What a click does: carry the verb out on the chosen member, and say how that went."""
-        node = self.nodes.value
-        self.told.value = f"{verb} {'' if verb == 'heal' else node} …"
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self.told.value = self._done(verb, node)
-            self.draw()
-            return
-        self._enable(False)
-        done = loop.run_in_executor(self._thread, self._done, verb, node)
-        done.add_done_callback(self._tell)
+    @property
+    def trace(self) -> Trace:
+        """What has settled; it grows with `settle`."""
+        return self.cluster.settled
 
-    def _done(self, verb: str, node: str) -> str:
-        verbs = {"heal": lambda _: self.cluster.heal()}
-        try:
-            verbs.get(verb, getattr(self.cluster, verb, None))(node)
-        except (KVLearnError, ValueError) as error:
-            return str(error)
-        return ""
+    @property
+    def store(self) -> StoreConfig:
+        """What the members' stores are made of."""
+        return StoreConfig(**self.trace.about.get("store", {}))
 
-    def _tell(self, done: asyncio.Future) -> None:
-        self._enable(True)
-        error = done.exception()
-        self.told.value = done.result() if error is None else f"{type(error).__name__}: {error}"
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The members' names."""
+        return self.cluster.names
 
-    def _enable(self, enabled: bool) -> None:
-        for button in self.buttons.values():
-            button.disabled = not enabled
+    @property
+    def closed(self) -> bool:
+        """Whether the cluster has ended for good."""
+        return self.cluster.closed
 
-    def draw(self) -> None:
-        """Show what the members have told by now."""
-        self.picture.value = self._drawn() or self.picture.value
+    def settle(self, within_s: float) -> float:
+        """Read on for so many seconds; returns how many seconds there are left to read."""
+        self.now = max(self.now, self.cluster.settle(within_s))
+        return 0.0 if self.closed else max(0.0, self.cluster.now - self.now)
 
-    def _drawn(self) -> str:
-        """The picture, if there is news."""
-        trace = self.cluster.trace
-        if trace is self._shown:
-            return ""
-        self._shown = trace
-        return self.cluster.picture().html()
+    # Doing; each may wait ---------------------------------------------------------------------
 
-    async def _follow(self) -> None:
-        loop = asyncio.get_running_loop()
-        took_s = 0.0
-        while not self._closed and not self.cluster.closed:
-            await asyncio.sleep(max(REST_S, REST * took_s))
-            began = perf_counter()
-            try:
-                drawn = await loop.run_in_executor(self._thread, self._drawn)
-            except (KVLearnError, ValueError, OSError) as error:
-                self.told.value = f"no picture: {error}"
-            else:
-                self.picture.value = drawn or self.picture.value
-            took_s = perf_counter() - began
-        if self.cluster.closed:
-            self._enable(False)
-            self.told.value = "the cluster is closed"
+    def do(self, verb: str, *args: Any) -> Any:
+        """A verb of the cluster: crash, restart, pause, resume, isolate, partition, heal or
+        add_node. Raises: KVLearnError, ValueError."""
+        return getattr(self.cluster, verb)(*args)
 
-    def close(self, *more: Any) -> None:
-        """End the panel; the cluster goes on."""
-        self._closed = True
-        if self._task is not None:
-            self._task.cancel()
-        self._thread.shutdown(wait=False)
-        super().close(*more)
+    def request(self, request: Any, node: str = "") -> Reply:
+        """Ask one member, or "" whoever answers. Raises: RequestError."""
+        return self._client(node).call(request)
+
+    def watch(self, request: WatchCreate, node: str = "") -> tuple[str, str]:
+        """Open a watch; returns what `unwatch` needs. Raises: RequestError."""
+        channel = self._client(node).channel
+        return node, channel.open_stream(channel.endpoints[0], request)
+
+    def unwatch(self, stream: tuple[str, str]) -> None:
+        """End it."""
+        node, name = stream
+        self._client(node).channel.close_stream(name)
+
+    def keep(self, lease: int, every_s: float) -> None:
+        """Keep a lease alive from here on."""
+        channel = self._client("").channel
+        channel.keep(lease, channel.endpoints[0], every_s)
+
+    def unkeep(self, lease: int) -> None:
+        """Let it run out."""
+        self._client("").channel.unkeep(lease)
+
+    def close(self) -> None:
+        """The bench is closed: its watches end, its leases run out; the cluster goes on."""
+        with self._lock:
+            clients, self._clients = self._clients, {}
+        for client in clients.values():
+            client.close()
+
+    def _client(self, node: str) -> Client:
+        key = node or " ".join(self.cluster.endpoints)  # members may have come
+        with self._lock:
+            if key not in self._clients:
+                made = self.cluster.client(node or None, timeout_s=ANSWER_S)
+                self._clients[key] = made
+            return self._clients[key]

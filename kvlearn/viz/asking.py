@@ -46,7 +46,7 @@ class Desk:
         self.subject = subject  # the cluster, or the trace itself
         self._timeline = Timeline(trace)
         self._judged = (-1, -1)  # era and length of what the lamps have seen
-        self._rest_until = 0.0
+        self._rest_until = self.rest_s = 0.0  # when it may look again, how long that was to be
         self._lamps: tuple[Lamp, ...] = ()
         self._checked: dict[str, Any] = {}  # what `linearizable` said last
 
@@ -71,8 +71,8 @@ class Desk:
             case ["packet", int(number)]:
                 moment = self._timeline.at(cursor)
                 return why_message(moment, number)
-            case ["operation", int(number)]:
-                return self._operation(number, cursor)
+            case ["operation", number]:
+                return self._operation(int(number), cursor)
             case ["promise", str(name)]:
                 return self._promise(name, cursor)
             case ["key" | "watch" | "lease" | "txn", *_]:
@@ -174,7 +174,8 @@ class Desk:
         begun = monotonic()
         self._lamps = lamps(self.trace)
         self._judged = seen
-        self._rest_until = monotonic() + REST * (monotonic() - begun)
+        self.rest_s = REST * (monotonic() - begun)
+        self._rest_until = monotonic() + self.rest_s
         for most in (300, 120, 60, 0):
             told = {
                 "epoch": seen[0],

@@ -14,9 +14,12 @@ const CROWD = "More happens than can be drawn: heartbeats and other routine mess
 class Bench {
   constructor(model, line, el) {
     Object.assign(this, { model, line, el, theme: model.get("theme"),
-      client: model.get("opening").client, side: null, awaits: null, lit: null, offline: Boolean(model.get("opening").offline) });
+      client: model.get("opening").client, side: null, awaits: null, lit: null, offline: Boolean(model.get("opening").offline),
+      real: Boolean(model.get("opening").real) }); // processes, of which only the past can be played
     this.player = new Player(line, (command) => model.send(command), (term) => this.colour(term),
       model.get("speed"));
+    if (this.real) Object.assign(this.player, { real: true }).toEdge();
+    if (this.real) set(this.player.clock, "title", "seconds since the cluster was made");
     this.ring = new Ring(this);
     this.logs = new Logs(this);
     this.asking = new Asking(this);
@@ -85,7 +88,7 @@ class Bench {
       this.frame.chips, this.frame.root,
       make("div", { class: "kv-deck" }, make("div", { class: "kv-said" }, this.what, this.cause, this.more,
         make("div", { class: "kv-notes" }, this.notice, this.told)), this.player.strip),
-      this.offline ? "" : this.futures.root,
+      this.offline || this.real ? "" : this.futures.root,
       make("footer", { class: "kv-foot", role: "group", "aria-label": "Hands on the store" }, this.hands.root), this.trouble, this.live);
     this.root.classList.toggle("kv-offline", this.offline); // a recording has no hands
     this.root.kvBench = this; // for whoever drives the panel from outside
@@ -137,13 +140,20 @@ class Bench {
     clearTimeout(this.probe);
     if (gone === this.root.hasAttribute("data-kv-gone")) return;
     this.root.toggleAttribute("data-kv-gone", gone);
-    this.player.gone = gone ? () => this.complain(GONE) : null;
-    if (gone) this.complain(GONE);
+    const why = this.ended || GONE;
+    this.player.gone = gone ? () => this.complain(why) : null;
+    if (gone) this.player.stop();
+    if (gone) this.complain(why);
     else if (this.trouble.textContent.startsWith(GONE)) this.trouble.hidden = true;
   }
 
   take(told) {
-    if (told.older === undefined) this.setGone(false); // those may come out of the page's own store
+    this.ended = told.ended || this.ended;
+    if (told.ended) {
+      this.setGone(true);
+      this.player.toEdge();
+    }
+    if (told.older === undefined && !this.ended) this.setGone(false); // those may come out of the page's own store
     if (told.error) this.complain(told.error);
     if (told.error) this.asking.fail(told.error);
     if (told.why) this.asking.take(told.why);
@@ -279,6 +289,7 @@ class Bench {
     if (role === "follower" || role === "candidate") items.push(["campaign", "time out now"]);
     if (role === "follower" && line.lead().leader) items.push(["transfer", "transfer leadership here"]);
     if (!/down|paused/.test(role) && line.get(name, "applied") > line.base(name)) items.push(["compact", "compact its log"]);
+    if (this.real) items.splice(0, 9, ...items.filter(([op]) => !/campaign|compact/.test(op)));
     items.push(["isolate", "isolate"]);
     if (apart) items.push(["heal", "heal all links"]);
     if (role !== "down") items.push(["ask", "ask this node …"]);
@@ -299,10 +310,10 @@ class Bench {
     if (this.player.playing || this.player.glide) this.player.stop(); // it waits while you choose
     const { line } = this, packet = line.packets.get(id), { to } = packet;
     const due = line.state[`p${id}`] ?? packet.arrives;
-    const waits = line.get(to, "role") === "paused" && due && due <= line.us; // no longer on the wire
+    const waits = line.get(to, "role") === "paused" && (this.real || due && due <= line.us); // no longer on the wire
     this.openMenu(this.ring.messages.get(id).g, `${packet.from} → ${to}: ${packet.label}`, waits ? to : id, waits
       ? [["resume", `resume ${to}: it is paused, and the message waits in its mailbox`]]
-      : this.offline ? [["why", "why?"]] : [["drop", "drop"], ["delay", "delay"], ["duplicate", "duplicate"], ["deliver", "deliver now"],
+      : this.offline || this.real ? [["why", "why?"]] : [["drop", "drop"], ["delay", "delay"], ["duplicate", "duplicate"], ["deliver", "deliver now"],
         ["why", "why?"]], () => this.ring.messages.has(id), (op) => {
         if (op === "why") return this.why(["packet", id], packet.seq, this.ring.messages.get(id).g);
         return this.act(op, waits ? { node: to } : { packet: id });

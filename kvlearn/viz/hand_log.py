@@ -104,6 +104,11 @@ class HandLog:
     def _length(self) -> int:
         return len(self.cluster._done)
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """Differs whenever `lines` may differ."""
+        return self.cluster.trace.era, self._length
+
     def absorb(self) -> None:
         """Notice what others did since: a cell, another panel, or somebody who took the cluster
         to another run."""

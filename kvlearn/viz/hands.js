@@ -241,13 +241,18 @@ class Hands {
     const { op, args } = this.asked, key = args.id === undefined ? "" : ` lease ${leaseName(args.id)}`;
     if (!this.answers && !told.refused && !told.error) say(this.own, { watch: "the watch is opened", unwatch: `${args.stream} is cancelled`,
       lease_keep: `the panel keeps${key} alive from here on`, lease_unkeep: `the panel keeps${key} alive no longer: it runs out` }[op]);
-    if (!this.answers || told.refused || told.error || player.playing || !open(line.state[mine])) return;
+    if (!this.answers || told.refused || told.error || player.playing || player.real || !open(line.state[mine])) return;
     player.play((row) => row.patches.some(([key, , now]) => key === mine && now && !open(now)));
   }
 
   take(told) {
     if (told.refused) this.refuse(told.refused);
     if (this.waits && told.done >= this.waits) this.carriedOut(told);
+    if (told.asked) { // of real processes nobody tells under which name they were asked
+      this.bench.line.state[`client.${this.bench.client}`] = told.asked;
+      this.bench.line.touch(`client.${this.bench.client}`);
+    }
+    if (told.watches) this.mine = told.watches;
     if (told.kept) this.kept = told.kept.map(String);
     if (told.log) { // the lines of another run; the program needs this one
       this.asker = told.log;
@@ -307,6 +312,7 @@ class Hands {
   }
 
   drawWatches(line) {
+    if (this.mine) return void morph(this.watches, this.mine.map(([name, what]) => this.held("watch", name, `${name}: ${what}`, [["unwatch", "cancel", { stream: name }]])));
     const mine = Store.watchers(line).filter(({ name, lost }) => name.startsWith(`${this.bench.client}/`) && lost !== CLOSED);
     morph(this.watches, mine.length ? mine.map((w) => this.held("watch", w.name, `${w.name}: ${w.what}${w.first > 0 ? ` from ${w.first}` : ""}, ${w.end || w.lost || `${w.state} at ${w.node}`}, ${plural(w.told.size, "event")} told`,
       w.end ? [] : [["unwatch", "cancel", { stream: w.name }]])) : [h("li", { class: "kv-hint" }, "no watch of this panel at the cursor")]);
@@ -344,6 +350,7 @@ class Hands {
   script() { // all lines as one program, as in hand_log.py: time goes on between two of them as it did
     const told = [];
     let client = "", watches = 0;
+    if (this.bench.real) return [...this.lines.values()].flatMap(({ setup, text }, k, all) => [...(k && `${all[k - 1].setup}` === `${setup}` ? [] : setup), text]).join("\n");
     for (const { time, setup, text } of this.lines.values()) {
       if (!/^(cluster\.rewind\(|cluster = |#)/.test(text)) told.push(`cluster.run_to(${time})`);
       const [, opened] = /^watch_(\d+) = /.exec(text) || [];

@@ -27,6 +27,7 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kvlearn import words
@@ -80,13 +81,17 @@ class Hands:
 
     def __init__(self, cluster: Any, client: str):
         self.cluster, self.client = cluster, client
-        self._log = HandLog(cluster)
+        self._log = self.make_log()
         self._untold: deque[dict[str, Any]] = deque()  # lines and previews, each for one update
         self._asked: list[int] = []  # requests that wait for their answer
         self._fold: StoreFold | None = None
         self._kept_told: list[int] | None = []
         self._told: list[Line] | None = None  # lines that the page knows
         self._state = (0, 0)
+
+    def make_log(self) -> Any:
+        """What writes down the lines of Python."""
+        return HandLog(self.cluster)
 
     # Carrying out -------------------------------------------------------------------------------
 
@@ -98,9 +103,13 @@ class Hands:
         """Refuse what makes no sense; nothing happens. Raises: Refusal."""
         self._read(command)
 
+    def reader(self, op: str) -> Callable[[dict], list[Plan]]:
+        """What reads a command of that name."""
+        return partial(READERS[op], self)
+
     def _read(self, command: dict) -> list[Plan]:
         _check_text(command)
-        plans = READERS[command["op"]](self, command)
+        plans = self.reader(command["op"])(command)
         for plan in plans:
             if _size(plan.line) > LINE_BYTES:
                 raise Refusal("value", "that is too long for the panel: do it in a cell")
@@ -120,7 +129,7 @@ class Hands:
             elif node is not None:
                 running = [name for name, view in cluster.nodes.items() if view.alive]
                 node = node or cluster.leader or (running or list(cluster.nodes))[0]
-                setup = (*setup, f"client = cluster.client({_quoted(node)})")
+                setup = (*setup, f"client = cluster.client({quoted(node)})")
             plan.do(node)
             self._log.tell(plan.line, time, setup)
 
@@ -182,12 +191,11 @@ class Hands:
 
     def _news_of_lines(self) -> None:
         """Have told what is new in the log; all of it, if the run is another."""
-        cluster = self.cluster
-        state = cluster.trace.era, len(cluster._done)
+        state = self._log.state
         if self._told is not None and state == self._state:
             return
         lines = self.lines
-        told, self._told, self._state = self._told, lines, (cluster.trace.era, len(cluster._done))
+        told, self._told, self._state = self._told, lines, state
         if not told or lines[: len(told)] != told:
             self._untold = deque(news for news in self._untold if "lines" not in news)
             if lines or told:
@@ -224,7 +232,7 @@ class Hands:
             raise Refusal("span", "put writes one key: choose “this key”")
         key, text = _key(command), command["value"]
         lease = _chosen(command, needed=False)
-        call = f"put({_quoted(key)}, {_quoted(text)}{f', lease={lease:#x}' if lease else ''})"
+        call = f"put({quoted(key)}, {quoted(text)}{f', lease={lease:#x}' if lease else ''})"
         return [self._request(words.put(key, text, lease), f"client.{call}", command)]
 
     def _get(self, command: dict) -> list[Plan]:
@@ -278,7 +286,8 @@ class Hands:
 
     # Watches ------------------------------------------------------------------------------------
 
-    def _watch(self, command: dict) -> list[Plan]:
+    def what_to_watch(self, command: dict) -> tuple[WatchCreate, str]:
+        """The request, and the arguments as a program writes them. Raises: Refusal."""
         spoken, options = _span(command)
         start, end = words.interval_of(
             options["key"], options.get("range_end"), *map(options.get, _WAYS, (False, False))
@@ -289,6 +298,10 @@ class Hands:
         request = WatchCreate(start, end, revision, prev_kv=prev_kv, filters=filters)
         spoken += f", start_revision={revision}" * bool(revision)
         spoken += f", filters={json.dumps(filters)}" * bool(filters) + ", prev_kv=True" * prev_kv
+        return request, spoken
+
+    def _watch(self, command: dict) -> list[Plan]:
+        request, spoken = self.what_to_watch(command)
         name = f"watch_{self._clients.opened.get(self.client, 0) + 1}"
         only = command.get("node") or ""
 
@@ -337,7 +350,7 @@ class Hands:
             new = f"there is no key {' '.join(missing)[:60]} at the cursor"
             raise Refusal("keys", f"{new}: put it first, or put it with this lease")
         puts = [words.put(key, b"", id, ignore_value=True) for key in keys]
-        told = [f"put({_quoted(key)}, lease={id:#x}, ignore_value=True)" for key in keys]
+        told = [f"put({quoted(key)}, lease={id:#x}, ignore_value=True)" for key in keys]
         if len(puts) == 1:
             return [self._request(puts[0], f"client.{told[0]}", command)]
         line = f"client.txn().then({', '.join(told)}).commit()"
@@ -395,7 +408,7 @@ class Hands:
         if not re.fullmatch("n[1-9][0-9]{0,5}", name):
             raise Refusal("name", f"a node is called n and a number, like n6, not {name[:20]!r}")
         learner = bool(command.get("learner"))
-        spoken = _quoted(name) + ", learner=True" * learner
+        spoken = quoted(name) + ", learner=True" * learner
         plan = self._request(MemberAdd(name, learner), f"client.add_member({spoken})", command)
         if name in cluster.nodes:
             return [plan]
@@ -404,17 +417,17 @@ class Hands:
 
     def _remove(self, command: dict) -> list[Plan]:
         name = command["name"]
-        line = f"client.remove_member({_quoted(name)})"
+        line = f"client.remove_member({quoted(name)})"
         return [self._request(MemberRemove(name), line, command)]
 
     def _promote(self, command: dict) -> list[Plan]:
         name = command["name"]
-        line = f"client.promote_member({_quoted(name)})"
+        line = f"client.promote_member({quoted(name)})"
         return [self._request(MemberPromote(name), line, command)]
 
     def _transfer(self, command: dict) -> list[Plan]:
         to = command.get("to") or command["name"]
-        return [self._request(MoveLeader(to), f"client.move_leader({_quoted(to)})", command)]
+        return [self._request(MoveLeader(to), f"client.move_leader({quoted(to)})", command)]
 
 
 READERS = {
@@ -443,10 +456,10 @@ _WAYS = ("prefix", "from_key")
 # What was typed -----------------------------------------------------------------------------------
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Text as a program writes it.
 
-    >>> print(_quoted('a"b'), _quoted("ü\\n"))
+    >>> print(quoted('a"b'), quoted("ü\\n"))
     "a\\"b" "ü\\n"
     """
     return json.dumps(text, ensure_ascii=False)
@@ -512,14 +525,14 @@ def _span(command: dict) -> tuple[str, dict[str, Any]]:
     span, key = command.get("span", "one"), command.get("key", "")
     match span:
         case "one":
-            return _quoted(_key(command)), {"key": key}
+            return quoted(_key(command)), {"key": key}
         case "range":
             end = _key(command, "range_end")
             if end <= key:
                 raise Refusal("range_end", f"the end comes after {key!r}, and is not part of it")
-            return f"{_quoted(_key(command))}, {_quoted(end)}", {"key": key, "range_end": end}
+            return f"{quoted(_key(command))}, {quoted(end)}", {"key": key, "range_end": end}
         case "prefix" | "from_key":
-            return f"{_quoted(key)}, {span}=True", {"key": key, span: True}
+            return f"{quoted(key)}, {span}=True", {"key": key, span: True}
     raise Refusal("span", f"no keys are called {span!r}")
 
 
@@ -548,7 +561,7 @@ def _comparison(row: dict, at: str, names: set[str]) -> tuple[Any, str]:
     try:
         if target == "value":
             operand: Any = row.get("operand", "")
-            told = _quoted(operand)
+            told = quoted(operand)
         elif target == "lease":
             operand = _hex(row, "operand")
             told = f"{operand:#x}" if operand else "0"
@@ -561,7 +574,7 @@ def _comparison(row: dict, at: str, names: set[str]) -> tuple[Any, str]:
     names.add(field)
     right = as_bytes(operand) if target == "value" else operand
     compare = Compare(as_bytes(key), target, _RESULTS[sign], right)
-    return compare, f"{field}({_quoted(key)}) {SIGNS[sign]} {told}"
+    return compare, f"{field}({quoted(key)}) {SIGNS[sign]} {told}"
 
 
 _RESULTS = {"=": "equal", "≠": "not_equal", ">": "greater", "<": "less"}
@@ -574,8 +587,8 @@ def _operation(row: dict, at: str, names: set[str]) -> tuple[Any, str]:
     names.add(op)
     if op == "put":
         text = row.get("value", "")
-        return words.put(key, text), f"put({_quoted(key)}, {_quoted(text)})"
-    return getattr(words, op)(key), f"{op}({_quoted(key)})"
+        return words.put(key, text), f"put({quoted(key)}, {quoted(text)})"
+    return getattr(words, op)(key), f"{op}({quoted(key)})"
 
 
 def _row_key(row: dict, at: str) -> str:
@@ -598,7 +611,7 @@ def _verdict(fork: Any) -> str:
     for one in fork.seen:
         if not one.holds:
             compare = one.compare
-            key = _quoted(compare.key.decode(errors="replace"))
+            key = quoted(compare.key.decode(errors="replace"))
             return f"now: else, because {FIELDS[compare.target]}({key}) is {one.saw}"
     return f"now: then, because {'all comparisons hold' if len(fork.seen) > 1 else 'it holds'}"
 
@@ -609,7 +622,7 @@ def _size(facts: Any) -> int:
 
 def verb_line(command: dict, cluster: Any) -> str:
     """The line of Python of what was done to a node or to the network; "": it has none."""
-    node, packet = _quoted(command.get("node") or ""), command.get("packet")
+    node, packet = quoted(command.get("node") or ""), command.get("packet")
     about = _message_of(packet, cluster)
     match command["op"]:
         case "crash" | "restart" | "pause" | "resume" | "isolate" | "campaign" | "compact" as verb:

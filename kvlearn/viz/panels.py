@@ -90,6 +90,8 @@ def show(
     `speed` is in virtual seconds a second, or "follow": slow while messages fly, real time between.
     `panes`: names out of `PANES`, in their order, or "all".
     """
+    if hasattr(cluster, "settle"):  # a real one, as live/stage.py shows it
+        return door("live panel")(cluster, speed, panes)
     return Bench(cluster, speed, panes)
 
 
@@ -183,10 +185,14 @@ class Bench(anywidget.AnyWidget):
         self._open = False  # whether a front end shows it
         self._timer: asyncio.TimerHandle | None = None
         self._slow_at: float | None = None  # the speed of which the panel says it is too much
-        self.hands = Hands(cluster, CLIENT)
+        self.hands = self.make_hands()
         opening = self.opening_now()
         super().__init__(theme=THEME, opening=opening, speed=speed, panes=known_panes(panes))
         self.on_msg(self._hear)
+
+    def make_hands(self) -> Hands:
+        """What carries out what is asked of the store."""
+        return Hands(self.cluster, CLIENT)
 
     def opening_now(self) -> dict[str, Any]:
         """What a page begins with: the state at this moment, and the last rows before it."""

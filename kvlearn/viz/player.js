@@ -380,7 +380,8 @@ function clockText(us) { return (us / 1e6).toFixed(6).replace(/(\d{3})$/, "\u200
 class Player {
   constructor(line, send, colour, speed) {
     Object.assign(this, { line, send, colour, views: [], playing: false, speed, asked: false,
-      glide: null, until: null, goal: null, remark: true, shown: line.us, last: 0, number: 0, waiting: null });
+      glide: null, until: null, goal: null, remark: true, shown: line.us, last: 0, number: 0, waiting: null,
+      real: false, follows: false }); // real time: it goes on by itself, and is followed or looked back at
     const button = (action, label, act) => make("button", { type: "button", "data-kv-action": action,
       "aria-label": label, title: label, onclick: act }, icon(action));
     this.buttons = {
@@ -419,7 +420,7 @@ class Player {
     const { line } = this;
     if (this.gone) return this.gone(); // nobody would answer
     const command = { op, id: ++this.number, seq: line.row() ? line.row().seq : line.seq0, us: Math.round(line.us),
-      live: this.isLive(), seen: Math.round(this.shown), speed: this.speed, epoch: line.epoch, ...more };
+      live: this.real ? this.follows : this.isLive(), seen: Math.round(this.shown), speed: this.speed, epoch: line.epoch, ...more };
     if (op !== "more") this.waiting = { id: command.id, since: performance.now() };
     this.send(command);
     return command.id;
@@ -431,7 +432,7 @@ class Player {
     const { line } = this;
     const mine = this.asked; // time that this page asked for is played, not run through
     if (told.fed) this.asked = false;
-    if (told.error) this.stop();
+    if (told.error && !this.real) this.stop();
     if (line.gap) {
       line.gap = false;
       this.send({ ...line.hello(), epoch: -1 });
@@ -443,10 +444,11 @@ class Player {
     }
     if (told.reset !== undefined) this.shown = line.us;
     if (told.goal !== undefined) this.goal = told.goal;
-    const following = line.us >= this.shown - 0.5;
-    if (told.snap) this.jump(line.head);
+    const following = this.real ? this.follows : line.us >= this.shown - 0.5;
+    if (this.real) this.shown = Math.max(this.shown, line.head); // all that was told can be looked at
+    if (told.snap) this.toEdge();
     else if (this.goal !== null && line.lastSeq() >= this.goal) this.reach();
-    else if (this.goal === null && told.rows && !mine && following && !this.playing) this.toEdge(350);
+    else if (this.goal === null && (told.rows || this.real) && !mine && following && !this.playing) this.toEdge(350);
     this.dirty = this.remark = true;
     if (told.snap) this.draw(); // the answer to a click: not a frame later than need be
   }
@@ -459,22 +461,26 @@ class Player {
 
   // Moving the cursor
 
-  toggle() { if (this.playing) this.stop(); else this.play(); }
+  toggle() {
+    if (this.playing || this.follows) this.stop();
+    else if (this.real && this.line.us >= this.line.head) this.toEdge();
+    else this.play();
+  }
 
   play(until = null) {
-    Object.assign(this, { playing: true, until, glide: null });
+    Object.assign(this, { playing: true, until, glide: null, follows: false });
     this.showPlaying();
   }
 
   stop() {
-    Object.assign(this, { playing: false, until: null, glide: null });
+    Object.assign(this, { playing: false, until: null, glide: null, follows: false });
     this.showPlaying();
   }
 
   showPlaying() {
-    const { play } = this.buttons, action = this.playing ? "stop" : "play";
+    const { play } = this.buttons, on = this.playing || this.follows, action = on ? "stop" : "play";
     set(play, "data-kv-action", action);
-    set(play, "aria-label", this.playing ? "Pause (P)" : "Play (P)");
+    set(play, "aria-label", !on ? "Play (P)" : this.follows ? "Hold the picture (P)" : "Pause (P)");
     set(play, "title", play.getAttribute("aria-label"));
     play.replaceChildren(icon(action));
     this.dirty = true;
@@ -489,7 +495,7 @@ class Player {
   step() {
     this.stop();
     if (this.line.place < this.line.rows.length) this.pass(this.line.forward());
-    else this.ask("step");
+    else this.goOn("step");
     this.dirty = true;
   }
 
@@ -499,7 +505,12 @@ class Player {
     let place = line.place;
     while (place < line.rows.length && !line.rows[place].weight) place++;
     if (place < line.rows.length) this.glideTo(line.rows[place].seq, 450);
-    else this.ask("next");
+    else this.goOn("next");
+  }
+
+  goOn(op) { // of what is known: there is nothing to wait for where time is real
+    if (this.real) this.toEdge();
+    else this.ask(op);
   }
 
   previous() {
@@ -526,6 +537,10 @@ class Player {
   }
 
   toEdge(within_ms = 0) {
+    if (this.real && !this.gone && !this.follows) {
+      Object.assign(this, { playing: false, follows: true });
+      this.showPlaying();
+    }
     if (within_ms) this.glideTo(this.line.lastSeq(), within_ms);
     else this.jump(this.line.head);
   }
@@ -566,8 +581,10 @@ class Player {
       if (this.until && this.until(row)) this.stop();
       return !this.playing;
     });
-    if (this.gone && line.us >= line.head) this.stop();
-    else if (!this.asked && this.playing && line.ahead(this.speed, LOW_S) < LOW_S) {
+    if ((this.gone || this.real) && line.us >= line.head) {
+      this.stop();
+      if (this.real) this.toEdge();
+    } else if (!this.real && !this.asked && this.playing && line.ahead(this.speed, LOW_S) < LOW_S) {
       this.asked = true;
       this.ask("more", { wall_s: MORE_S });
     }
@@ -614,7 +631,7 @@ class Player {
     set(this.slider, "max", Math.ceil(Math.max(this.shown, line.firstUs() + 1)));
     this.slider.value = line.us;
     set(this.slider, "aria-valuetext", `${(line.us / 1e6).toFixed(3)} seconds`);
-    const past = line.us < this.shown - 0.5;
+    const past = this.real ? !this.follows : line.us < this.shown - 0.5;
     this.edge.classList.toggle("kv-past", past);
     set(this.edge, "aria-pressed", !past);
     const first = line.firstUs();

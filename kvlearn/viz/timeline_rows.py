@@ -312,10 +312,15 @@ def _told_operation(record: Record) -> tuple:
     went well, whether it may have been carried out all the same) of an answer."""
     event = record.event
     if isinstance(event, ev.Invoked):
-        return (event.op_id, record.node, event.node, _short(str(event.request), LABEL_CHARS))
+        return (_id(event), record.node, event.node, _short(str(event.request), LABEL_CHARS))
     told = event.error or f"{_short(str(event.result), LABEL_CHARS)} · revision {event.revision}"
-    ways = event.op_id, record.node, event.node
+    ways = _id(event), record.node, event.node
     return (*ways, _short(told, ANSWER_CHARS), not event.error, event.unknown)
+
+
+def _id(event: Any) -> int | str:
+    """An operation's number, or where it is larger than a browser can count, its digits."""
+    return event.op_id if event.op_id < 1 << 53 else str(event.op_id)
 
 
 def _packet(event: ev.Sent) -> tuple:

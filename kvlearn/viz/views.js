@@ -3,7 +3,7 @@
 
 // The ring ------------------------------------------------------------------------------------
 
-const R = 33, TIMER = 42, APART = 15.5, MOST_ASIDE = 6;
+const R = 33, TIMER = 42, APART = 15.5, MOST_ASIDE = 6, ECHO_MS = 380;
 const beside = ({ c }) => Math.abs(c) > 0.5; // words stand beside a node, else above or below it
 
 class Ring {
@@ -14,8 +14,9 @@ class Ring {
     this.dots = make("g", { class: "kv-dots" });
     this.discs = make("g", { class: "kv-discs" });
     this.marks = make("g", { class: "kv-marks" });
+    this.echoes = make("g", { class: "kv-dots kv-echoes", "aria-hidden": true });
     this.svg = make("svg", { class: "kv-ring", role: "group", tabindex: -1, "aria-label": "Ring of nodes" },
-      ...this.groups, this.edges, this.discs, this.dots, this.marks);
+      ...this.groups, this.edges, this.discs, this.echoes, this.dots, this.marks);
     this.nodes = new Map();
     this.messages = new Map();
     Object.assign(this, { links: [], at: {} }); // of a trace without nodes, too
@@ -32,7 +33,7 @@ class Ring {
     const high = lowest - highest + 2 * TIMER + 62; // room for the line around a group
     set(this.svg, "viewBox", `0 0 ${2 * reach} ${high}`);
     this.svg.style.setProperty("--kv-aspect", `${2 * reach} / ${high}`);
-    [this.edges, this.discs, this.dots].forEach((g) => g.replaceChildren());
+    [this.edges, this.discs, this.dots, this.echoes].forEach((g) => g.replaceChildren());
     this.nodes.clear();
     this.messages.clear();
     this.at = {};
@@ -165,11 +166,26 @@ class Ring {
     }
   }
 
+  course(from, to) { // everyone keeps to the right, so that question and answer do not meet
+    const [a, b] = [this.at[from], this.at[to]], length = Math.hypot(b.x - a.x, b.y - a.y);
+    const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
+    return { a, length, ux, uy, side: { x: -uy, y: ux } };
+  }
+
+  echo([, from, to, , kind, term]) { // a real message has come before one sees it: it is shown once more, slowly
+    if (!this.at[from] || !this.at[to] || this.echoes.childElementCount > 30) return;
+    const course = this.course(from, to), dot = make("circle", { class: "kv-dot", r: kind.startsWith("beat") ? 4 : 6 });
+    const [first, last] = [0.04, 1].map((way) => `translate(${this.spot(course, way).map((v) => `${v.toFixed(1)}px`)})`);
+    const g = make("g", { class: `kv-message kv-${kind.replace(" ", " kv-")}`, "data-kv-fate": "",
+      style: `${this.bench.colours(term)};opacity:0;pointer-events:none` }, dot);
+    this.echoes.append(g);
+    g.animate([{ transform: first, opacity: 0.9 }, { transform: last, opacity: 0.9 }], { duration: ECHO_MS,
+      delay: kind.includes("answer") ? ECHO_MS : 0 }).onfinish = () => g.remove();
+  }
+
   addMessage(packet) {
     const { id, from, to, label, kind, term, fate } = packet;
-    const [a, b] = [this.at[from], this.at[to]];
-    const length = Math.hypot(b.x - a.x, b.y - a.y);
-    const [ux, uy] = [(b.x - a.x) / length, (b.y - a.y) / length];
+    const { a, length, ux, uy, side } = this.course(from, to);
     const text = make("text", { class: "kv-label" }, label);
     const r = kind.startsWith("beat") ? 5 : 6.5, part = kind === "snapshot"; // a square: a part of something large
     const tail = make("line", { class: "kv-tail", x1: -22 * ux, y1: -22 * uy, x2: -5 * ux, y2: -5 * uy });
@@ -181,8 +197,6 @@ class Ring {
       onpointerdown: (event) => this.grab(event, id) },
       tail, make("circle", { class: "kv-hit", r: 15 }), part ? make("rect", { class: "kv-dot", x: -r, y: -r,
         width: 2 * r, height: 2 * r, rx: 2 }) : make("circle", { class: "kv-dot", r }), text);
-    // Everyone keeps to the right, so that question and answer do not meet.
-    const side = { x: -uy, y: ux };
     const wide = label.length * 7, right = { x: 11, y: 4, part: 0, anchor: "start" };
     const left = { x: -11, y: 4, part: 1, anchor: "end" };
     const below = { x: 0, y: 21, part: 0.5, anchor: "middle" }, above = { ...below, y: -12 };
@@ -197,7 +211,7 @@ class Ring {
   grab(event, id) {
     this.dragged = null;
     const { bench } = this, message = this.messages.get(id), { line } = bench;
-    if (bench.offline || event.button || !message || !line.flying.has(id)) return;
+    if (bench.offline || bench.real || event.button || !message || !line.flying.has(id)) return;
     const from = [event.clientX, event.clientY], scale = this.svg.getBoundingClientRect().width / this.svg.viewBox.baseVal.width;
     const begun = this.way(line, message.packet), long = Math.max(1, message.length - 2 * TIMER - 12);
     const moved = (at) => ((at.clientX - from[0]) * message.ux + (at.clientY - from[1]) * message.uy) / scale / long;
@@ -302,6 +316,7 @@ class Ring {
 
   pass(line, row) { // something to see at the moment a row goes by: a loss, a change of role
     if (still.matches) return;
+    if (row.packet && this.bench.player.follows) this.echo(row.packet);
     if (row.ended.length && row.text && !row.merged) {
       const message = this.messages.get(row.ended[0]);
       if (message) {

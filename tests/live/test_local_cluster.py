@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -188,39 +187,6 @@ def test_it_shows_itself_as_a_simulated_one_does(whole):
     picture = whole.picture()
     assert f"{leader} leads" in picture.text
     assert sorted(whole._repr_mimebundle_()) == ["image/svg+xml", "text/html", "text/plain"]
-
-
-def test_the_panel_has_buttons_that_do_it(whole):
-    pytest.importorskip("ipywidgets")
-    panel = whole.show()
-    assert "<svg" in panel.picture.value
-    before = panel.picture.value
-    panel.nodes.value = "n2"
-    panel.buttons["crash"].click()
-    assert not whole.is_alive("n2") and panel.picture.value != before and not panel.told.value
-    panel.buttons["crash"].click()
-    assert panel.told.value == "n2 is down; restart it first"
-    panel.buttons["restart"].click()
-    assert whole.is_alive("n2")
-    panel.close()
-
-
-def test_in_a_notebook_the_panel_follows_by_itself(whole):
-    pytest.importorskip("ipywidgets")
-
-    async def notebook():
-        panel = whole.show()
-        before = panel.picture.value
-        panel.nodes.value = "n3"
-        panel.buttons["crash"].click()
-        assert panel.buttons["restart"].disabled, "one verb at a time"
-        async with asyncio.timeout(30):
-            while panel.picture.value == before or panel.buttons["restart"].disabled:
-                await asyncio.sleep(0.02)
-        assert not whole.is_alive("n3") and not panel.told.value
-        panel.close()
-
-    asyncio.run(notebook())
 
 
 # Its folder ---------------------------------------------------------------------------------
