@@ -259,7 +259,7 @@ class Connections:
         return found
 
     def _scheme_hint(self, text: str) -> str:
-        if "WRONG_VERSION_NUMBER" in text:
+        if "WRONG_VERSION_NUMBER" in text or "read failed (Socket closed" in text:
             return "; it does not speak TLS: write http:// and name no certificates"
         if "CERTIFICATE_VERIFY_FAILED" in text:
             return "; who signed its certificate? connect(..., ca_file=...)"

@@ -29,16 +29,19 @@ import logging
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from ssl import SSLContext
+from ssl import SSLContext, SSLError
 from typing import Any
 
 from kvlearn.errors import StorageError
 from kvlearn.live.codec import EntryBytes, decode, encode
 from kvlearn.live.config import address
+from kvlearn.mvcc.revision import KeyValue
 from kvlearn.raft.messages import AppendEntries, ForNode, Message
-from kvlearn.raft.types import EntryID, NodeId
+from kvlearn.raft.types import Entry, EntryID, NodeId
 
 MAX_FRAME = 512 << 20  # bytes; more is a damaged length
+MESSAGE_BYTES = 1 << 20  # of entries in one message, about: a heartbeat waits behind it (as etcd)
+AHEAD_BYTES = 16 << 20  # of entries that wait for a peer: more have to wait for its answers
 MAX_WAITING = 64 << 20  # bytes that wait for a peer which does not read: more is not sent
 BACK_OFF_S = (0.02, 0.5)  # before dialling again: at first, and at most
 HELLO_S = 5.0  # in which a greeting has to come
@@ -146,6 +149,7 @@ class Peer:
         self.owner, self.name, self.urls = owner, name, urls
         self.stream: Stream | None = None  # stands, and was greeted
         self.refused = ""  # what it said instead of a greeting
+        self.odd = ""  # what was wrong with its TLS, when that was told last
         self.sent_bytes = 0
         self.heard = asyncio.Event()  # it has dialled this member: so it is there
         self._task = owner.member.loop.create_task(self._dial())
@@ -165,7 +169,7 @@ class Peer:
                 async with asyncio.timeout(HELLO_S):  # wait_for may lose a cancellation (3.11)
                     stream = await self._greet(url)
             except (OSError, asyncio.TimeoutError, ValueError, RuntimeError) as error:
-                log.debug("no connection to %s at %s: %s", self.name, url, error)
+                self._failed(url, error)
             else:
                 self.stream = stream
                 wait_s = BACK_OFF_S[0]
@@ -188,6 +192,13 @@ class Peer:
             self._refused(told)
             raise ConnectionError(self.refused or "it hung up")
         return stream
+
+    def _failed(self, url: str, error: Exception) -> None:
+        """A peer that is down is nothing to write of; a certificate that does not fit is, once."""
+        is_odd = isinstance(error, SSLError) and str(error) != self.odd
+        self.odd = str(error) if isinstance(error, SSLError) else self.odd
+        tell = log.warning if is_odd else log.debug
+        tell("no connection to %s at %s: %s", self.name, url, error)
 
     def _refused(self, told: dict) -> None:
         refused = str(told.get("refused", ""))
@@ -221,6 +232,7 @@ class Transport:
         self.received_bytes: dict[NodeId, int] = {}
         self._urls = dict(urls)
         self._peers: dict[NodeId, Peer] = {}
+        self._planned: dict[NodeId, int] = {}  # bytes of entries that `send` is about to get
         self._leaving: set[Peer] = set()  # removed members, which may still hear why
         self._heard: dict[Stream, NodeId] = {}  # connections that peers have dialled
         self._told: dict[NodeId, tuple[str, ...]] = {}  # where these say that they listen
@@ -229,6 +241,7 @@ class Transport:
     def start(self, member: Any) -> None:
         """Dial the others."""
         self.member = member
+        member.node.raft.fit = self.fit
         self.update(member.node)
 
     async def stop(self) -> None:
@@ -286,9 +299,33 @@ class Transport:
 
     # Out --------------------------------------------------------------------------------------
 
+    def fit(self, target: NodeId, wanted: tuple) -> tuple:
+        """The first of these entries, or of a snapshot's records, that go into the next message;
+        none of the entries while too much is on its way."""
+        peer, size_of = self._peers.get(target), self._size_of
+        if not wanted or peer is None or not peer.stands:
+            return wanted
+        planned = self._planned.get(target, 0)
+        if planned + peer.stream.waiting > AHEAD_BYTES and isinstance(wanted[0], Entry):
+            return ()
+        size = 0
+        for count, one in enumerate(wanted):
+            size += size_of(one)
+            if size > MESSAGE_BYTES and count:
+                self._planned[target] = planned + MESSAGE_BYTES
+                return wanted[:count]
+        self._planned[target] = planned + size
+        return wanted
+
+    def _size_of(self, one: Any) -> int:
+        if isinstance(one, Entry):
+            return len(self.entry_bytes.of(one))
+        return len(one[1].key) + len(one[1].value) if isinstance(one[1], KeyValue) else 0
+
     def send(self, messages: Iterable[Message], packets: Iterable[int] | None = None) -> list:
         """Send, in one write for each peer; returns what could not leave."""
         stuck, parts = [], {}
+        self._planned.clear()
         sizes: dict[NodeId, int] = {}  # bytes that wait, and that are about to
         numbers = iter(packets) if packets is not None else None
         for message in messages:
