@@ -219,6 +219,7 @@ class Frozen(Sequence):
         self._txn, self._records = txn, records
         self._rest: list[tuple[bytes, bytes]] | None = None  # when it has let go of the file
         self._at, self._next = 0, iter(())  # where the reading stands
+        self._last: list[tuple[bytes, KeyValue]] = []  # what was read last, up to there
         self._seek(0)
 
     def _seek(self, at: int) -> None:
@@ -227,7 +228,7 @@ class Frozen(Sequence):
         else:
             cursor = self._txn.cursor(self._records)
             source = iter(cursor) if cursor.first() else iter(())
-        self._at, self._next = at, islice(source, at, None)
+        self._at, self._next, self._last = at, islice(source, at, None), []
 
     def take_along(self) -> None:
         """Copy the records, still encoded, and let go of the file."""
@@ -250,8 +251,12 @@ class Frozen(Sequence):
         return (*self._head[start:stop], *self._read(max(start - facts, 0), max(stop - facts, 0)))
 
     def _read(self, start: int, stop: int) -> Iterator[tuple[bytes, KeyValue]]:
-        if start != self._at:
+        """Whoever could not use all that was read last goes on within it."""
+        if 0 <= self._at - start <= len(self._last):
+            self._last = self._last[len(self._last) - (self._at - start) :]
+        else:
             self._seek(start)
-        for key, data in islice(self._next, max(stop - start, 0)):
-            self._at += 1
-            yield key, decode(data)
+        new = islice(self._next, max(stop - self._at, 0))
+        self._last += [(key, decode(data)) for key, data in new]
+        self._at = start + len(self._last)
+        yield from self._last[: max(stop - start, 0)]

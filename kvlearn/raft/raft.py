@@ -501,24 +501,26 @@ class Raft(Rules):
                 continue
             progress = self.progress[peer]
             if progress.may_send():
-                self._send_append(peer, progress)
-                while progress.next <= self.log.last_index and progress.may_send():
-                    self._send_append(peer, progress)
+                more = self._send_append(peer, progress)
+                while more and progress.next <= self.log.last_index and progress.may_send():
+                    more = self._send_append(peer, progress)
         self._due.clear()
 
-    def _send_append(self, peer: NodeId, progress: Progress) -> None:
-        """Send what `peer` lacks, as much as fits a message; possibly only the commit index."""
+    def _send_append(self, peer: NodeId, progress: Progress) -> int:
+        """Send what `peer` lacks, as much as fits a message; possibly only the commit index.
+        Returns the number of entries."""
         log = self.log
         if progress.state == SNAPSHOT or progress.next <= log.base.index:
             self._send_snapshot(peer, progress)
-            return
+            return 0
         prev = log.id(progress.next - 1)
         limit = self.config.max_entries_per_message
-        entries = log.slice(progress.next, log.last_index, limit)
+        entries = self.fit(peer, log.slice(progress.next, log.last_index, limit))
         if entries or progress.state == PROBE:
             progress.sent(prev.index + len(entries))
         progress.told = log.committed
         self._send(AppendEntries(self.id, peer, self.term, prev, entries, log.committed))
+        return len(entries)
 
     def _send_snapshot(self, peer: NodeId, progress: Progress) -> None:
         """Send the next chunk of the snapshot that `peer` gets instead of compacted entries."""
@@ -526,7 +528,7 @@ class Raft(Rules):
             progress.become_snapshot(self.fresh() if self.fresh else self.snapshot)
             self._tell_progress(peer)
         snapshot, start = progress.snapshot, progress.offset
-        chunk = tuple(snapshot.data[start : start + self.config.chunk_records])
+        chunk = self.fit(peer, tuple(snapshot.data[start : start + self.config.chunk_records]))
         progress.sent(snapshot.last.index)
         part = (snapshot.last, snapshot.conf, start, chunk, len(snapshot.data))
         self._send(InstallSnapshot(self.id, peer, self.term, *part))

@@ -101,6 +101,8 @@ class Rules:
         self.read_states: list[ReadState] = []
         self.dropped: list[tuple] = []  # proposals that came back
         self.pass_on: Callable[[Message], Any] = [].append  # the node above sets it
+        # The first of these entries, or of a snapshot's records, that one message should have.
+        self.fit: Callable[[NodeId, tuple], tuple] = lambda peer, wanted: wanted
         self._told = (self.term, self.vote, commit)  # the hard state that the host has
         self._begin()
 

@@ -298,3 +298,22 @@ def test_a_full_disk_is_an_alarm_and_reads_go_on(files):
     assert client.get("key").value == b"before"
     backend.no_room = str
     assert not backend.is_full()
+
+
+def test_a_view_goes_on_within_what_was_read_last(tmp_path):
+    """Whoever had no use for all of it reads the rest again, without beginning anew."""
+    with LazyLmdb(tmp_path) as backend:
+        store = Store(backend)
+        for number in range(100):
+            store.put(b"%02d" % number, b"v")
+        view = backend.freeze((("one", 1), ("two", 2)))
+        whole, rng = [view[at] for at in range(len(view))], Random(7)
+        view, at, seeks = backend.freeze((("one", 1), ("two", 2))), 0, []
+        seek = view._seek
+        view._seek = lambda to: (seeks.append(to), seek(to))
+        while at < len(view):
+            wanted = rng.randrange(1, 20)
+            assert view[at : at + wanted] == tuple(whole[at : at + wanted])
+            at += rng.randrange(0, wanted + 1)  # so many could be used
+        assert not seeks
+        assert view[50:60] == tuple(whole[50:60]) and view[5:7] == tuple(whole[5:7])
