@@ -9,6 +9,8 @@ Source: etcd api/v3rpc/rpctypes/error.go (codes and texts).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 
 class KVLearnError(Exception):
     """The root of every error that kvlearn raises on purpose."""
@@ -443,14 +445,16 @@ def request_error(name: str, text: str = "", hint: str = "") -> RequestError:
     >>> request_error("NoLeader", "etcdserver: no leader").code
     'UNAVAILABLE'
     """
+    found = (kind for kind in request_errors() if kind.__name__ == name)
+    return next(found, RequestError)(text or None, hint)
+
+
+def request_errors() -> Iterator[type[RequestError]]:
+    """All answers to a client that there are: parents, then children, then grandchildren."""
     family = [RequestError]
-    for kind in family:  # grows while it is walked: children, then grandchildren
-        if kind.__name__ == name:
-            break
+    for kind in family:  # grows while it is walked
+        yield kind
         family.extend(kind.__subclasses__())
-    else:
-        kind = RequestError
-    return kind(text or None, hint)
 
 
 # Conditions that a caller handles -----------------------------------------------------------

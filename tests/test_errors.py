@@ -14,16 +14,12 @@ from kvlearn.errors import (
     Unavailable,
     Violation,
     request_error,
+    request_errors,
 )
 from kvlearn.events import Healed
 from kvlearn.trace import Record
 
-
-def family(kind: type) -> list[type]:
-    return [kind, *(grandchild for child in kind.__subclasses__() for grandchild in family(child))]
-
-
-REQUEST_ERRORS = family(RequestError)
+REQUEST_ERRORS = list(request_errors())
 
 
 @pytest.mark.parametrize("kind", REQUEST_ERRORS, ids=lambda kind: kind.__name__)

@@ -49,8 +49,8 @@ from kvlearn.kv.requests import (
 )  # fmt: skip
 from kvlearn.kv.txn import Chosen, OpResult, Txn, TxnResult, check_txn, choose, running
 from kvlearn.kv.upkeep import (
-    ALARM_KINDS, CORRUPT, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV, HashResult, SnapshotState,
-    SnapshotStateResult,
+    ALARM_ACTIONS, ALARM_KINDS, ALARM_WORDS, CORRUPT, LOCAL, NOSPACE, Alarm, AlarmResult, HashKV,
+    HashResult, SnapshotState, SnapshotStateResult,
 )  # fmt: skip
 from kvlearn.mvcc.backend import Backend
 from kvlearn.mvcc.revision import KeyValue
@@ -71,7 +71,6 @@ LEASES = "leases"  # and for the leases: (id, ttl, remaining) each
 ALARMS = "alarms"  # and for the alarms: (member id, kind) each
 DIRECTORY = "directory"  # and for the real members
 AUTH = "auth"  # and for users and roles
-ACTIONS = "get", "activate", "deactivate"  # of an Alarm
 BOUND = 1 << 63  # numbers have 64 bits, one of them for the sign
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
 
@@ -122,9 +121,9 @@ class KVMachine:
             case _ if isinstance(request, CHANGES):  # Raft's part is checked by `changes_of`
                 pass
             case Alarm(action, member, alarm):
-                if action not in ACTIONS or not isinstance(member, int):
-                    raise InvalidArgument(hint=f"an alarm's action is {' or '.join(ACTIONS)}")
-                if alarm not in ("", *ALARM_KINDS):
+                if action not in ALARM_ACTIONS or not isinstance(member, int):
+                    raise InvalidArgument(hint=f"an alarm's action is {' or '.join(ALARM_ACTIONS)}")
+                if alarm not in ALARM_WORDS:
                     known = " or ".join(ALARM_KINDS)
                     raise InvalidArgument(hint=f"an alarm is {known}, not {alarm!r}")
             case HashKV(revision):

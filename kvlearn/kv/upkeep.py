@@ -10,6 +10,8 @@ from __future__ import annotations
 from kvlearn.values import value
 
 NOSPACE, CORRUPT = ALARM_KINDS = "NOSPACE", "CORRUPT"  # above its quota; differs from the others
+ALARM_WORDS = "", *ALARM_KINDS  # in the order of etcd's numbers; the first is any, or none
+ALARM_ACTIONS = "get", "activate", "deactivate"
 
 
 @value

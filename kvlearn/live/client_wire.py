@@ -34,6 +34,7 @@ from kvlearn.errors import (
     Stopped,
     TimedOut,
     Unavailable,
+    request_errors,
 )  # fmt: skip
 from kvlearn.kv.leases import (
     Compact,
@@ -71,7 +72,8 @@ from kvlearn.kv.requests import (
 )  # fmt: skip
 from kvlearn.kv.txn import RESULTS, TARGETS, Compare, OpResult, Txn, TxnResult
 from kvlearn.kv.upkeep import (
-    ALARM_KINDS,
+    ALARM_ACTIONS,
+    ALARM_WORDS,
     Alarm,
     AlarmResult,
     Defragment,
@@ -111,7 +113,6 @@ PATHS = {
 WATCH = "/etcdserverpb.Watch/Watch"
 AUTHENTICATE = "/etcdserverpb.Auth/Authenticate"
 _OPERANDS = {"create": "create_revision", "mod": "mod_revision"}  # field of a target
-_ACTIONS = ("get", "activate", "deactivate")
 
 # Requests -----------------------------------------------------------------------------------
 
@@ -154,8 +155,8 @@ def _message_of(request: Any, member: int) -> Any:
         case SnapshotState():
             return rpc.SnapshotRequest()
         case Alarm(action, member, alarm):
-            _known("an action", action, _ACTIONS)
-            _known("an alarm", alarm, ("", *ALARM_KINDS))
+            _known("an action", action, ALARM_ACTIONS)
+            _known("an alarm", alarm, ALARM_WORDS)
             action, kind = action.upper(), alarm or "NONE"
             return rpc.AlarmRequest(action=action, memberID=member, alarm=kind)
         case MemberChange():
@@ -237,11 +238,10 @@ def _lease_message(request: Any) -> Any:
 
 
 def _addition(request: MemberAdd) -> Any:
-    urls = getattr(request, "peer_urls", ())
-    if not urls:
+    if not request.peer_urls:
         hint = "where shall the others reach it? add_member(peer_urls=['http://127.0.0.1:2390'])"
         raise InvalidArgument(hint=hint)
-    return rpc.MemberAddRequest(peerURLs=urls, isLearner=request.learner)
+    return rpc.MemberAddRequest(peerURLs=request.peer_urls, isLearner=request.learner)
 
 
 def watch_message(request: WatchCreate | WatchCancel | WatchProgress) -> Any:
@@ -295,8 +295,7 @@ def result_of(request: Any, message: Any) -> Any:
         case Defragment():
             return DefragmentResult()
         case Alarm():
-            kinds = ("", *ALARM_KINDS)
-            alarms = ((one.memberID, kinds[one.alarm]) for one in message.alarms)
+            alarms = ((one.memberID, ALARM_WORDS[one.alarm]) for one in message.alarms)
             return AlarmResult(tuple(alarms))
     return None
 
@@ -322,15 +321,8 @@ def pair_of(kv: Any) -> KeyValue:
 
 
 def _member(message: Any) -> Member:
-    told = dict(
-        id=message.ID,
-        name=message.name,
-        learner=message.isLearner,
-        peer_urls=tuple(message.peerURLs),
-        client_urls=tuple(message.clientURLs),
-    )
-    known = {field.name for field in fields(Member)}
-    return Member(**{name: given for name, given in told.items() if name in known})
+    urls = tuple(message.peerURLs), tuple(message.clientURLs)
+    return Member(message.ID, message.name, message.isLearner, *urls)
 
 
 def _status(message: Any) -> StatusResult:
@@ -409,11 +401,9 @@ def _last_error(text: str) -> str:
 
 def _kin(code: str, text: str) -> RequestError:
     """The error of kvlearn with this code and text; else the nearest one."""
-    family = [RequestError]
-    for kind in family:  # grows while it is walked
+    for kind in request_errors():
         if (kind.code, kind.text) == (code, text):
             return kind()
-        family.extend(kind.__subclasses__())
     error = _BY_CODE.get(code, RequestError)(text)
     error.code = code
     return error

@@ -10,7 +10,7 @@ version; a snapshot is made of records, not of the pages of a database.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,10 @@ from kvlearn.errors import BadLeaderTransferee, NotLeader
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer
 from kvlearn.kv.snapshots import file_of, lines_of
-from kvlearn.kv.upkeep import Alarm, SnapshotState
+from kvlearn.kv.upkeep import ALARM_WORDS, Alarm, SnapshotState
 from kvlearn.live.method import CODES, Call, Method, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
-from kvlearn.live.wire import ALARMS, alarms_of, answer_bytes, hash_only, request_of, word
+from kvlearn.live.wire import alarms_of, answer_bytes, hash_only, request_of, word
 from kvlearn.raft.raft import LEADER
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Upkeep:
     def alarm(self, call: Call, message: Any) -> None:
         """To ask for alarms of a kind hides the others; an alarm of no kind is not raised."""
         request = request_of(message)
-        kind = word(ALARMS, message.alarm) if message.action == message.GET else ""
+        kind = word(ALARM_WORDS, message.alarm) if message.action == message.GET else ""
         if message.action == message.ACTIVATE and not message.alarm:
             request, kind = Alarm(), "none"
         self._services.ask(call, request, lambda answer: alarms_of(answer, kind))
@@ -87,30 +87,34 @@ class Words:
         self._call, self._loop, self._records = call, loop, records
         self._at, self._parts = 0, []
         call.on_close = lambda: None  # `closed` says so
-        self._next_slice()
+        self._guarded(self._next_slice)
 
     def _next_slice(self) -> None:
         slice = self._records[self._at : self._at + SLICE]
         self._at += len(slice)
-        making = self._loop.run_in_executor(None, *((lines_of, slice) if slice else (self._file,)))
-        making.add_done_callback(self._made if slice else self._done)
+        made, work = (self._made, (lines_of, slice)) if slice else (self._done, (self._file,))
+        making = self._loop.run_in_executor(None, *work)
+        making.add_done_callback(lambda making: self._guarded(lambda: made(making.result())))
 
-    def _made(self, making: Any) -> None:
+    def _guarded(self, step: Callable[[], Any]) -> None:
         if self._call.closed:
             return
         try:
-            self._parts.append(making.result())
-            self._next_slice()
+            step()
         except Exception as error:  # whatever it is, the client has to hear of it
             self._call.finish(CODES["INTERNAL"], str(error))
+
+    def _made(self, lines: Any) -> None:
+        self._parts.append(lines)
+        self._next_slice()
 
     def _file(self) -> tuple[bytes, bytes]:
         data = file_of(self._parts)
         data += b"\n" * (-len(data) % BLOCK_BYTES)
         return data, sha256(data).digest()
 
-    def _done(self, making: Any) -> None:
-        Parts(self._call, *making.result())
+    def _done(self, made: tuple[bytes, bytes]) -> None:
+        Parts(self._call, *made)
 
 
 class Parts:

@@ -32,16 +32,40 @@ from google.protobuf.message import DecodeError
 
 from kvlearn.errors import TooManyOps
 from kvlearn.kv.leases import (
-    Compact, CompactResult, LeaseGrant, LeaseKeepAlive, LeaseLeases, LeaseResult, LeaseRevoke,
-    LeaseTimeResult, LeaseTimeToLive, LeasesResult,
+    Compact,
+    CompactResult,
+    LeaseGrant,
+    LeaseKeepAlive,
+    LeaseLeases,
+    LeaseResult,
+    LeaseRevoke,
+    LeasesResult,
+    LeaseTimeResult,
+    LeaseTimeToLive,
 )  # fmt: skip
 from kvlearn.kv.requests import (
-    SORT_ORDERS, SORT_TARGETS, Answer, DeleteRange, DeleteResult, Header, Put, PutResult, Range,
+    SORT_ORDERS,
+    SORT_TARGETS,
+    Answer,
+    DeleteRange,
+    DeleteResult,
+    Header,
+    Put,
+    PutResult,
+    Range,
     RangeResult,
 )  # fmt: skip
 from kvlearn.kv.txn import MAX_OPS, RESULTS, TARGETS, Compare, OpResult, Txn, TxnResult
 from kvlearn.kv.upkeep import (
-    ALARM_KINDS, Alarm, AlarmResult, Defragment, DefragmentResult, HashKV, HashResult, Status,
+    ALARM_ACTIONS,
+    ALARM_WORDS,
+    Alarm,
+    AlarmResult,
+    Defragment,
+    DefragmentResult,
+    HashKV,
+    HashResult,
+    Status,
     StatusResult,
 )  # fmt: skip
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
@@ -54,7 +78,6 @@ from kvlearn.mvcc.watch import DELETE, FILTERS, KVEvent, WatchResponse
 ORDERS, SORTED_BY = SORT_ORDERS, tuple(SORT_TARGETS)  # in the order of etcd's numbers
 COMPARED, STANDS = tuple(TARGETS), tuple(RESULTS)
 OPERANDS = "version", "create_revision", "mod_revision", "value", "lease"  # of COMPARED
-ACTIONS, ALARMS = ("get", "activate", "deactivate"), ("", *ALARM_KINDS)
 MASK = (1 << 64) - 1  # negative numbers travel as large ones
 
 
@@ -141,7 +164,7 @@ def _deep_op(data: bytes, room: int) -> Any:
 
 
 def _alarm(m: Any) -> Alarm:
-    action, alarm = word(ACTIONS, m.action), word(ALARMS, m.alarm)
+    action, alarm = word(ALARM_ACTIONS, m.action), word(ALARM_WORDS, m.alarm)
     if action == "activate" and not alarm:  # no alarm is raised, and none named
         action = "get"
     return Alarm(action, m.memberID, alarm)
@@ -338,7 +361,7 @@ def _leases_bytes(head: bytes, result: LeasesResult) -> bytes:
 def _alarm_bytes(head: bytes, result: AlarmResult) -> bytes:
     told = rpc.AlarmResponse(
         alarms=[
-            rpc.AlarmMember(memberID=member, alarm=ALARMS.index(kind))
+            rpc.AlarmMember(memberID=member, alarm=ALARM_WORDS.index(kind))
             for member, kind in result.alarms
         ]
     )

@@ -65,11 +65,9 @@ def in_base64(data: bytes) -> str:
 
 def error_of(code: int, text: str) -> errors.RequestError:
     """kvlearn's error that says the same as etcd's."""
-    family = [errors.RequestError]
-    for kind in family:  # grows while it is walked
+    for kind in errors.request_errors():
         if (kind.code, kind.text) == (CODES.get(code), text):
             return kind()
-        family.extend(kind.__subclasses__())
     error = errors.RequestError(text)
     error.code = CODES.get(code, str(code))
     return error
