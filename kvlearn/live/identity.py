@@ -4,8 +4,10 @@ A member that *founds* a cluster computes it from what all founders are told ali
 URLs and the token. One that *joins* asks those who are members already, and finds itself by its
 peer URLs, which somebody has added (`member add`) before. Either way it is written down before
 anything else happens: a restart reads it, and what the flags say then matters no more (etcd too).
+One whose folder was emptied is refused: it would vote a second time.
 
-Source: etcd server/etcdserver/bootstrap.go, cluster_util.go (getClusterFromRemotePeers).
+Source: etcd server/etcdserver/bootstrap.go, cluster_util.go (getClusterFromRemotePeers,
+isMemberBootstrapped). Differs: etcd refuses founders only, not members that were added.
 """
 
 from __future__ import annotations
@@ -65,6 +67,35 @@ def found(config: MemberConfig) -> Identity:
     return Identity(config.name, cluster_id_of(directory.founders), directory.founders)
 
 
+async def check_first_time(config: MemberConfig, tls: SSLContext | None = None) -> None:
+    """A founder whose folder is empty has to be one that never ran: who has voted and stored, and
+    knows nothing of it any more, could vote again and lose what was acknowledged. So the others
+    are asked; those who do not answer say nothing.
+
+    Raises: StorageError if one of them knows it.
+    """
+    own = found(config)
+    others = [u for n, urls in config.initial_cluster.items() if n != config.name for u in urls]
+    asked = (asyncio.wait_for(_introduction(url, tls), ASK_S) for url in others)
+    for told in await asyncio.gather(*asked, return_exceptions=True):
+        if isinstance(told, dict) and told["cluster"] == own.cluster_id:
+            for one in from_json(told["members"]):
+                if one.node == own.node:
+                    _check_new(one, config)
+
+
+def _check_new(one: MemberInfo, config: MemberConfig) -> None:
+    """Raises: StorageError for a member that has told its clients' URLs: it has run before."""
+    if one.client_urls:
+        urls = ",".join(config.initial_advertise_peer_urls)
+        raise StorageError(
+            f"{config.name} has run before, and {config.data_dir} is empty: what it promised is "
+            f"lost. Bring the folder back, or let another take its place: etcdctl member remove "
+            f"{one.id:x}, then member add {config.name} --peer-urls={urls}, and start it with "
+            "--initial-cluster-state=existing"
+        )
+
+
 async def join(config: MemberConfig, tls: SSLContext | None = None) -> Identity:
     """The identity of a member that was added to a running cluster.
 
@@ -83,6 +114,7 @@ async def join(config: MemberConfig, tls: SSLContext | None = None) -> Identity:
                 continue
             for one in from_json(told["members"]):
                 if not own.isdisjoint(one.peer_urls):
+                    _check_new(one, config)
                     founders = from_json(told["founders"])
                     return Identity(one.node, told["cluster"], founders, max(told["applied"], 1))
             why = f"the cluster at {url} has no member with the peer URLs {', '.join(sorted(own))}"

@@ -38,7 +38,7 @@ from kvlearn.errors import KVLearnError, StorageError
 from kvlearn.live import logs
 from kvlearn.live.codec import EntryBytes
 from kvlearn.live.config import Address, MemberConfig, Tls, Urls, address
-from kvlearn.live.identity import Identity, found, join
+from kvlearn.live.identity import Identity, check_first_time, found, join
 from kvlearn.live.member import Member
 from kvlearn.live.port import CannotListen, bound, listen, tls_context
 from kvlearn.live.rpc import Services
@@ -158,6 +158,9 @@ async def serve(config: MemberConfig) -> Running:
             made = EntryBytes()  # an entry is encoded once, for the disk and for all peers
             storage = Storage(config.data_dir, made, config.store().quota_bytes)
             opened.callback(storage.close)
+            if storage.is_new and config.is_new:
+                # before it listens: founders that start together would wait for each other
+                await check_first_time(config, tls)
             doors = Doors(config)
             opened.callback(doors.close)
             config = settled(config, doors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -272,5 +273,39 @@ def test_a_certificate_that_is_none_is_named(tmp_path, papers):
         config = alone(tmp_path / "n1", cert_file=papers["key"], key_file=papers["key"])
         with pytest.raises(CannotStart, match="key.pem"):
             await serve(config)
+
+    run(test)
+
+
+# Who has lost its memory --------------------------------------------------------------------
+
+
+def test_a_founder_whose_folder_was_emptied_does_not_begin_again(tmp_path):
+    async def test():
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
+        urls = [f"http://127.0.0.1:{sock.getsockname()[1]}" for sock in sockets]
+        for sock in sockets:
+            sock.close()
+        cluster = {f"n{k}": (url,) for k, url in enumerate(urls, start=1)}
+
+        def config(name: str) -> MemberConfig:
+            told = dict(listen_peer_urls=cluster[name], initial_cluster=cluster)
+            return alone(tmp_path / name, name=name, **told)
+
+        running = {name: await serve(config(name)) for name in cluster}
+        try:
+            with connect(running["n2"].config.listen_client_urls, write=True) as client:
+                await asyncio.to_thread(client.put, "a", "1")
+            known = running["n2"].member.node.machine
+            while not all(one.client_urls for one in known.directory.members):
+                await asyncio.sleep(0.01)  # n1 has told where its clients are served
+            await running["n1"].stop()
+            shutil.rmtree(tmp_path / "n1")
+            for _ in range(2):  # the first try leaves nothing that the second might believe
+                with pytest.raises(CannotStart, match="n1 has run before, .*member remove"):
+                    await serve(config("n1"))
+        finally:
+            for one in running.values():
+                await one.stop()
 
     run(test)
