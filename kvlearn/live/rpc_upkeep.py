@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from kvlearn.errors import BadLeaderTransferee, NotLeader
+from kvlearn.errors import BadLeaderTransferee, NotLeader, TooManyRequests
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer
 from kvlearn.kv.snapshots import file_of, lines_of
@@ -31,6 +31,7 @@ PART_BYTES = 32 << 10  # of a snapshot
 BLOCK_BYTES = 512  # etcd's clients know by the size of a file whether there is a sum behind it
 SLICE = 500  # records
 SLOW_S = 60.0  # patience with a state that takes long to be read
+MOST = 8  # snapshots at once: each is in memory, and the store keeps the pages that it sees
 
 
 class Upkeep:
@@ -38,6 +39,7 @@ class Upkeep:
 
     def __init__(self, services: Services):
         self._services = services
+        self._snapshots: list[Call] = []  # which take one
 
     def ask(self, call: Call, message: Any) -> None:
         """What the node answers as it is asked: status, hash, defragmentation."""
@@ -67,6 +69,11 @@ class Upkeep:
     def snapshot(self, call: Call, message: Any) -> None:
         """A stream; what it carries is made first, since each part tells how much is left."""
         services = self._services
+        self._snapshots = [one for one in self._snapshots if not one.closed]
+        if len(self._snapshots) >= MOST:
+            refuse(call, TooManyRequests(hint=f"{MOST} snapshots are being taken already"))
+            return
+        self._snapshots.append(call)
 
         def got(answer: Answer) -> None:
             if answer.error:

@@ -431,3 +431,41 @@ def test_a_story_that_cannot_be_written_ends_and_the_member_goes_on(tmp_path, mo
         await member.stop()
 
     run(test)
+
+
+def test_snapshots_for_clients_that_do_not_read_are_few(tmp_path):
+    """Each is in memory, and keeps pages of the store from being used again; and LMDB has room for
+    so many readers only."""
+    pytest.importorskip("grpc", reason="a client speaks gRPC")
+    import grpc
+
+    from kvlearn.live.local_cluster import LocalCluster
+    from kvlearn.live.proto import rpc_pb2
+    from kvlearn.live.rpc_upkeep import MOST
+
+    with LocalCluster(1, trace=False) as cluster, cluster.client() as client:
+        for k in range(20):
+            client.put(f"k{k}", "v" * 100_000)
+        with grpc.insecure_channel(cluster.endpoint("n1")) as channel:
+            path = "/etcdserverpb.Maintenance/Snapshot"
+            asked, told = rpc_pb2.SnapshotRequest, rpc_pb2.SnapshotResponse
+            snapshot = channel.unary_stream(path, asked.SerializeToString, told.FromString)
+            calls = [snapshot(asked()) for _ in range(150)]
+            ends = []
+            for call in calls:
+                try:
+                    ends.append(next(call).remaining_bytes > 0)
+                except grpc.RpcError as error:
+                    assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED, error
+            assert ends == [True] * MOST
+            for call in calls:
+                call.cancel()
+
+            def whole() -> bool:
+                try:
+                    return sum(len(part.blob) for part in snapshot(asked())) > 2_000_000
+                except grpc.RpcError:
+                    return False  # the member has not heard of the cancellations yet
+
+            cluster.wait_until(whole, 30.0)
+        assert client.put("a", "1").header.revision == 22
