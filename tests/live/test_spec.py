@@ -13,7 +13,20 @@ import sys
 
 import pytest
 
-HELPERS = "kit", "kv", "txn", "watch", "lease", "lock", "upkeep", "auth", "json", "wire", "own"
+HELPERS = (
+    "kit",
+    "kv",
+    "txn",
+    "watch",
+    "lease",
+    "lock",
+    "upkeep",
+    "auth",
+    "json",
+    "wire",
+    "own",
+    "odd",
+)
 pytest.register_assert_rewrite(*(f"tests.live.spec_{name}" for name in HELPERS))
 
 from tests.live import (  # noqa: E402
@@ -22,6 +35,7 @@ from tests.live import (  # noqa: E402
     spec_kv,
     spec_lease,
     spec_lock,
+    spec_odd,
     spec_own,
     spec_txn,
     spec_upkeep,
@@ -31,7 +45,7 @@ from tests.live import (  # noqa: E402
 from tests.live.spec_kit import CASES, WAYS, Api, Servers, View, leader_of, until  # noqa: E402
 
 AREAS = (spec_kv, spec_txn, spec_watch, spec_lease, spec_lock, spec_upkeep, spec_auth, spec_json)
-AREAS += (spec_wire, spec_own)
+AREAS += (spec_wire, spec_own, spec_odd)
 POINTS = 68
 ENDPOINTS = [one for one in os.environ.get("KVLEARN_SPEC_ENDPOINTS", "").split(",") if one]
 SERVER = shlex.split(os.environ.get("KVLEARN_SPEC_SERVER", ""))
