@@ -36,11 +36,14 @@ ANSWERS = "Answers"
 WRITES = (Put, DeleteRange, Txn, LeaseGrant, LeaseRevoke)  # whose results are held against the log
 
 
-def answers(trace: Trace, min_ttl_s: int = MIN_TTL_S) -> Verdict:
-    """Whether every answer is right and none is out of date.
+def answers(trace: Trace, min_ttl_s: int | None = None) -> Verdict:
+    """Whether every answer is right and none is out of date. `min_ttl_s`: the shortest time to
+    live that the store gave; None: what the trace tells of its store.
 
     Raises: ValueError if the trace lacks entries of the log.
     """
+    if min_ttl_s is None:
+        min_ttl_s = trace.about.get("store", {}).get("min_ttl_s", MIN_TTL_S)
     return _Judge(trace, min_ttl_s).verdict()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from kvlearn import Cluster, StoreConfig
 from kvlearn.check.answers import answers
 from kvlearn.events import Applied, Invoked, Returned
 from kvlearn.kv.leases import Compact, CompactResult, LeaseGrant, LeaseResult
@@ -133,3 +134,10 @@ def test_a_log_with_a_gap_is_not_judged():
     story.log(3, Put(b"a", b"3"), 4)
     with pytest.raises(ValueError, match="what entry 3 of the log did"):
         answers(story.trace)
+
+
+def test_the_trace_tells_the_shortest_time_to_live_of_its_store():
+    cluster = Cluster(1, seed=3, store=StoreConfig(min_ttl_s=7))
+    assert cluster.client().lease(1).ttl_s == 7
+    assert answers(cluster.trace).ok
+    assert not answers(cluster.trace, min_ttl_s=2).ok
