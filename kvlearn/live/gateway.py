@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -39,6 +38,8 @@ from aiohttp import web
 
 from kvlearn.errors import RequestError
 from kvlearn.kv.requests import Answer, Range
+from kvlearn.live.codes import Code
+from kvlearn.live.http2_headers import seconds
 from kvlearn.live.proto import election_pb2, lock_pb2, rpc_pb2
 from kvlearn.live.proto_json import JsonError, Values, from_json, to_json
 from kvlearn.node import VERSION
@@ -47,12 +48,13 @@ FULL_BYTES = 1 << 20  # that wait for the client; then services should wait too
 ROOM_BYTES = 1 << 19  # above the largest request, for what is around it; as etcd has it
 JSON_PER_BYTE = 8  # a message is longer as JSON, but by no more than this
 HEALTH_S = 1.0  # in which a healthy member answers a read
-OK, CANCELED, UNKNOWN, INVALID, DEADLINE, EXHAUSTED, INTERNAL = 0, 1, 2, 3, 4, 8, 13  # gRPC's
-STATUS = {  # gRPC code -> HTTP status
-    **{1: 408, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409},
-    **{11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401},
+STATUS = {  # gRPC code -> HTTP status; of all others 500
+    **{Code.CANCELLED: 408, Code.INVALID_ARGUMENT: 400, Code.DEADLINE_EXCEEDED: 504},
+    **{Code.NOT_FOUND: 404, Code.ALREADY_EXISTS: 409, Code.PERMISSION_DENIED: 403},
+    **{Code.RESOURCE_EXHAUSTED: 429, Code.FAILED_PRECONDITION: 400, Code.ABORTED: 409},
+    **{Code.OUT_OF_RANGE: 400, Code.UNIMPLEMENTED: 501, Code.UNAVAILABLE: 503},
+    Code.UNAUTHENTICATED: 401,
 }
-TIMEOUT_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 METHODS = {**rpc_pb2.FILE.methods, **lock_pb2.FILE.methods, **election_pb2.FILE.methods}
 PATHS = {  # below /v3/ -> which gRPC method it is
     "kv/range": "etcdserverpb.KV/Range",
@@ -128,6 +130,7 @@ class JsonCall:
     Invariant: after `finish`, or once the client is gone, nothing is taken any more (`closed`).
     """
 
+    peer_common_name = ""  # over JSON a certificate does not say who asks (as in etcd)
     __slots__ = (
         *("path", "metadata", "timeout_s", "on_message", "on_end", "on_close", "on_drain"),
         *("on_finish", "sent", "code", "text", "_finished", "_gone", "_bytes", "_changed"),
@@ -141,7 +144,7 @@ class JsonCall:
         self.on_drain: Callable[[], None] = _nothing
         self.on_finish: Callable[[int], None] = _nothing
         self.sent: deque[bytes] = deque()
-        self.code, self.text = OK, ""  # what `finish` was told
+        self.code, self.text = Code.OK, ""  # what `finish` was told
         self._finished = self._gone = False
         self._bytes = 0  # in `sent`
         self._changed = asyncio.Event()
@@ -153,7 +156,7 @@ class JsonCall:
             self._bytes += len(message)
             self._changed.set()
 
-    def finish(self, code: int = OK, text: str = "") -> None:
+    def finish(self, code: int = Code.OK, text: str = "") -> None:
         """No more messages follow; `code` is gRPC's."""
         if not self.closed:
             self._finished, self.code, self.text = True, code, text
@@ -196,7 +199,7 @@ class JsonCall:
         if not self.closed:
             self._gone = True
             self._changed.set()
-            self.on_finish(self.code or CANCELED)
+            self.on_finish(self.code or Code.CANCELLED)
             self.on_close()
 
     def abort(self, code: int, text: str) -> None:
@@ -207,7 +210,7 @@ class JsonCall:
 
     def time_is_up(self) -> None:
         """The client does not want to wait any longer."""
-        self.abort(DEADLINE, "context deadline exceeded")
+        self.abort(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
 
 
 class Body:
@@ -227,7 +230,8 @@ class Body:
             self._ended = not data
             self._found += self._values.feed(data) if data else self._values.end()
             if len(self._values) > self._limit:
-                raise Refused(EXHAUSTED, f"a request takes at most {self._limit} bytes as JSON")
+                text = f"a request takes at most {self._limit} bytes as JSON"
+                raise Refused(Code.RESOURCE_EXHAUSTED, text)
         return self._found.popleft()
 
 
@@ -252,10 +256,10 @@ def timeout_of(request: web.BaseRequest) -> float | None:
     text = request.headers.get("Grpc-Timeout")
     if not text:
         return None
-    match = re.fullmatch(r"([0-9]{1,8})([HMSmun])", text)
-    if match is None:
-        raise Refused(INVALID, f"invalid grpc-timeout: {text}")
-    return int(match[1]) * TIMEOUT_UNITS[match[2]]
+    try:
+        return seconds(text)
+    except ValueError:
+        raise Refused(Code.INVALID_ARGUMENT, f"invalid grpc-timeout: {text}") from None
 
 
 def _plain(status: int, text: str, **headers: str) -> web.Response:
@@ -347,7 +351,7 @@ class Gateway:
             if METHODS[path][3]:
                 return await self._stream(request, call)
             lines = [line async for line in self._lines(call)]
-            return _json(*(lines[0] if lines else _error(INTERNAL, "there was no answer")))
+            return _json(*(lines[0] if lines else _error(Code.INTERNAL, "there was no answer")))
 
     async def _socket(self, request: web.BaseRequest, path: str) -> web.WebSocketResponse:
         """The same over a WebSocket: its messages are pieces of the body, and lines."""
@@ -384,7 +388,7 @@ class Gateway:
         except EOFError:
             return None if many_in else b""
         except JsonError as error:
-            raise Refused(UNKNOWN if many_in else INVALID, str(error)) from None
+            raise Refused(Code.UNKNOWN if many_in else Code.INVALID_ARGUMENT, str(error)) from None
 
     def _message(self, kind: type, value: Any) -> bytes:
         """The bytes of a request. Raises: JsonError, Refused (too large)."""
@@ -392,7 +396,7 @@ class Gateway:
         most = self.max_message_bytes
         if len(message) > most:
             text = f"grpc: received message larger than max ({len(message)} vs. {most})"
-            raise Refused(EXHAUSTED, text)
+            raise Refused(Code.RESOURCE_EXHAUSTED, text)
         return message
 
     @contextmanager
@@ -507,8 +511,3 @@ class Gateway:
         if failure is None or failure.code in ("INVALID_ARGUMENT", "PERMISSION_DENIED"):
             return ""  # a refusal of the user is an answer too
         return f"RANGE ERROR:{failure.text}"
-
-
-def http1_factory(services: Any, registry: Any = None) -> Callable[[], asyncio.Protocol]:
-    """`Gateway(services, registry).protocol`, for who needs no `close`."""
-    return Gateway(services, registry).protocol

@@ -34,6 +34,7 @@ from typing import Any
 
 from hpack import HPACKError
 
+from kvlearn.live.codes import Code
 from kvlearn.live.http2_call import Call, not_grpc
 from kvlearn.live.http2_frames import (
     ACK,
@@ -296,16 +297,16 @@ class Http2(asyncio.Protocol):
     def _on_end(self, call: Call) -> None:
         """The client has said all it wants to say."""
         if call._buffer is not None:
-            call.finish(13, "grpc: the request ends within a message")
+            call.finish(Code.INTERNAL, "grpc: the request ends within a message")
         elif call.on_end is not ignore:
             call.on_end()
         elif not call._heard and call._request.grpc:
-            call.finish(13, "grpc: the request has no message")
+            call.finish(Code.INTERNAL, "grpc: the request has no message")
 
     def _on_defect(self, call: Call) -> None:
         """The service itself failed: the client shall know, and so shall the log."""
         log.exception("the service failed in %s", call.path)
-        call.finish(13, "internal error")
+        call.finish(Code.INTERNAL, "internal error")
 
     def _on_headers(self, flags: int, stream: int, data: bytes, start: int, end: int) -> None:
         if flags & PADDED:
@@ -533,7 +534,7 @@ class Http2(asyncio.Protocol):
             call._timer.cancel()
         if not told:
             try:
-                call.on_finish(1)
+                call.on_finish(Code.CANCELLED)
                 call.on_close()
             except Exception:
                 log.exception("the service failed at the end of %s", call.path)
@@ -544,7 +545,7 @@ class Http2(asyncio.Protocol):
         """The deadline that the client gave has passed."""
         told = call.closed
         if call._queue is None and not told:
-            call.finish(4, "context deadline exceeded")
+            call.finish(Code.DEADLINE_EXCEEDED, "context deadline exceeded")
             call.on_close()
         else:
             self._reset(call._stream, CANCEL)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from kvlearn.live.codes import Code
 from kvlearn.live.http2_frames import (
     CROWD_BYTES,
     END_HEADERS,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from kvlearn.live.http2 import Http2
 
 _OPEN_DATA = Struct(f">IBI{len(OPENING)}sIBIBI")  # HEADERS, DATA's head, the message's prefix
-_OK = trailers(0)
+_OK = trailers(Code.OK)
 _END = Struct(f">IBI{len(_OK)}s")
 _OPENING_HEAD, _OK_HEAD = len(OPENING) << 8 | HEADERS, len(_OK) << 8 | HEADERS
 
@@ -175,7 +176,7 @@ class Call:
         while len(buffer) - at >= 5 and not self.closed:
             packed, size = PREFIX.unpack_from(buffer, at)
             if size > limit:
-                self.finish(8, _too_large(size, limit))
+                self.finish(Code.RESOURCE_EXHAUSTED, _too_large(size, limit))
                 return
             if len(buffer) - at - 5 < size:
                 break
@@ -189,19 +190,20 @@ class Call:
     def _on_message(self, packed: int, message: bytes, limit: int) -> None:
         """A whole message, perhaps compressed."""
         if packed > 1:
-            self.finish(13, f"grpc: received unexpected payload format {packed}")
+            self.finish(Code.INTERNAL, f"grpc: received unexpected payload format {packed}")
             return
         if packed and self._request.encoding != "gzip":
-            self.finish(13, "grpc: compressed flag set with identity or empty encoding")
+            self.finish(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
             return
         if packed:
             try:
                 message = zlib.decompressobj(31).decompress(message, limit + 1)
             except zlib.error as error:
-                self.finish(13, f"grpc: failed to decompress the received message: {error}")
+                why = f"grpc: failed to decompress the received message: {error}"
+                self.finish(Code.INTERNAL, why)
                 return
         if len(message) > limit:
-            self.finish(8, _too_large(len(message), limit))
+            self.finish(Code.RESOURCE_EXHAUSTED, _too_large(len(message), limit))
             return
         self._heard = True
         self.on_message(message)

@@ -26,6 +26,8 @@ from functools import lru_cache
 from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple
 from hpack.table import HeaderTable
 
+from kvlearn.live.codes import Code
+
 KNOWN_BLOCKS = 256  # remembered a connection; more would be a client that never asks twice
 KNOWN_BYTES = 4096  # a longer block is not worth remembering
 TEXT_BYTES = 4000  # of a grpc-message: three bytes each, within a frame and most clients' limits
@@ -175,7 +177,7 @@ def _read_grpc(request: Request) -> Request:
         try:
             request.timeout_s = seconds(timeout)
         except ValueError as error:
-            request.refusal = refused(13, str(error))
+            request.refusal = refused(Code.INTERNAL, str(error))
     return request
 
 
@@ -224,7 +226,7 @@ def refused_encoding(encoding: str) -> bytes:
     """The answer to messages packed in a way that is not known here."""
     text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
     accepted = ("grpc-accept-encoding", ",".join(ENCODINGS))
-    return block(*_OPENING, accepted, *_status(12, text))
+    return block(*_OPENING, accepted, *_status(Code.UNIMPLEMENTED, text))
 
 
 _OPENING = [(":status", "200"), ("content-type", "application/grpc")]

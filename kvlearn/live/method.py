@@ -25,14 +25,9 @@ from typing import Any, NamedTuple, Protocol
 from google.protobuf.message import DecodeError
 
 from kvlearn.errors import RequestError
+from kvlearn.live.codes import Code
 from kvlearn.live.proto.pool import File
 
-CODES = {  # the numbers of gRPC
-    **{"OK": 0, "CANCELLED": 1, "UNKNOWN": 2, "INVALID_ARGUMENT": 3, "DEADLINE_EXCEEDED": 4},
-    **{"NOT_FOUND": 5, "ALREADY_EXISTS": 6, "PERMISSION_DENIED": 7, "RESOURCE_EXHAUSTED": 8},
-    **{"FAILED_PRECONDITION": 9, "ABORTED": 10, "OUT_OF_RANGE": 11, "UNIMPLEMENTED": 12},
-    **{"INTERNAL": 13, "UNAVAILABLE": 14, "DATA_LOSS": 15, "UNAUTHENTICATED": 16},
-}
 Open = Callable[["Call"], None]
 Way = Callable[[type], Open]  # from the class of the request
 
@@ -40,10 +35,12 @@ Way = Callable[[type], Open]  # from the class of the request
 class Call(Protocol):
     """One request on its way. `full`: what was sent waits for the client; `on_drain` is called
     when there is room again, `on_close` when nothing can be sent any more, `on_finish` with the
-    status, however the call ends."""
+    status, however the call ends. `peer_common_name`: whom the client's certificate names; ""
+    without one."""
 
     path: str
     metadata: dict[str, str]
+    peer_common_name: str
     full: bool
     closed: bool
     on_message: Callable[[bytes], None]
@@ -55,7 +52,7 @@ class Call(Protocol):
     def send(self, message: bytes) -> None:
         """One message of a stream."""
 
-    def finish(self, code: int = 0, text: str = "") -> None:
+    def finish(self, code: int = Code.OK, text: str = "") -> None:
         """The end, with a status."""
 
     def reply(self, message: bytes) -> None:
@@ -128,9 +125,9 @@ STREAMED = "failed to unmarshal the received message"  # what gRPC says of one o
 
 def refuse(call: Call, error: RequestError) -> None:
     """End a call with the status of an error."""
-    call.finish(CODES[error.code], error.text)
+    call.finish(Code[error.code], error.text)
 
 
 def garbled(call: Call, error: Exception, of: str = "error unmarshalling request:") -> None:
     """End a call whose message is none."""
-    call.finish(CODES["INTERNAL"], f"grpc: {of} {error}")
+    call.finish(Code.INTERNAL, f"grpc: {of} {error}")

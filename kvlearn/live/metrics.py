@@ -28,15 +28,11 @@ from itertools import accumulate
 from math import inf
 from typing import Any
 
+from kvlearn.live.codes import Code
 from kvlearn.node import VERSION
 from kvlearn.raft.raft import LEADER
 
 SECONDS = tuple(0.001 * 2**n for n in range(14))  # bounds of etcd's histograms: 1 ms to 8 s
-CODES = (  # of gRPC, by number
-    *("OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound"),
-    *("AlreadyExists", "PermissionDenied", "ResourceExhausted", "FailedPrecondition", "Aborted"),
-    *("OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"),
-)
 TYPES = {  # the client sends a stream, the server does -> what go-grpc-prometheus calls it
     (False, False): "unary",
     (False, True): "server_stream",
@@ -177,8 +173,8 @@ class Collector:
         handled = CounterMetricFamily("grpc_server_handled", told, labels=[*labels, "grpc_code"])
         for path, code in sorted(meters.handled):
             if path in self.methods:
-                label = CODES[code] if code < len(CODES) else str(code)
-                handled.add_metric([*self._labels(path), label], meters.handled[path, code])
+                labels = [*self._labels(path), Code(code).in_go]
+                handled.add_metric(labels, meters.handled[path, code])
         yield handled
 
     def _labels(self, path: str) -> list[str]:

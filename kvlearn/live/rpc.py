@@ -22,8 +22,9 @@ from typing import Any
 from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge, Stopped
 from kvlearn.kv.requests import Answer, Range
 from kvlearn.live import rpc_auth, rpc_cluster, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
+from kvlearn.live.codes import Code
 from kvlearn.live.member import Member
-from kvlearn.live.method import CODES, Call, Method, raw, refuse, table, unary
+from kvlearn.live.method import Call, Method, raw, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, put_of, request_of, txn_of
 
@@ -58,7 +59,7 @@ class Services:
         self.member.meters.began(call)
         method = self.methods.get(call.path)
         if method is None:
-            call.finish(CODES["UNIMPLEMENTED"], _unknown(call.path, self.methods))
+            call.finish(Code.UNIMPLEMENTED, _unknown(call.path, self.methods))
             return
         if self.member.stopped.done():
             refuse(call, Stopped())

@@ -103,7 +103,7 @@ def user_of(services: Services, call: Call) -> str:
     if token := token_of(call):
         return node.tokens.user_of(token, services.member.now)
     if services.member.config.client_cert_auth:
-        return getattr(call, "peer_common_name", "")
+        return call.peer_common_name
     return ""
 
 

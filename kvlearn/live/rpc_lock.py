@@ -33,7 +33,8 @@ from kvlearn.kv.leases import LeaseGrant
 from kvlearn.kv.requests import Answer, DeleteRange, Put, Range, prefix_end
 from kvlearn.kv.txn import Compare, Txn
 from kvlearn.kv.watches import WatchCreate
-from kvlearn.live.method import CODES, Call, Method, Way, table, unary
+from kvlearn.live.codes import Code
+from kvlearn.live.method import Call, Method, Way, table, unary
 from kvlearn.live.proto import election_pb2, lock_pb2
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.mvcc.watch import PUT, WatchResponse
@@ -324,7 +325,7 @@ def _start(services: Any, tasks: set, call: Call, run: Any) -> None:
         try:
             await run
         except RequestError as error:
-            call.finish(CODES["UNKNOWN"], error.text)
+            call.finish(Code.UNKNOWN, error.text)
 
     task = services.member.loop.create_task(guarded())
     tasks.add(task)

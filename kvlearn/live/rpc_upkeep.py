@@ -19,7 +19,8 @@ from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer
 from kvlearn.kv.snapshots import file_of, lines_of
 from kvlearn.kv.upkeep import ALARM_WORDS, Alarm, SnapshotState
-from kvlearn.live.method import CODES, Call, Method, refuse, table, unary
+from kvlearn.live.codes import Code
+from kvlearn.live.method import Call, Method, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import alarms_of, answer_bytes, hash_only, request_of, word
 from kvlearn.raft.raft import LEADER
@@ -109,7 +110,7 @@ class Words:
         try:
             step()
         except Exception as error:  # whatever it is, the client has to hear of it
-            self._call.finish(CODES["INTERNAL"], str(error))
+            self._call.finish(Code.INTERNAL, str(error))
 
     def _made(self, lines: Any) -> None:
         self._parts.append(lines)

@@ -27,6 +27,7 @@ from kvlearn.errors import (
     UserEmpty,
 )  # fmt: skip
 from kvlearn.kv.watches import WatchCreate
+from kvlearn.live.codes import Code
 from kvlearn.live.method import STREAMED, Call, Method, garbled, refuse, stream, table
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import WatchBytes, request_of
@@ -78,8 +79,7 @@ class WatchStream:
     def _deny(self, request: WatchCreate, why: RequestError) -> None:
         """In band: the other watchers of the stream go on."""
         now = self._member.header()
-        code = why.code.title().replace("_", "")
-        reason = f"rpc error: code = {code} desc = {why.text}"
+        reason = f"rpc error: code = {Code[why.code].in_go} desc = {why.text}"
         told = WatchResponse(request.watch_id, now.revision, True, True, cancel_reason=reason)
         self._call.send(self._bytes.of(now, told))
 

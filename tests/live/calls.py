@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-from kvlearn.live.method import CODES
+from kvlearn.live.codes import Code
 from kvlearn.live.rpc import Services
-
-NAMES = {number: name for name, number in CODES.items()}
 
 
 class KeptCall:
     """A call whose answers are kept: `sent` as messages, `status` as (code name, text)."""
+
+    peer_common_name = ""
 
     def __init__(self, services: Services, path: str, request, **metadata: str):
         self.path, self.metadata, self.timeout_s = path, metadata, None
@@ -33,7 +33,7 @@ class KeptCall:
 
     def finish(self, code: int = 0, text: str = "") -> None:
         assert self.status is None, "a call ends once"
-        self.status = NAMES[code], text
+        self.status = Code(code).name, text
         self._news.set()
 
     def reply(self, message: bytes) -> None:

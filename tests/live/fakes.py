@@ -68,8 +68,6 @@ async def lone_member(**settings) -> Member:
     """A started member that is a cluster of its own, and leads."""
     member = Member(MemberConfig(name="n1", **settings), MemoryStorage(), NoPeers(), {})
     await member.start()
-    member.node.raft.campaign()
-    member.wake()
     return member
 
 

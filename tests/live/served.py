@@ -35,7 +35,6 @@ class Served:
             name="default", advertise_client_urls=(f"http://127.0.0.1:{self.port}",),
             listen_peer_urls=urls, initial_cluster={"default": urls, **others}, **settings,
         )  # fmt: skip
-        self._leads = leads
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -49,9 +48,6 @@ class Served:
         self.gateway = Gateway(self.services, registry)
         self._server = await self._loop.create_server(self.gateway.protocol, sock=self._sock)
         await self.member.start()
-        if self._leads:
-            self.member.node.raft.campaign()
-            self.member.wake()
 
     async def _stop(self) -> None:
         self._server.close()

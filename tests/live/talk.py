@@ -15,7 +15,7 @@ import json
 import queue
 from hashlib import sha256
 
-from kvlearn.live.method import CODES
+from kvlearn.live.codes import Code
 from kvlearn.live.proto import rpc_pb2 as rpc
 
 PATIENCE_S = 20
@@ -27,7 +27,6 @@ VARIES = {
     "HashKVResponse": {"hash"},
 }
 FILE = rpc.FILE
-NAMES = {number: name for name, number in CODES.items()}
 WATCH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 
@@ -96,7 +95,7 @@ class Talk:
         self.lines.append(f"> {name} {told(message)}")
         code, text, answers = self._call(full(name), message)
         if code:
-            self.lines.append(f"< {NAMES[code]}: {text}")
+            self.lines.append(f"< {Code(code).name}: {text}")
         self.lines += [f"< {told(answer)}" for answer in answers]
 
     def put(self, key: bytes, value: bytes = b"", **more) -> None:
@@ -202,7 +201,7 @@ class Ours(Talk):
         limit = self.services.member.config.max_request_bytes + (512 << 10)
         if len(data) > limit:  # what the transport does
             text = f"grpc: received message larger than max ({len(data)} vs. {limit})"
-            return CODES["RESOURCE_EXHAUSTED"], text, []
+            return Code.RESOURCE_EXHAUSTED, text, []
         call.on_message(data)
         call.on_end()
         self.until(lambda: call.status)

@@ -84,6 +84,8 @@ def test_the_numbers_are_those_of_the_member(served):
         post(served.port, "/v3/kv/put", {"key": FOO, "value": value})
     post(served.port, "/v3/kv/put", {"key": "YmFy"})
     post(served.port, "/v3/kv/compaction", {"revision": 3})
+    machine = served.member.node.machine
+    served.until(lambda: not machine.store.sweeping)  # else the sizes change meanwhile
     with stream(served.port, "/v3/watch", {"create_request": {"key": FOO}}) as line:
         line()
         told = scraped(served.port)
@@ -107,7 +109,7 @@ def test_the_numbers_are_those_of_the_member(served):
     log = served.call(lambda: served.member.node.raft.log)
     assert told["etcd_server_proposals_applied_total"][()] == log.applied
     assert told["etcd_server_proposals_committed_total"][()] == log.committed
-    total, used = served.call(served.member.node.machine.backend.sizes)
+    total, used = served.call(machine.backend.sizes)
     assert told["etcd_mvcc_db_total_size_in_bytes"][()] == total
     assert told["etcd_mvcc_db_total_size_in_use_in_bytes"][()] == used
     assert told["etcd_server_id"] == {(f"{served.member.id:x}",): 1}

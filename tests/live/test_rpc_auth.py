@@ -18,6 +18,7 @@ from kvlearn.errors import InvalidAuthToken
 from kvlearn.kv.auth import Auth, Tokens
 from kvlearn.live import rpc_auth
 from kvlearn.live.codec import encode
+from kvlearn.live.gateway import JsonCall
 from kvlearn.live.http2 import Http2
 from kvlearn.live.proto import rpc_pb2 as rpc
 from kvlearn.live.rpc import Services
@@ -371,7 +372,7 @@ def test_a_token_is_good_at_every_member_at_once():
         (True, "ann", "t.1", "bob"),
         (True, "", "", ""),
         (False, "ann", "", ""),
-        (True, None, "", ""),  # a call that has no connection of its own, as the gateway's
+        (True, JsonCall.peer_common_name, "", ""),  # the gateway's calls
     ],
 )
 def test_without_a_token_the_certificate_says_who_calls(asks, common_name, token, user):
@@ -381,9 +382,9 @@ def test_without_a_token_the_certificate_says_who_calls(asks, common_name, token
     node = SimpleNamespace(machine=SimpleNamespace(auth=auth), tokens=tokens)
     config = SimpleNamespace(client_cert_auth=asks)
     services = SimpleNamespace(member=SimpleNamespace(node=node, config=config, now=1.0))
-    call = SimpleNamespace(path="/etcdserverpb.KV/Put", metadata={"token": token} if token else {})
-    if common_name is not None:
-        call.peer_common_name = common_name
+    metadata = {"token": token} if token else {}
+    told = dict(metadata=metadata, peer_common_name=common_name)
+    call = SimpleNamespace(path="/etcdserverpb.KV/Put", **told)
     assert rpc_auth.user_of(services, call) == user
     call.metadata = {"token": "junk"}
     with pytest.raises(InvalidAuthToken):
