@@ -5,8 +5,9 @@ const LAMP_SIGNS = { kept: "M6.2,10.4 L9,13 L14,7.4", broken: "M6.6,6.6 L13.4,13
   unknown: "M8,8 a2,2 0 1 1 2.6,2 q-.6,.3 -.6,1.4 M10,14 v.3" };
 
 function lampsOf(line, bench) { // every promise as it stands at the cursor
-  const { list = [], upto = -1, checked, epoch } = bench.verdicts || {}, row = line.row(), seq = row ? row.seq : line.seq0;
+  const { list = [], upto = -1, checked, epoch } = bench.verdicts || {}, row = line.row(), here = row ? row.seq : line.seq0;
   const end = epoch === line.epoch ? upto : -1; // what was judged before time went back is not of this run
+  const seq = bench.real && end >= 0 ? Math.min(here, end) : here; // nobody judges as fast as real time goes by
   const lamps = list.map(([group, name, section, state, record, why, since]) => {
     const broken = record !== null && record <= Math.min(seq, end), quiet = since === null || since > seq;
     const now = broken ? "broken" : seq > end ? "later" : state === "unknown" ? state : quiet ? "nothing" : "kept";
@@ -15,7 +16,7 @@ function lampsOf(line, bench) { // every promise as it stands at the cursor
   });
   if (checked && checked.epoch === line.epoch) {
     const broken = !checked.ok && (checked.seq === null || checked.seq <= seq), end = checked.upto;
-    const state = broken ? "broken" : seq > end ? "later" : "kept", told = broken || state === "kept" && seq === end;
+    const state = broken ? "broken" : seq > end ? "later" : "kept", told = broken || state === "kept" && (seq === end || bench.real);
     lamps.push({ group: "history", name: "Linearizability", section: "one order explains all answers", state,
       seq: broken ? checked.seq : null, why: told ? checked.why.split("\n")[0] : "" });
   }
@@ -27,7 +28,8 @@ PANES.verdicts = {
   needs: ["verdicts", "row"],
   of: (line, bench) => {
     const bad = lampsOf(line, bench).filter(({ state }) => state === "broken").length;
-    return !bench.verdicts ? "not looked at yet" : bad ? `${plural(bad, "promise")} broken` : "no promise is broken";
+    return !bench.verdicts ? "not looked at yet" : (bad ? `${plural(bad, "promise")} broken` : "no promise is broken")
+      + (bench.real ? `, up to record ${bench.verdicts.upto}` : "");
   },
 
   draw(line, bench) {

@@ -231,6 +231,28 @@ def test_who_lags_behind_says_so(subject, bench, browser, monkeypatch):
     assert browser.flags["notice"] == ""
 
 
+def test_promises_are_judged_in_a_thread_on_what_was_told_by_then(subject, bench, browser):
+    assert browser.flags["verdicts"]["upto"] == len(subject.trace) - 1
+    assert {lamp[3] for lamp in browser.flags["verdicts"]["list"]} <= {"kept", "nothing"}
+    browser.command("check")
+    assert browser.flags["checked"]["ok"] and browser.flags["checked"]["upto"] == 59
+    subject.tell(1000)
+    bench.refresh()
+    browser.command("why", what=["promise", "Linearizability"], seq=59, number=1)
+    assert "yet" not in browser.flags["why"]["sentence"]
+
+    async def notebook():
+        bench.desk._again = 0.0
+        async with asyncio.timeout(30):
+            while browser.flags["verdicts"]["upto"] < len(subject.trace) - 1:
+                bench.refresh()
+                await asyncio.sleep(0.01)
+                browser.listen()
+
+    asyncio.run(notebook())
+    assert bench.errors == []
+
+
 def test_the_panel_outlives_the_cluster(subject, bench, browser):
     subject.tell(30)
     subject.closed = True
