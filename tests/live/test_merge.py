@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 
 import pytest
 
@@ -13,11 +15,13 @@ from kvlearn.events import (
     LinksCut,
     Paused,
     Received,
+    Resumed,
     Saved,
     Sent,
     Started,
 )
-from kvlearn.live.merge import Parts, Row, merged
+from kvlearn.live import merge
+from kvlearn.live.merge import SETTLED_S, Merger, Parts, Row, merged
 from kvlearn.raft.messages import TimeoutNow
 from kvlearn.raft.types import Entry, HardState
 from kvlearn.values import to_json
@@ -149,6 +153,96 @@ def test_a_crash_tells_what_the_next_start_finds_or_else_the_last_save():
     assert crashes == [Crashed(2, HardState(2, "n2", 1)), Crashed(2, HardState(3, "n1", 2))]
 
 
+def test_an_arrival_is_known_afterwards_and_what_waits_for_a_paused_member_is_not_lost():
+    told = Told()
+    told("n1", hello(1)[0])
+    told("n2", Paused())
+    told("n1", hello(2)[0])
+    for _ in range(15):
+        told("n1", Saved(1, None, 0))
+    told("n2", Resumed())
+    told("n2", hello(1)[1])
+    told("n2", hello(2)[1])
+    trace = told.trace()
+    assert fates(trace) == []
+    sent = [(r.time, r.event.arrives_s) for r in trace.of(Sent)]
+    arrived = [(trace[r.cause].time, r.time) for r in trace.of(Received)]
+    assert sent == arrived and len(sent) == 2
+
+
+def test_what_waited_for_a_paused_member_may_be_lost_after_all():
+    told = Told()
+    told("n2", Paused())
+    told("n1", hello(1)[0])
+    told("n2", Resumed())
+    for _ in range(12):
+        told("n1", Saved(1, None, 0))
+    assert fates(told.trace()) == [(1, "LOST")]
+
+
+def test_a_sender_that_tells_late_tells_nothing_new():
+    told = Told()
+    told("n1", START)
+    told("n2", hello(1)[1])
+    told("n1", hello(1)[0])
+    told("n1", hello(2)[0])
+    told("n2", hello(2)[1])
+    trace = told.trace()
+    assert [(type(r.event).__name__, getattr(r.event, "packet", 0)) for r in trace] == [
+        ("Started", 0),
+        ("Received", 1),
+        ("Sent", 2),
+        ("Received", 2),
+    ]
+
+
+def plain(trace) -> list[tuple]:
+    return [(r.seq, r.time, r.node, r.event, r.cause) for r in trace]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bit_by_bit_it_is_the_same_story(seed):
+    """A random run of three members, merged at once and in pieces, with twins on the way."""
+    rng, told = random.Random(seed), Told()
+    lives, flying, packets = dict.fromkeys("123", 0), [], 0
+    for _ in range(300):
+        a, b = rng.sample("123", 2)
+        match rng.choice("sssrrrrrdcCHPR"):
+            case "s":
+                packets += 1
+                sent, got = hello(packets, f"n{a}", f"n{b}")
+                told(f"n{a}", sent, part=int(a) + 10 * lives[a])
+                flying.append((b, got))
+            case "r" if flying:
+                b, got = flying.pop(rng.randrange(min(3, len(flying))))
+                told(f"n{b}", got, part=int(b) + 10 * lives[b])
+            case "d" if flying:
+                flying.pop(0)
+            case "c":
+                told(f"n{a}", Crashed(0))
+                lives[a] += 1
+                told(f"n{a}", START, part=int(a) + 10 * lives[a])
+            case "C":
+                told("", LinksCut(((f"n{a}", f"n{b}"),), "cut"))
+            case "H":
+                told("", Healed())
+            case "P":
+                told(f"n{a}", Paused())
+                told(f"n{a}", Resumed())
+    whole = plain(merged(told.rows, {}, 10.0))
+    merger = Merger({}, 10.0)
+    place = 0
+    while place < len(told.rows):
+        count = rng.randrange(1, 40)
+        twin = merger.twin()
+        twin.take(told.rows[place:])
+        assert plain(twin.trace) == whole, f"seed {seed}: the twin at {place}"
+        merger.take(told.rows[place : place + count])
+        place += count
+    assert plain(merger.trace) == whole, f"seed {seed}"
+    assert all(r.cause is None or r.cause < r.seq for r in merger.trace)
+
+
 # Files --------------------------------------------------------------------------------------
 
 
@@ -191,3 +285,39 @@ def test_a_line_that_is_none_is_an_error(tmp_path):
     (tmp_path / "n1.1.jsonl").write_text(HEAD + "nonsense\n")
     with pytest.raises(ValueError):
         parts.trace()
+
+
+def test_what_is_old_settles_and_stays_and_what_is_new_waits(tmp_path):
+    now = time.monotonic()
+    parts, file = Parts(tmp_path, {}, now - 100), tmp_path / "n1.1.jsonl"
+    file.write_text(HEAD + line(0, START, now - 50) + line(1, Paused(), now + 60))
+    settled = parts.settled
+    upto_s = parts.settle(1.0)
+    assert 100 - SETTLED_S <= upto_s < 130
+    assert [r.time for r in settled] == [pytest.approx(50)]
+    assert len(parts.trace()) == 2 and settled is parts.settled and len(settled) == 1
+    with file.open("a") as more:
+        more.write(line(2, Resumed(), now + 61))
+    late = tmp_path / "n2.1.jsonl"
+    late.write_text(HEAD + line(0, START, now - 70))
+    parts.settle(1.0)
+    assert [round(r.time) for r in settled] == [50, 50], "what comes late is told at the end"
+    assert parts.settle(1.0, ended=True) == pytest.approx(161)
+    assert [type(r.event) for r in settled] == [Started, Started, Paused, Resumed]
+    assert plain(parts.trace()) == plain(settled)
+
+
+def test_what_was_not_read_yet_holds_the_rest_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(merge, "PART_BYTES", 400)
+    parts = Parts(tmp_path, {}, 0.0)
+    for node in (1, 2):
+        text = "".join(line(seq, START, seq + node / 10) for seq in range(40))
+        (tmp_path / f"n{node}.1.jsonl").write_text(HEAD + text)
+    rounds = 0
+    while len(parts.settled) < 80:
+        upto_s = parts.settle(0.0)
+        times = [r.time for r in parts.settled]
+        assert times == sorted(times) and all(time <= upto_s for time in times)
+        rounds += 1
+    assert rounds > 5
+    assert [round(r.time, 1) for r in parts.settled][:4] == [0.1, 0.2, 1.1, 1.2]
