@@ -46,6 +46,7 @@ class Feed:
         self.compiler = RowCompiler(config=told)
         self.history: list[Row] = []
         self.pending: list[Row] = []
+        self._fresh = False  # whether `pending` has rows that were not thinned yet
         self.anew: list[dict] = []  # the state, for a page that opened late: before all else
         self.backlog: Iterator[dict] = iter(())  # older rows for a page that opened: after all else
         self.thinned = 0  # records that were told without their dots since the last payload
@@ -69,6 +70,7 @@ class Feed:
         self.read += len(rows)
         self.history += rows
         self.pending += rows
+        self._fresh = self._fresh or bool(rows)
         if len(self.history) > HISTORY_ROWS * 1.2:
             del self.history[:-HISTORY_ROWS]
         return rows
@@ -157,6 +159,27 @@ class Feed:
         parts = [*facts, *self._older(older), {"complete": whole}]
         self.backlog = iter([{"who": who, **part} for part in parts])
 
+    def skip(self, now_s: float) -> None:
+        """Too much is pending: tell all pages the state as it stands, and how it came about once
+        there is time for that."""
+        self.pending = []
+        self.anew = self._state_parts(now_s)
+        for name, table in self.compiler.tables.items():
+            self._told_facts[name] = len(table)
+            first = max(0, len(table) - OPENING_FACTS)
+            for part in packed([list(fact) for fact in table[first:]]):
+                self.anew.append({"tables": {name: [[first, part]]}})
+                first += len(part)
+        self.backlog = self._past(self.read)
+
+    def _past(self, first: int) -> Iterator[dict]:
+        """All facts, and all rows before number `first`."""
+        older = [row for row in self.history if row.seq < first]
+        older = self._thin(older[:-OPENING_ROWS]) + older[-OPENING_ROWS:]
+        self.thinned = 0
+        yield from [*self._fact_parts(), *self._older(older)]
+        yield {"complete": len(self.history) >= first}
+
     def _reset(self, now_s: float) -> dict:
         return {"reset": self.era, "seq": self.read - 1, "now": micros(now_s)}
 
@@ -206,10 +229,11 @@ class Feed:
             return self.anew.pop(0)
         if not self.pending and self._cut is None and not flags:
             return next(self.backlog, None)
-        if len(self.pending) > CROWD_ROWS:
+        if self._fresh and len(self.pending) > CROWD_ROWS:
             self.pending = self._thin(self.pending)
-        if len(self.pending) > THRONG_ROWS:
+        if self._fresh and len(self.pending) > THRONG_ROWS:
             self.pending = self._thin(self.pending, all_messages=True)
+        self._fresh = False
         told: dict[str, Any] = {"epoch": self.era}
         if self._cut is not None:
             told["cut"], self._cut = self._cut, None

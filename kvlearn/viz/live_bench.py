@@ -29,6 +29,7 @@ from kvlearn.viz.panels import CLIENT, FUTURES, POLL_S, Bench
 
 SETTLE_S = 0.04  # reading at most so long at a time: the kernel belongs to the student
 OPENING_S = 1.0  # before the first picture
+MOST_PENDING = 3000  # rows that were not told yet; more would take longer than one waits
 LATE_S = 2.0  # behind by more than this is worth a word
 JUDGE_S = 2.0  # between two looks at the promises, at least
 TICK_S = 1.0  # time goes on even when nothing happens
@@ -43,6 +44,7 @@ VERBS = {  # what the browser calls it -> what is said while it lasts, and after
     "heal": ("links are mended …", "All links work."),
 }
 PAST = "The past can be looked at, not changed: this happens now. "
+SKIPPED = "More happens than can be told: the panel goes on to what is now."
 ENDED = "The cluster has ended. What was recorded can still be played."
 
 
@@ -144,13 +146,20 @@ class LiveBench(Bench):
     # Following --------------------------------------------------------------------------------
 
     def _beat(self) -> None:
-        self._follow()
+        try:
+            self._follow()
+        except Exception as error:  # a file that is damaged, say: what was read can still be seen
+            self._report(error)
         super()._beat()
 
     def _follow(self) -> None:
         """Take in what the members have told since."""
         ended = self.cluster.closed
         late_s = self.cluster.settle(SETTLE_S)
+        self.feed.sync()
+        if len(self.feed.pending) > MOST_PENDING:
+            self.feed.skip(self.cluster.now)
+            self._flags["notice"] = SKIPPED
         now = monotonic()
         if now - self._ticked >= TICK_S and not self._ended:
             self._ticked = now

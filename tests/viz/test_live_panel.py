@@ -231,6 +231,28 @@ def test_who_lags_behind_says_so(subject, bench, browser, monkeypatch):
     assert browser.flags["notice"] == ""
 
 
+def test_where_too_much_happens_the_panel_goes_on_to_what_is_now(
+    subject, bench, browser, monkeypatch
+):
+    monkeypatch.setattr(live_bench, "MOST_PENDING", 20)
+    rows = len(browser.rows)
+    subject.tell(200)
+    bench._open = False  # the page is told nothing meanwhile
+    bench.refresh()
+    bench._open = True
+    bench.refresh()
+    browser.listen()
+    assert agree(browser, subject.trace) and live_bench.SKIPPED in browser.notices
+    assert browser.flags["reset"] == 0 and len(browser.rows) > rows, "the past comes after it"
+    monkeypatch.undo()
+    monkeypatch.setattr(comm, "create_comm", lambda *a, **k: FakeComm(*a, **k))
+    subject.tell(50)
+    bench.refresh()
+    browser.listen()
+    assert agree(browser, subject.trace) and browser.complete and bench.errors == []
+    assert [row[0] for row in browser.rows][-1] == len(subject.trace) - 1
+
+
 def test_promises_are_judged_in_a_thread_on_what_was_told_by_then(subject, bench, browser):
     assert browser.flags["verdicts"]["upto"] == len(subject.trace) - 1
     assert {lamp[3] for lamp in browser.flags["verdicts"]["list"]} <= {"kept", "nothing"}
