@@ -65,7 +65,7 @@ SILENT = 10  # election timeouts: a snapshot for who says nothing for so long is
 RISE_S = 0.03  # between the candidacies of those who have lost the same leader
 LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
 RISE_AGAIN_S, RISE_TRIES = 0.1, 10  # and between two candidacies of one; how many there are
-log = logging.getLogger("kvlearn")
+log = logging.getLogger(__name__)
 
 
 class Op:
@@ -195,6 +195,7 @@ class Member:
             raft.campaign()  # there is nobody to wait for (etcd too)
         self._soon_turn()
         self._publish()
+        self._look_at_membership()
 
     def _publish(self) -> None:
         """Tell all members the name and the client URLs of this one, if they do not know them."""
@@ -523,8 +524,11 @@ class Member:
     def _look_at_membership(self) -> None:
         directory = self.node.machine.directory
         if directory.number(self._name) is not None and directory.get(self._name) is None:
-            error = Stopped(hint=f"{self.config.name} was removed from the cluster")
-            self.loop.call_later(AGAIN_S, self._fail, error)
+            self.loop.call_later(AGAIN_S, self.removed)
+
+    def removed(self) -> None:
+        """It is no member any more, as its log says, or one that is: there is no way back."""
+        self._fail(Stopped(hint=f"{self.config.name} was removed from the cluster"))
 
     def _flush(self) -> None:
         """Let the backend catch up with the log; no answer waits for this."""

@@ -48,7 +48,7 @@ HELLO_S = 5.0  # in which a greeting has to come
 SILENT_S = 10  # after which a host that acknowledges nothing counts as gone
 _frame = struct.Struct("<IQB")
 _HELLO, _VALUE, _APPEND = 2, 0, 1
-log = logging.getLogger("kvlearn")
+log = logging.getLogger(__name__)
 
 
 class Stream(asyncio.Protocol):
@@ -201,6 +201,8 @@ class Peer:
         tell("no connection to %s at %s: %s", self.name, url, error)
 
     def _refused(self, told: dict) -> None:
+        if told.get("removed") is True:  # while this one was away, perhaps (etcd: 410 Gone)
+            self.owner.member.removed()
         refused = str(told.get("refused", ""))
         if refused and refused != self.refused:
             log.warning("%s refuses this member: %s", self.name, refused)
@@ -396,7 +398,8 @@ class Transport:
             stream.transport.close()
             return
         refusal = self._refusal(told)
-        self._answer(stream, {"refused": refusal} if refusal else {"ok": True})
+        removed = refusal == self._removed(told)
+        self._answer(stream, {"refused": refusal, "removed": removed} if refusal else {"ok": True})
         if refusal:
             log.warning("a stranger was turned away: %s", refusal)
             stream.transport.close()
@@ -434,8 +437,12 @@ class Transport:
             return f"this is {member.node.name}, not {told.get('to')}"
         directory, source = member.node.machine.directory, told.get("from")
         if directory.number(source) is not None and directory.get(source) is None:
-            return f"{told.get('from')} was removed from the cluster"
+            return self._removed(told)
         return ""
+
+    @staticmethod
+    def _removed(told: dict) -> str:
+        return f"{told.get('from')} was removed from the cluster"
 
     def _on_lost(self, stream: Stream) -> None:
         name = self._heard.pop(stream, None)

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("lmdb", reason="members store in LMDB")
 pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
-from kvlearn.errors import StorageError, TimedOut
+from kvlearn.errors import Stopped, StorageError, TimedOut
 from kvlearn.kv.directory import MemberUpdate
 from kvlearn.kv.members import MemberRemove, MoveLeader
 from kvlearn.kv.requests import Answer, Put, Range
@@ -226,12 +226,10 @@ def test_a_read_whose_question_was_lost_is_asked_again():
                 return send([m for m in messages if not (cut and type(m).__name__ == "ReadIndex")])
 
             member.transport.send = loses
-            term = member.node.raft.term
             member.ask(Range(b"a"), answer.set_result)
             await cluster.until(lambda: not member.node.raft.outbox)
             cut.clear()
             assert not (await answer).error
-            assert member.node.raft.term == term
 
     run(test)
 
@@ -305,6 +303,29 @@ def test_who_was_away_answers_a_leader_that_came_meanwhile():
             assert not (await cluster.ask("n1", MoveLeader("n4"))).error
             away.cut([])  # n1 and n2 still do not speak to it
             await cluster.until(lambda: cluster.members["n3"].node.machine.directory.get("n4"))
+
+    run(test)
+
+
+def test_who_was_away_when_it_was_removed_stops_when_it_hears_of_it():
+    """Its own log does not say so; those that are members do, when it dials them."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            known = cluster.members["n1"].node.machine
+            await cluster.until(lambda: all(one.name for one in known.directory.members))
+            gone = cluster.members["n3"]
+            for name in "n1", "n2":
+                cluster.members[name].transport.cut(["n3"])
+            gone.transport.cut(["n1", "n2"])
+            await cluster.until(lambda: cluster.members["n1"].leader in ("n1", "n2"))
+            assert not (await cluster.ask("n1", MemberRemove(id=gone.id))).error
+            for peer in gone.transport._peers.values():
+                peer.stream.close()  # as after a restart
+            with pytest.raises(Stopped, match="was removed from the cluster"):
+                await asyncio.shield(gone.stopped)
+            assert gone.node.machine.directory.get("n3"), "its log has told it"
 
     run(test)
 
