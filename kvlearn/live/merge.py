@@ -57,7 +57,7 @@ from kvlearn.values import from_json
 assert codec.WORDS
 SILENT_S = 1.0  # what has not arrived after so long will not
 SETTLED_S = 0.2  # what is older than this has been written by whoever it happened to
-PART_BYTES = 1 << 17  # of a file that are read at a time
+PART_BYTES = 1 << 14  # of a file that are read at a time
 _ORDER = itemgetter(0, 1, 2)  # by time, then by part and number
 
 
