@@ -255,7 +255,7 @@ def on_disk(member: Any) -> Any:
     entries = [record.what for record in log_records(folder) if record.what.startswith("entry")]
     told = "; ".join(file_pages(folder / "store").what)
     applied = re.search(r"applied=(\d+)", told)
-    return f"the log ends with {entries[-1]}; the store is at entry {applied and applied[1]}"
+    return f"the log ends with {entries[-1]}; the store is at entry {applied[1] if applied else 0}"
 
 
 def side_by_side(before: Any, now: Any):
