@@ -107,7 +107,12 @@ class InProcess:
         url = _url(sock)
         some = next(iter(self.members.values()))
         number = sock.getsockname()[1]  # any that nobody else has
+        known = some.node.machine
+        await self.until(lambda: all(one.name for one in known.directory.members))
         answer = await self.ask(some.node.name, MemberAdd("", learner, (url,), number))
+        while answer.error in ("Unhealthy", "NotEnoughStarted"):  # on a busy machine, for a moment
+            await asyncio.sleep(0.05)
+            answer = await self.ask(some.node.name, MemberAdd("", learner, (url,), number))
         assert not answer.error, answer
         cluster = {one.name: one.peer_urls for one in answer.result.members} | {name: (url,)}
         cluster.pop("", None)
