@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from kvlearn.cli.bench_peers import KVLEARN, Members, etcd_program, pysyncobj_puts, until
@@ -280,18 +280,18 @@ def bench_live(rounds: int) -> list[Row]:
         both = {peer: theirs, "kvlearn": ours}
 
         def compare(what: str, unit: str, work: Callable, goal: str, n: int = rounds) -> None:
-            works = {who: (lambda members=members: work(members)) for who, members in both.items()}
+            works = {who: partial(work, members) for who, members in both.items()}
             found = in_turn(n, works)
             rows.extend(beside(what, unit, found, goal))
 
         for flight, count in PUTS.items():
-            work = (lambda members, flight=flight, count=count: puts(members, flight, count))
+            work = partial(puts, flight=flight, count=count)
             compare(f"puts, {flight} in flight", "a second", work, "goal: at least 0.5")
         rows += _beside_pysyncobj(rounds, ours)
         compare("put, one after the other", "ms, p50", sequential_p50, "goal: at most 1.2")
         for kind in (False, True):
             what = f"{'serializable' if kind else 'linearizable'} gets, 64 in flight"
-            work = (lambda members, kind=kind: gets(members, kind))
+            work = partial(gets, serializable=kind)
             compare(what, "a second", work, "goal: at least 0.5")
         what = f"events to {WATCHERS} watchers on {STREAMS} streams"
         compare(what, "a second", watched, "goal: at least 0.5")
@@ -329,11 +329,3 @@ def _with_history(etcd: str, peer: str, rounds: int) -> list[Row]:
     what = f"with {HISTORY:,} revisions: "
     rows = beside(what + "restart of a member", "s", spent, "goal: at most 2")
     return rows + beside(what + "memory of a member", "MiB", memory, "goal: at most 1.5")
-
-
-def folder_is_durable() -> bool:
-    """Whether temporary files are on a disk, and not in memory, where nothing has to be forced."""
-    found = subprocess.run(
-        ["stat", "-f", "-c", "%T", str(Path(tempfile.gettempdir()))], capture_output=True, text=True
-    )
-    return "tmpfs" not in found.stdout

@@ -86,12 +86,15 @@ def _package(line: str, mend: str, needed: bool = False) -> Finding:
 def programs() -> list[Finding]:
     """The programs beside Python: what draws graphs, the tests' browser, a real etcd."""
     etcd, etcdctl = _version("etcd", "--version"), _version("etcdctl", "version")
-    h2load = _version("h2load", "--version")
+    h2load, curl = _version("h2load", "--version"), _version("curl", "--version")
+    node = _version("node", "--version")
     return [
         Finding("dot", dot(), "trees show as text: apt or conda install graphviz"),
         Finding("chromium", chromium(), "for the browser tests: apt install chromium"),
+        Finding("node", node, "for tests of the panel's own JavaScript: apt install nodejs"),
         Finding("etcd", etcd, "for lessons on a real etcd: apt install etcd-server"),
         Finding("etcdctl", etcdctl, "for lessons on a real etcd: apt install etcd-client"),
+        Finding("curl", curl, "for lessons on real members: apt install curl"),
         Finding("h2load", h2load, "for `kvlearn bench live`: apt install nghttp2-client"),
     ]
 

@@ -25,7 +25,7 @@ import urllib.error
 import urllib.request
 import weakref
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,38 +127,14 @@ def log_records(folder: Path) -> list[LogRecord]:
 
     Raises: StorageError if it is damaged.
     """
+    from kvlearn.live.storage import in_words
     from kvlearn.live.wal import Wal
 
     with tempfile.TemporaryDirectory(prefix="kvlearn-") as copy:
         shutil.copytree(folder / "wal", copy, dirs_exist_ok=True)
         with Wal(copy, segment_bytes=4096, fsync=False) as wal:
-            found, firsts = wal.found, {first: number for number, first in wal._firsts.items()}
-            number = wal.first
-    return list(_placed(found, firsts, number))
-
-
-def _placed(found: list, firsts: dict[int, int], number: int) -> Iterator[LogRecord]:
-    from kvlearn.live.wal import ALIGN, _head, _start
-
-    segment, at = "", 0
-    for number, (kind, payload) in enumerate(found, number):
-        if number in firsts:
-            segment, at = f"{firsts[number]:08}.wal", _head.size + _start.size
-            at += -at % ALIGN
-        size = _head.size + len(payload) + -len(payload) % ALIGN
-        yield LogRecord(segment, at, size, _told(kind, payload))
-        at += size
-
-
-def _told(kind: int, payload: bytes) -> str:
-    from kvlearn.live import codec, storage
-
-    if kind == storage.HARD_STATE:
-        return str(codec.decode(payload))
-    index, term = storage._id.unpack_from(payload)
-    if kind == storage.ENTRY:
-        return f"entry {codec.decode(payload[storage._id.size :])}"
-    return f"{'snapshot' if kind == storage.SNAPSHOT else 'base'} {index}@{term}"
+            places = zip(wal.places(), wal.found)
+            return [LogRecord(*place, in_words(*record)) for place, record in places]
 
 
 def log_table(records: list[LogRecord]):
@@ -188,10 +164,10 @@ def tear(folder: Path) -> None:
     from kvlearn.live.wal import SECTOR, Wal
 
     with Wal(folder / "wal", fsync=False) as wal:
-        begin = wal._end
+        _, begin = wal.end
         wal.append(1, b"an entry that was on its way. " * 60)
         wal.sync()
-        path, end = folder / "wal" / f"{wal._number:08}.wal", wal._end
+        path, end = wal.end
     written = begin + SECTOR - begin % SECTOR
     with path.open("r+b") as file:
         file.seek(written)

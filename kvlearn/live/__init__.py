@@ -10,7 +10,7 @@ wal.py            a write-ahead log: segments, checksums, one fdatasync for all 
 lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 loses no commit
 lmdb_lazy.py      the same with commits that gather, because a log is the truth; frozen views
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
-storage.py        a member's folder: the log, the store, snapshots that came, a lock
+storage.py        a member's folder: the log, the store, snapshots that came, a lock (folders.py)
 codec.py          values as bytes, for the log and for the other members
 transport.py      how members talk: one stream a peer
 

@@ -84,7 +84,7 @@ from kvlearn.live.http2_frames import (
 )
 from kvlearn.live.http2_headers import RequestHeaders
 
-log = logging.getLogger("kvlearn.live.http2")
+log = logging.getLogger(__name__)
 
 LONGEST_S = 30 * 86400.0  # a loop cannot wait for ever
 LINGER_S = 5.0  # for a peer to read why it is cut off

@@ -27,7 +27,7 @@ from kvlearn.values import from_json, to_json
 
 JOIN_S = 10.0  # for a member that was added to be known to those who are asked
 ASK_S = 2.0  # for one of them to answer
-log = logging.getLogger("kvlearn")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

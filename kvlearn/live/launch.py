@@ -49,7 +49,7 @@ from kvlearn.raft.raft import FOLLOWER
 GRACE_S = 0.5  # for answers that are on their way, when the member has ended
 ROOM_BYTES = 512 << 10  # for what a gRPC message has around the largest request
 STOP_S = 5.0  # for an end in order; then it ends anyway
-log = logging.getLogger("kvlearn")
+log = logging.getLogger(__name__)
 
 
 class CannotStart(KVLearnError):

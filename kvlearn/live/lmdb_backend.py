@@ -50,6 +50,7 @@ import lmdb
 
 from kvlearn.errors import StorageError
 from kvlearn.live import lmdb_pages
+from kvlearn.live.folders import force_folder, hold
 from kvlearn.mvcc.revision import KeyValue
 from kvlearn.values import from_json, to_json
 
@@ -140,7 +141,7 @@ class LmdbBackend:
         if found != str(FORMAT):
             raise StorageError(f"{self.path}: its format is {found!r}, this kvlearn reads {FORMAT}")
         if self._fsync:
-            _sync_folder(self.path)
+            force_folder(self.path)
         self._begin()
 
     # Reading --------------------------------------------------------------------------------
@@ -352,23 +353,6 @@ def decode(data: bytes) -> KeyValue:
 def _lock(file: Any, path: Path) -> None:
     """Hold the lock file until it is closed, by whomever, even by a kill. Raises: StorageError."""
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(file)
     except OSError:
         raise StorageError(f"{path} is in use: one store at a time opens a folder") from None
-
-
-def _sync_folder(path: Path) -> None:
-    """Make the names in a folder durable, not the files alone."""
-    if os.name != "nt":  # Windows cannot, and need not
-        folder = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

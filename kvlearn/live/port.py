@@ -42,7 +42,7 @@ ACCEPT_PAUSE_S = 0.2  # when the system has no more descriptors
 CHOICE_BYTES = len(b"PRI * HTTP/2.0")
 ALPN = ("http/1.1", "h2")
 
-log = logging.getLogger("kvlearn.live.port")
+log = logging.getLogger(__name__)
 
 
 class CannotListen(KVLearnError):

@@ -49,8 +49,9 @@ from zlib import crc32
 
 from kvlearn.errors import StorageError
 from kvlearn.live import codec
+from kvlearn.live.folders import force_folder, hold
 from kvlearn.live.lmdb_lazy import LazyLmdb
-from kvlearn.live.wal import SEGMENT_BYTES, Wal, force_folder
+from kvlearn.live.wal import SEGMENT_BYTES, Wal
 from kvlearn.live.wal import Batch as WalBatch
 from kvlearn.raft.types import ZERO, Entry, EntryID, HardState, Ready, Snapshot
 
@@ -449,6 +450,16 @@ class Storage:
             force_folder(path.parent)
 
 
+def in_words(kind: int, payload: bytes) -> str:
+    """What a record of the log says."""
+    if kind == HARD_STATE:
+        return str(codec.decode(payload))
+    index, term = _id.unpack_from(payload)
+    if kind == ENTRY:
+        return f"entry {codec.decode(payload[_id.size :])}"
+    return f"{'snapshot' if kind == SNAPSHOT else 'base'} {index}@{term}"
+
+
 def _snapshot_bytes(snapshot: Snapshot) -> Iterable[bytes]:
     yield _MAGIC
     yield _framed(codec.encode((snapshot.last, snapshot.conf)))
@@ -468,14 +479,7 @@ def _lock(folder: Path) -> BinaryIO:
     """
     file = (folder / "lock").open("a+b")
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        hold(file)
     except OSError:
         file.seek(0)
         owner = file.read(20).decode("ascii", "replace").strip() or "?"

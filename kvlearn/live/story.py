@@ -18,7 +18,7 @@ from typing import Any, TextIO
 
 from kvlearn.values import to_json
 
-log = logging.getLogger("kvlearn")
+log = logging.getLogger(__name__)
 
 
 class Story:

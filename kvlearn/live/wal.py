@@ -52,6 +52,7 @@ from typing import BinaryIO
 from zlib import crc32
 
 from kvlearn.errors import StorageError
+from kvlearn.live.folders import force_folder
 
 SECTOR = 512  # a disk writes so many bytes or none of them
 SEGMENT_BYTES = 8 << 20  # etcd: 64 MB; smaller ones are read sooner at a start
@@ -215,6 +216,24 @@ class Wal:
 
     def __exit__(self, *error) -> None:
         self.close()
+
+    # Where things lie -----------------------------------------------------------------------
+
+    @property
+    def end(self) -> tuple[Path, int]:
+        """The segment that is being written, and the byte in it where the next batch goes."""
+        return self.folder / _NAME.format(self._number), self._end
+
+    def places(self) -> Iterator[tuple[str, int, int]]:
+        """Of each record of `found`: its segment's name, its first byte there, its bytes."""
+        segments = {first: number for number, first in self._firsts.items()}
+        name, at = "", 0
+        for number, (_, payload) in enumerate(self.found, self.first):
+            if number in segments:
+                name, at = _NAME.format(segments[number]), _whole(_HEAD + _start.size)
+            size = _whole(_HEAD + len(payload))
+            yield name, at, size
+            at += size
 
     # Segments -------------------------------------------------------------------------------
 
@@ -439,6 +458,11 @@ def _framed(head: bytes, payload: bytes, sum: int) -> Iterator[bytes]:
     yield from (head, _sums.pack(crc32(head), sum), payload, bytes(-len(payload) % ALIGN))
 
 
+def _whole(size: int) -> int:
+    """The bytes that a record takes with the zeros behind it."""
+    return size + -size % ALIGN
+
+
 def _masked(payload: bytes) -> tuple[int, bytes]:
     """A payload that has no sector of zeros, and the mask that made it so."""
     for mask in range(256):
@@ -472,13 +496,3 @@ def _fill(file: BinaryIO, start: int, end: int) -> None:
     file.seek(start)
     while start < end:
         start += file.write(_ZEROS[: end - start])
-
-
-def force_folder(folder: Path) -> None:
-    """Make the names in a folder durable (where a folder can be opened: not on Windows)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

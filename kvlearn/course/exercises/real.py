@@ -42,7 +42,7 @@ def damaged_log(accident: str, folder: Path) -> None:
             wal.append(1, f"record {number} ".encode() * (size // 9))
             if number in (2, 3, 5):
                 wal.sync()
-                ends.append(wal._end)
+                ends.append(wal.end[1])
     path = folder / "00000001.wal"
     data = bytearray(path.read_bytes())
     two, three, five = ends
