@@ -628,14 +628,15 @@ class Player {
     this.shown = Math.max(this.shown, line.us);
     say(this.clock, `${clockText(line.us)} s`);
     set(this.slider, "min", Math.floor(line.firstUs()));
-    set(this.slider, "max", Math.ceil(Math.max(this.shown, line.firstUs() + 1)));
+    const shown = this.follows ? line.us : this.shown; // who follows is at the end
+    set(this.slider, "max", Math.ceil(Math.max(shown, line.firstUs() + 1)));
     this.slider.value = line.us;
     set(this.slider, "aria-valuetext", `${(line.us / 1e6).toFixed(3)} seconds`);
     const past = this.real ? !this.follows : line.us < this.shown - 0.5;
     this.edge.classList.toggle("kv-past", past);
     set(this.edge, "aria-pressed", !past);
     const first = line.firstUs();
-    set(this.band, "viewBox", `${first / 1e3} 0 ${Math.max(1, this.shown - first) / 1e3} 10`);
+    set(this.band, "viewBox", `${first / 1e3} 0 ${Math.max(1, shown - first) / 1e3} 10`);
     for (const view of this.views) view.drawTime(line);
   }
 
