@@ -1,7 +1,7 @@
 """etcdctl as a person types it: scripts, played on members of any kind, and what they print.
 
     put a 1                          a command; members take turns in being asked
-    @n2 get a                        asked of one member; @all names all of them, @other a follower
+    @n2 get a                        asked of one member; @all names all of them
     put a -- << 1 | 2                standard input, its lines parted by bars
     L := lease grant 100             the first long hexadecimal number that it prints is $L
     & W watch a --rev=$rev+1         goes on in the background as W; $rev: before the first line
@@ -27,6 +27,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from kvlearn.errors import RequestError
@@ -135,18 +136,21 @@ class Ctl:
     variables: dict[str, str] = field(default_factory=dict)
     _turn: int = 0
 
+    @cached_property
+    def order(self) -> list[str]:
+        """The members by their numbers, which are random: scripts call the first of them n1."""
+        every = ",".join(self.members.endpoints)
+        told = run([self.program, f"--endpoints={every}", "member", "list", "-w", "json"])
+        return [one["name"] for one in json.loads(told.out)["members"]]
+
     def endpoints(self, who: str = "") -> str:
         """Those of a member, of all, or of the next one in turn."""
-        names = self.members.names
         if who == "all":
-            return ",".join(self.members.endpoints)
-        if who == "other":
-            leader = self.members.wait_for_leader()
-            who = next(name for name in names if name != leader or len(names) == 1)
+            return ",".join(map(self.members.endpoint, self.order))
         if not who:
             self._turn += 1
-            who = names[self._turn % len(names)]
-        return self.members.endpoint(who)
+        turn = int(who[1:]) - 1 if who else self._turn % len(self.order)
+        return self.members.endpoint(self.order[turn])
 
     def command(self, words: list[str], who: str = "") -> list[str]:
         return [self.program, f"--endpoints={self.endpoints(who)}", *self.flags, *words]
@@ -272,8 +276,9 @@ class Names:
     def __init__(self, ctl: Ctl):
         self._seen: dict[str, str] = {}
         self._urls: dict[str, str] = {}
+        self._called = {name: f"n{k}" for k, name in enumerate(ctl.order, start=1)}
         for one in ctl.json("member", "list")["members"]:
-            name = one.get("name", "")
+            name = self._called[one["name"]]
             self._seen[f"{one['ID']:x}"] = f"<{name}>"
             for use in ("client", "peer"):
                 for url in one.get(f"{use}URLs", ()):
@@ -294,6 +299,8 @@ class Names:
     def _text(self, text: str) -> str:
         for url, name in self._urls.items():
             text = re.sub(rf"{re.escape(url)}\b", name, text)
+        called = self._called
+        text = re.sub(r"(?<![<\w])n\d(?!\w)", lambda told: called.get(told[0], told[0]), text)
         text = re.sub(r"/tmp/kvlearn-etcdctl-\w+", "<folder>", text)
         lines, drop = [], []
         for line in text.splitlines():

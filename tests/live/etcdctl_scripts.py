@@ -109,9 +109,9 @@ SCRIPTS = {
         wait J 2
         del p/ --prefix
         del a
-        wait W 8
-        wait P 12
-        wait R 11
+        wait W 9
+        wait P 13
+        wait R 12
         wait J 3
         int W
         int P
@@ -234,7 +234,6 @@ SCRIPTS = {
         keys 1 mutex/
         int B
         keys 0 mutex/
-        lease list
     """,
     "elections": """
         & A elect office anna
@@ -386,7 +385,7 @@ SCRIPTS = {
         txn --user=alice:a << value("own/1") = "2" | | put own/1 3 | | get shared | |
         watch secret --user=alice:a
         & W watch own/ --prefix --rev=$rev+1 --user=alice:a
-        wait W 6
+        wait W 12
         int W
         & W watch own/ --prefix --rev=$rev+1
         end W

@@ -61,8 +61,9 @@ def etcdctl():
 def pair(request, etcdctl):
     """kvlearn's members and etcd's, n1 leading both."""
     etcd = find_etcd() or pytest.skip("no etcd found; install etcd-server, or set KVLEARN_ETCD")
-    with LocalCluster(request.param, trace=False) as mine:
-        real = EtcdCluster(etcd, request.param, heartbeat_interval="100", election_timeout="1000")
+    with LocalCluster(request.param, trace=False, bcrypt_cost=4) as mine:
+        usual = dict(heartbeat_interval="100", election_timeout="1000", bcrypt_cost="4")
+        real = EtcdCluster(etcd, request.param, **usual)
         try:
             mine.wait_for_leader(30)
             yield Ctl(etcdctl, mine), Ctl(etcdctl, real)
@@ -74,8 +75,8 @@ def level(pair) -> None:
     """Nothing is there, the revisions are equal, n1 leads."""
     clients = [ctl.members.client(timeout_s=20) for ctl in pair]
     for ctl, client in zip(pair, clients):
-        if ctl.members.wait_for_leader() != "n1":
-            client.move_leader("n1")
+        if ctl.members.wait_for_leader() != ctl.order[0]:
+            client.move_leader(ctl.order[0])
         for lease in client.leases().ids:
             client.call(LeaseRevoke(lease))
         client.delete("\0", from_key=True)
@@ -225,7 +226,7 @@ def member_life(ctl: Ctl, folder: Path) -> list[tuple[str, str]]:
         # etcd wants all members to have been connected for five seconds
         added = new.at_last("member", "add", "n9", f"--peer-urls={new.url(new.peer)}", "--learner")
         members = ctl.json("member", "list", who="n1")["members"]
-        taken = next(one["peerURLs"][0] for one in members if one.get("name") == "n1")
+        taken = next(one["peerURLs"][0] for one in members if one.get("name") == ctl.order[0])
         new.do("member", "add", "n9", f"--peer-urls={taken}", "--learner")
         new.do("member", "add", "more", f"--peer-urls={new.url(new.elsewhere)}", "--learner")
         new.do("member", "promote", new.id())
@@ -267,9 +268,9 @@ def test_leadership_moves(pair):
 
     def moves(ctl: Ctl) -> list[tuple[str, str]]:
         numbers = {one["name"]: one["ID"] for one in ctl.json("member", "list")["members"]}
-        target = f"{numbers[ctl.members.names[-1]]:x}"
+        target, first = (f"{numbers[ctl.order[k]]:x}" for k in (-1, 0))
         names, told = Names(ctl), []
-        for who, number in (("n1", target), ("n1", target), ("all", f"{numbers['n1']:x}")):
+        for who, number in (("n1", target), ("n1", target), ("all", first)):
             done = run(ctl.command(["move-leader", number], who))
             told.append((f"move-leader at {who}", names.plain(done)))
             ctl.members.wait_for_leader()

@@ -82,7 +82,7 @@ class Secured:
                 f"{n}={peers}://127.0.0.1:{p}" for n, p in self.peer.items()
             ),
         }
-        flags = [f"--{flag}={value}" for flag, value in told.items()]
+        flags = [f"--{flag}={value}" for flag, value in {**told, "bcrypt-cost": 4}.items()]
         more = [flag.replace("@", f"{self.papers}/") for flag in self._own.get(name, self._flags)]
         with open(f"{self.folder}/{name}.log", "ab") as log:
             self._processes[name] = subprocess.Popen(
@@ -109,7 +109,7 @@ class Secured:
         flags: list[str] | None = None,
         within_s: int = 10,
     ) -> Done:
-        """etcdctl with the papers of somebody. It tries until the time is up if it is turned away."""
+        """etcdctl with the papers of somebody; turned away, it tries until its time is up."""
         endpoints = self.endpoint(at) if at else ",".join(map(self.endpoint, self.names))
         papers = self.shown(who) if flags is None else flags
         patience = [f"--command-timeout={within_s}s", f"--dial-timeout={within_s}s"]
