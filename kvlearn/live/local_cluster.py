@@ -22,6 +22,7 @@ or `rewind`; links can be cut, but not slowed; a client's way to a member is nev
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import random
@@ -32,7 +33,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ class LocalCluster:
                 f"a cluster has 1 to {MOST_NODES} nodes, not {size!r}: 3 or 5 are usual"
             )
         check_timeout(timeout_s)
+        _check_names(more)
         self._own = data_dir is None
         self._founders: list[str] = []
         self.data_dir = Path(data_dir or tempfile.mkdtemp(prefix="kvlearn-")).absolute()
@@ -109,8 +111,9 @@ class LocalCluster:
             _refuse_left_overs(book, self.data_dir)
             if len(book["members"]) != size:
                 raise ValueError(
-                    f"{self.data_dir} holds a cluster of {len(book['members'])}: say "
-                    f"LocalCluster({len(book['members'])}, …), or take another folder"
+                    f"{self.data_dir} holds a cluster of {len(book['members'])}, not {size}: say "
+                    f"LocalCluster({len(book['members'])}, …) or `kvlearn cluster --size "
+                    f"{len(book['members'])}`, or take another folder"
                 )
         self._ports = {n: tuple(p) for n, p in book.get("members", {}).items()}
         names = [f"n{number}" for number in range(1, size + 1)]
@@ -458,6 +461,8 @@ class LocalCluster:
     def show(self, panes: Iterable[str] | str = ("ring", "logs"), speed: float | str = "follow"):
         """The live panel, as of a simulated cluster, fed with what the members tell (in a
         notebook). Time is real here: the past can be looked at, not changed."""
+        if not self._traced:
+            raise ValueError("its members tell nothing (trace=False), so there is nothing to show")
         from kvlearn.live.stage import Stage
 
         return door("panel")(Stage(self), speed, panes)
@@ -515,6 +520,15 @@ def _end(processes: dict[str, Process], temporary: Path | None, owner: int) -> N
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _check_names(more: dict[str, Any]) -> None:
+    """Raises: TypeError for what no member can be told, with a guess at what was meant."""
+    known = [field.name for field in fields(MemberConfig)]
+    for name in more.keys() - set(known):
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f"did you mean {near[0]}?" if near else "see MemberConfig for what a member takes"
+        raise TypeError(f"a LocalCluster takes no {name}=: {meant}")
+
+
 def _read(book: Path) -> dict[str, Any]:
     """What an earlier life wrote. Raises: ValueError for what is no such thing."""
     if not book.exists():
@@ -534,7 +548,7 @@ def _refuse_left_overs(book: dict[str, Any], folder: Path) -> None:
             name, pid = next(iter(left.items()))
             raise ValueError(
                 f"{name} of an earlier life still runs on {folder} (process {pid}): close the "
-                f"LocalCluster that it belongs to, or end it with `kill {pid}`"
+                f"LocalCluster, or end the `kvlearn cluster`, that it belongs to; or `kill {pid}`"
             )
         time.sleep(LOOK_S)
 

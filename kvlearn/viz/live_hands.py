@@ -93,7 +93,8 @@ class LiveHands(Hands):
 
     def _answered(self, asked: tuple, request: Any, reply: Any, error: Exception | None) -> None:
         if error is None:
-            told = f"{str(reply.result)[:SAID_CHARS]} · revision {reply.header.revision}"
+            told = "ok" if reply.result is None else str(reply.result)[:SAID_CHARS]
+            told += f" · revision {reply.header.revision}" * bool(reply.header.revision)
         elif isinstance(error, RequestError):
             told = str(error)[:SAID_CHARS]
             if isinstance(error, TimedOut) and not repeatable(request):

@@ -354,6 +354,8 @@ def test_real_members_are_killed_and_come_back_before_ones_eyes(live):
     until(page, lambda: page.state[f"{old}.role"] == "follower", "it did not come back")
     page.command("get", key="colour", node=old)
     assert page.flags["asked"][3].startswith("colour=blue")
+    page.command("transfer", to=old)
+    assert page.flags["asked"][3:] == ["ok", True]
     page.command("watch", key="colour", span="one", node="")
     page.command("put", key="colour", value="red")
     told = [f"{name}.revision" for name in live.names]
@@ -372,6 +374,10 @@ def test_all_panes_open_on_a_real_cluster_and_only_known_ones(live):
     panel.close()
     with pytest.raises(ValueError, match="no pane"):
         live.show(panes="door")
+    live._traced = False
+    with pytest.raises(ValueError, match="trace=False"):
+        live.show()
+    live._traced = True
 
 
 def test_in_a_notebook_the_panel_follows_by_itself_until_the_cluster_ends(tmp_path):
