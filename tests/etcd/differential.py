@@ -13,6 +13,8 @@ from operator import attrgetter
 from shlex import quote
 from typing import Any
 
+import pytest
+
 from kvlearn.errors import DuplicateKey, RequestError
 from kvlearn.kv.leases import LeaseTimeToLive
 from kvlearn.kv.requests import (
@@ -24,6 +26,7 @@ from kvlearn.kv.requests import (
     RangeResult,
 )  # fmt: skip
 from kvlearn.kv.txn import Txn, TxnResult, check_txn
+from tests.etcd import programs
 from tests.etcd.gateway import Unreachable
 from tests.etcd.sides import PATIENCE_S, On, Ours, Outcome, Theirs
 
@@ -110,6 +113,22 @@ class Count:
 
 
 # Comparing ------------------------------------------------------------------------------------
+
+
+def compare(theirs: Theirs, config: Any, what: str = "", share: int = 1) -> Count:
+    """Compare random programs, as many as the command line wants, or a `share`-th of that.
+
+    Fails with a report of the first divergence, or if nothing was compared.
+    """
+    seed, count = config.getoption("--etcd-seed"), Count()
+    wanted = config.getoption("--etcd-operations") // share
+    while count.operations < wanted and count.programs < (1 if seed else wanted):
+        name = seed or f"{what}{count.programs}"
+        program = programs.write(name)
+        if run(program, Ours(), theirs, count):
+            pytest.fail(report(name, program, theirs), pytrace=False)
+    assert count.programs and (seed or count.events and count.refused), "nothing was compared"
+    return count
 
 
 def run(program: list[Any], ours: Ours, theirs: Theirs, count: Count | None = None):

@@ -20,19 +20,17 @@ from kvlearn.errors import RequestError, TimedOut, Unavailable
 from kvlearn.kv.leases import (
     Compact,
     LeaseKeepAlive,
-    LeaseLeases,
     LeaseResult,
     LeaseRevoke,
     LeasesResult,
     LeaseTimeResult,
     LeaseTimeToLive,
 )  # fmt: skip
-from kvlearn.kv.requests import FROM_KEY, DeleteRange, Put
 from kvlearn.kv.txn import Compare
 from kvlearn.live import connect
 from kvlearn.mvcc.watch import WatchResponse
 from tests.etcd.gateway import Unreachable
-from tests.etcd.sides import PATIENCE_S, Listener, Outcome, Theirs, refusal
+from tests.etcd.sides import PATIENCE_S, Outcome, Theirs, refusal
 from tests.etcd.wire import Wire
 
 REVISIONS = {
@@ -86,6 +84,8 @@ class Numbers(Wire):
 class OverGrpc(Theirs):
     """A member, etcd's or kvlearn's, cleaned for each program."""
 
+    translation = Numbers
+
     def __init__(self, endpoint: str):
         self.client = connect(endpoint, write=True)
         self.channel, self.endpoint = self.client.channel, endpoint
@@ -93,16 +93,6 @@ class OverGrpc(Theirs):
         self.patience_s = PATIENCE_S
         self.reset()
         self._ask(Compact(1))  # as for JSON
-
-    def reset(self) -> None:
-        """Forget the program before."""
-        self.close_streams()
-        Listener.__init__(self)
-        self.wire = numbers = Numbers()
-        for id in self._ask(LeaseLeases()).result.ids:
-            self._ask(LeaseRevoke(id))
-        self._ask(Put(b"clean"))
-        numbers.offset = self._ask(DeleteRange(b"\0", FROM_KEY)).revision - 1
 
     def close(self) -> None:
         self.client.close()

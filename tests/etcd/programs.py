@@ -30,6 +30,7 @@ from kvlearn.kv.txn import MAX_OPS, RESULTS, TARGETS, Compare, Txn
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress
 from tests.etcd.sides import GrantAny, GrantShort, Inside, On, Ours
 
+SIZE = 80  # operations in a program
 KEYS = (b"a", b"a\0", b"a\xff", b"ab", b"b", b"c/1", b"c/2", b"d", b"\0", b"\xff", b"\xff\xff")
 VALUES = (b"", b"1", b"2", b"10", b"\0", b"\xff", b"x" * 30)
 LEASES = (1, 2, 3, -1, -(2**63), 2**63 - 1)
@@ -278,6 +279,6 @@ class Writer:
         return On(stream, WatchCancel(self.rng.choice((0, 1, 2, 3, 5, 77, -7, 1000))))
 
 
-def write(seed: str, size: int) -> list[Any]:
+def write(seed: str, size: int = SIZE) -> list[Any]:
     """The program of this seed."""
     return Writer(seed, size, Ours()).write()

@@ -223,6 +223,8 @@ class Ours(Listener):
 class Theirs(Listener):
     """etcd, cleaned for each program: no keys, no leases, and revision 1 is where it stands."""
 
+    translation = Wire
+
     def __init__(self, port: int):
         self.port = port
         self.connection = Connection(port)
@@ -236,7 +238,7 @@ class Theirs(Listener):
         """Forget the program before."""
         self.close_streams()
         Listener.__init__(self)
-        self.wire = wire = Wire()
+        self.wire = wire = self.translation()
         for id in self._ask(LeaseLeases()).result.ids:
             self._ask(LeaseRevoke(id))
         # What was compacted lies below these two, so nothing of the program's revisions is.

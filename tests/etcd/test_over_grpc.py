@@ -11,14 +11,12 @@ import os
 
 import pytest
 
-from kvlearn.kv.machine import KVMachine
-from kvlearn.kv.requests import Put
 from kvlearn.live import LocalCluster
 from tests.etcd import differential, programs
 from tests.etcd.over_grpc import OverGrpc
 from tests.etcd.sides import Ours
+from tests.etcd.test_differential import Forgetful
 
-SIZE = 80  # operations in a program
 SHARE = 4  # of the operations that are asked over JSON
 
 
@@ -50,29 +48,12 @@ both = pytest.mark.parametrize("side", ["etcd", "kvlearn"], indirect=True)
 
 @both
 def test_random_programs_agree_over_grpc(side, pytestconfig, capsys, request):
-    seed, count = pytestconfig.getoption("--etcd-seed"), differential.Count()
-    wanted = pytestconfig.getoption("--etcd-operations") // SHARE
-    while count.operations < wanted and count.programs < (1 if seed else wanted):
-        name = seed or f"grpc {count.programs}"
-        program = programs.write(name, SIZE)
-        if differential.run(program, Ours(), side, count):
-            pytest.fail(differential.report(name, program, side), pytrace=False)
+    count = differential.compare(side, pytestconfig, "grpc ", SHARE)
     with capsys.disabled():
         print(f"\n{request.node.callspec.id} over gRPC: {count}")
-    assert count.programs and (seed or count.events and count.refused), "nothing was compared"
-
-
-class Forgetful(KVMachine):
-    """Keeps a key's lease although a put does not name one."""
-
-    def _put(self, put, txn):
-        old = self.store.get(put.key)
-        if old is not None and old.lease and not put.lease and not put.ignore_lease:
-            put = Put(put.key, put.value, old.lease, put.prev_kv, put.ignore_value)
-        return super()._put(put, txn)
 
 
 @both
 def test_what_differs_would_be_found(side):
-    wrong = (programs.write(f"wrong {seed}", SIZE) for seed in range(50))
+    wrong = (programs.write(f"wrong {seed}") for seed in range(50))
     assert any(differential.run(program, Ours(machine=Forgetful), side) for program in wrong)
