@@ -10,7 +10,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,21 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kvlearn.live.process import free_ports
+
 SIZE = 3
 START_S = 30.0  # for a cluster to serve
 KVLEARN = (sys.executable, "-m", "kvlearn", "node")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for sock in held:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in held]
-    finally:
-        for sock in held:
-            sock.close()
 
 
 def etcd_program() -> str | None:

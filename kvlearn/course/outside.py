@@ -16,7 +16,6 @@ import json
 import os
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -300,8 +299,10 @@ class Etcd:
             self.close()
 
     def _start(self, program: str) -> None:
+        from kvlearn.live.process import free_ports
+
         self._folder = folder = Path(tempfile.mkdtemp(prefix="kvlearn-etcd-"))
-        client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+        client, peer = (f"http://127.0.0.1:{port}" for port in free_ports(2))
         self.endpoint = client.removeprefix("http://")
         flags = [f"--data-dir={folder / 'data'}", f"--initial-cluster=default={peer}"]
         flags += [f"--{kind}-client-urls={client}" for kind in ("listen", "advertise")]
@@ -357,17 +358,6 @@ def _end(child: subprocess.Popen, folder: Path) -> None:
     child.stdin.close()
     child.wait()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def same_cell(cell: Callable[[Client], dict[str, Any]], ours: Any, etcd: Etcd):

@@ -19,16 +19,16 @@ import math
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from kvlearn.kv.config import StoreConfig
+from kvlearn.live.logs import LEVELS
 from kvlearn.raft.config import RaftConfig
 
 DEFAULT_QUOTA = 2 << 30  # bytes; what --quota-backend-bytes=0 stands for
 NO_QUOTA = 1 << 62  # what a negative one stands for
 MAX_ELECTION_MS = 50_000
-LEVELS = ("debug", "info", "warn", "error")
 
 Urls = tuple[str, ...]
 
@@ -146,7 +146,7 @@ class MemberConfig:
         self.store()
 
     def _fill_in(self) -> None:
-        def put(name: str, value) -> None:
+        def put(name: str, value: Any) -> None:
             object.__setattr__(self, name, value)
 
         for name in _URLS:
@@ -318,7 +318,7 @@ _NUMBERS = (
 _CHOICES = {
     "auto_compaction_mode": ("periodic", "revision"),
     "auth_token": ("simple",),
-    "log_level": LEVELS,
+    "log_level": tuple(LEVELS),
     "log_format": ("json", "text"),
 }
 _FLAGS = {"heartbeat_ms": "heartbeat-interval", "election_ms": "election-timeout"}

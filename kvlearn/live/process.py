@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -194,11 +195,23 @@ def surroundings() -> dict[str, str]:
     return {**env, "PYTHONPATH": os.pathsep.join(path), "PYTHONUNBUFFERED": "1"}
 
 
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nobody listens on; all are held until the last is found."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
 def running(pid: int, mark: str) -> bool:
     """Whether that process runs and has `mark` on its command line, as far as one can know."""
     try:
         os.kill(pid, 0)
-    except (ProcessLookupError, PermissionError, OSError):
+    except OSError:  # it is gone, or it is somebody else's now
         return False
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -186,11 +186,6 @@ class Storage:
             self.facts = {**self.facts, **facts}
             self._write_facts()
 
-    def note(self, **facts: Any) -> None:
-        """Change what is known of the member."""
-        self.facts = {**self.facts, **facts}
-        self._write_facts()
-
     @property
     def is_new(self) -> bool:
         """Whether nobody has said yet whose folder it is."""
@@ -239,11 +234,6 @@ class Storage:
         if ready.hard_state is not None:
             self.hard_state = ready.hard_state
             append(HARD_STATE, codec.encode(ready.hard_state))
-
-    @property
-    def waiting(self) -> bool:
-        """Whether something was written and not taken."""
-        return self.wal.waiting
 
     def take(self) -> Batch | None:
         """What was written since the last time, for `force`; None: nothing."""

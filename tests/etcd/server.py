@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
+from kvlearn.live.process import free_ports
 from tests.etcd.gateway import Connection, Refused, Unreachable
 
 START_S = 30.0  # an election among one takes at most a second; a busy machine takes longer
@@ -21,15 +21,6 @@ POLLS_S = 0.02
 def find_etcd() -> str | None:
     """The path of the etcd program, or None."""
     return shutil.which(os.environ.get("KVLEARN_ETCD") or "etcd")
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on; all are held until the last is found."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
 
 
 class Etcd:
