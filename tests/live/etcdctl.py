@@ -258,7 +258,8 @@ ALARM = re.compile(r"(?<=memberID:)\d+")
 VERSION = re.compile(r'(?<=["| ])3\.[45]\.\d+(?=["| ,])')
 STATUS = re.compile(r"(, )<version>(, )[\d.]+ [kMG]?B(, \w+, \w+), \d+, \d+, \d+, ")
 KEYS = re.compile(r"(?<=attached keys)\(\[(.*)\]\)")
-ANY_ORDER = re.compile(r"<\d+>$|.* is healthy: |\| <n\d client> \| true \|")  # what is asked at the same time, or of a map
+# what is asked at the same time, or comes of a map
+ANY_ORDER = re.compile(r"<\d+>$|.* is healthy: |\| <n\d client> \| true \|")
 
 
 def _in_no_order(lines: list[str]) -> list[str]:
