@@ -392,6 +392,13 @@ class Servers:
                 words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
             )
 
+    def check(self) -> None:
+        """That all run still: else what the dead one wrote last."""
+        for number, process in enumerate(self._processes, 1):
+            if process and process.poll() is not None:
+                with open(f"{self.folder}/s{number}.log") as log:
+                    raise AssertionError(f"s{number} has ended: {log.read()[-2000:]}")
+
     def kill(self, number: int) -> None:
         """End a member at once."""
         if process := self._processes[number]:

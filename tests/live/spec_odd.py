@@ -146,8 +146,10 @@ def locks_with_strange_names(v: View):
         key = v.a.Lock(name=v.key(name), lease=lease).key
         assert key == mine(v, name, lease)
         assert v.b.Unlock(key=key).header.revision == v.revision
-    assert v.a.Lock(name=b"", lease=lease).key == b"/%x" % lease
-    v.a.Unlock(key=b"/%x" % lease)
+    inner = v.key("n") + b"/m"  # all keys below `n/` wait in line for the lock `n`
+    v.a.Put(key=inner)
+    late = "DEADLINE_EXCEEDED", "UNKNOWN"
+    fails(v.a.Lock, late, name=v.key("n"), lease=lease, timeout=0.3)
 
 
 @case(62)

@@ -341,7 +341,7 @@ def an_operation_without_a_request(v: View):
 def a_delete_in_a_transaction(v: View):
     for name in "ab":
         v.put(name, name.encode())
-    answer = v.txn(delete(v.space, v.end, prev_kv=True), put(v.space[:-1] + b"", b"q"))
+    answer = v.txn(delete(v.space, v.end, prev_kv=True), get(v.space, v.end))
     gone = answer.responses[0].response_delete_range
     assert gone.deleted == 2 and [kv.value for kv in gone.prev_kvs] == [b"a", b"b"]
 

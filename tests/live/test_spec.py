@@ -70,6 +70,7 @@ def clusters():
             return given
         if size not in started:
             started[size] = Servers(COMMAND, size, bcrypt_cost="4")
+        started[size].check()
         return started[size].apis
 
     given = [Api(endpoint) for endpoint in ENDPOINTS]
