@@ -38,6 +38,8 @@ COMMANDS = {
 class Parser(argparse.ArgumentParser):
     """argparse, plus a guess at what a misspelt option or choice was meant to be."""
 
+    others: Iterable[str] = ()  # options that another parser has taken out before
+
     def __init__(self, command: str, description: str, **more):
         super().__init__(
             prog=f"kvlearn {command}", description=description, allow_abbrev=False, **more
@@ -47,7 +49,8 @@ class Parser(argparse.ArgumentParser):
         """Print the message with a guess, and leave with status 2."""
         _, _, rest = message.partition("unrecognized arguments: ")
         wrong = [word.partition("=")[0] for word in rest.split() if word.startswith("-")]
-        known = [option for action in self._actions for option in action.option_strings]
+        shown = (a for a in self._actions if a.help is not argparse.SUPPRESS)
+        known = [*self.others, *(option for action in shown for option in action.option_strings)]
         super().error(message + "".join(guess(word, known) for word in wrong))
 
 

@@ -83,8 +83,9 @@ def test_it_serves_until_it_is_told_to_end_and_starts_again_where_it_was(tmp_pat
         _, err = first.process.communicate(timeout=30)
         assert first.process.returncode == 0 and err == "\nkvlearn: all members have ended\n"
         assert first.gone()
-    with Started(tmp_path / "d", "--size=1") as again:
+    with Started(tmp_path / "d", "--size=1", "--base-port", "7") as again:
         assert again.endpoints == first.endpoints
+        assert "--base-port 7 changes nothing" in again.process.stderr.readline()
         with connect(again.endpoints["n1"], timeout_s=20) as client:
             assert client.get("a").text == "1"
 
@@ -93,7 +94,8 @@ def test_a_member_that_ends_is_told_of_and_etcdctl_goes_on_with_the_others(tmp_p
     with Started(tmp_path / "d", "--size=3", "--base-port", free_base(6)) as started:
         assert len(started.endpoints) == 3, started.process.stderr.read()
         os.kill(started.pids["n2"], signal.SIGKILL)
-        assert started.process.stderr.readline()== "kvlearn: n2 is down: it was ended by SIGKILL\n"
+        told = started.process.stderr.readline()
+        assert told.startswith("kvlearn: n2 is down: it was ended by SIGKILL (to have it back: ")
         if not (etcdctl := shutil.which("etcdctl")):
             pytest.skip("etcdctl is not there: apt install etcd-client")
         told = {"ETCDCTL_API": "3", "ETCDCTL_ENDPOINTS": ",".join(started.endpoints.values())}
@@ -123,7 +125,8 @@ def test_members_end_with_a_command_that_is_killed(tmp_path):
         (["--name", "n1"], "--name differs from member to member: see `kvlearn node`"),
         (["--lifeline"], "--lifeline differs from member to member"),
         (["--trace"], "--trace needs a --data-dir that stays"),
-        (["--sise", "3"], "unrecognized arguments: --sise"),
+        (["--sise", "3"], "kvlearn cluster: error: unrecognized arguments: --sise 3; did you mean"),
+        (["--sise", "3"], "did you mean --size?"),
         (["--election-timeout", "soon"], "a whole number, not 'soon'"),
     ],
 )

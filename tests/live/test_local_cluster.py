@@ -207,7 +207,7 @@ def test_the_same_folder_is_the_same_cluster(tmp_path):
         assert first.leader == "n1", "and the first one was left alone"
     with pytest.raises(ValueError, match="closed"):
         first.start()
-    with pytest.raises(ValueError, match="holds a cluster of 1: say LocalCluster"):
+    with pytest.raises(ValueError, match="holds a cluster of 1, not 3: say LocalCluster.*--size 1"):
         LocalCluster(3, tmp_path / "d")
     with LocalCluster(1, tmp_path / "d", **QUICK) as again, again.client(timeout_s=20) as client:
         answer = client.get("a")
@@ -262,6 +262,18 @@ def test_a_port_that_was_asked_for_and_is_taken_is_told():
         port = taken.getsockname()[1]
         with pytest.raises(ValueError, match=f"port {port} is in use"):
             LocalCluster(1, base_port=port)
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"election_timeout": 500}, "takes no election_timeout=: did you mean election_ms?"),
+        ({"seed": 7}, "takes no seed=: see MemberConfig"),
+    ],
+)
+def test_what_no_member_can_be_told_is_named(more, told):
+    with pytest.raises(TypeError, match=told.replace("?", r"\?")):
+        LocalCluster(1, **more)
 
 
 def test_a_member_that_does_not_start_says_why(tmp_path):
