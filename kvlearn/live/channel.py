@@ -351,6 +351,8 @@ def addresses(endpoints: str | Iterable[str]) -> tuple[tuple[str, ...], bool | N
     """
     if isinstance(endpoints, str):
         endpoints = endpoints.split(",")
+    elif not isinstance(endpoints, Iterable):
+        raise ValueError(f"an endpoint is a text, such as '127.0.0.1:2379', not {endpoints!r}")
     found: dict[str, bool | None] = {}
     for endpoint in endpoints:
         text = str(endpoint).strip()
@@ -358,8 +360,12 @@ def addresses(endpoints: str | Iterable[str]) -> tuple[tuple[str, ...], bool | N
         parts = urlsplit(f"//{rest}")
         if not parts.hostname or scheme not in ("", "http", "https") or parts.path.strip("/"):
             raise ValueError(f"an endpoint is host:port or a URL like https://host:port: {text!r}")
+        try:
+            port = parts.port or PORT
+        except ValueError:
+            raise ValueError(f"a port is a number from 1 to 65535: {text!r}") from None
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        found[f"{host}:{parts.port or PORT}"] = scheme == "https" if sign else None
+        found[f"{host}:{port}"] = scheme == "https" if sign else None
     if not found:
         raise ValueError("whom to ask? Name an endpoint, like 127.0.0.1:2379")
     if len(schemes := set(found.values())) > 1:

@@ -191,7 +191,7 @@ def test_without_the_right_certificate_nobody_gets_in(three, who, why):
     done = three.do("get", "colour", who=who, at="n1", within_s=1)
     assert done.status and not done.out and re.search(why + "|deadline", done.err), done
     with connect(f"https://{three.endpoint('n1')}", timeout_s=1, **three.files(who)) as client:
-        with pytest.raises(RequestError):
+        with pytest.raises(RequestError, match="ask for a certificate that it trusts"):
             client.get("colour")
 
 
