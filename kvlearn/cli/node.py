@@ -190,7 +190,8 @@ INSTEAD = {
     "client-cert-allowed-hostname": "give --trusted-ca-file an authority of its own",
     "peer-cert-allowed-hostname": "give --peer-trusted-ca-file an authority of its own",
     "peer-cert-allowed-cn": "give --peer-trusted-ca-file an authority of its own",
-    "force-new-cluster": "restore a snapshot into an empty --data-dir",
+    "force-new-cluster": "found a new cluster in an empty --data-dir, and put there what "
+    "`etcdctl get --consistency=s --prefix ''` reads from this one",
     "max-txn-ops": "a transaction has at most 128 operations",
     "listen-metrics-urls": "/metrics is on the client URLs, and on --listen-client-http-urls",
     "experimental-enable-v2v3": "only the third version of the API is spoken",
@@ -232,7 +233,13 @@ def parser() -> NodeParser:
         help="end with standard input, and take orders there (JSON lines)",
     )
     for name in NO_EFFECT:
-        made.add_argument(f"--{name}", nargs="?", dest=f"no effect: {name}", help=argparse.SUPPRESS)
+        made.add_argument(
+            f"--{name}",
+            nargs="?",
+            const=True,
+            dest=f"no effect: {name}",
+            help=argparse.SUPPRESS,
+        )
     return made
 
 

@@ -90,7 +90,9 @@ def test_every_field_has_a_flag_and_comes_back_from_it(tmp_path):
 
 def test_flags_that_change_nothing_here_are_noted():
     told = node.read(["--logger=zap", "--name", "n1", "--enable-v2"], {}, node.parser())
-    assert told.silent == ["--logger"] and told.fields == {"name": "n1"}
+    assert told.silent == ["--logger", "--enable-v2"] and told.fields == {"name": "n1"}
+    told = node.read(["--enable-pprof", "--name=n1"], {}, node.parser())
+    assert told.silent == ["--enable-pprof"], "a flag without a value is one, too"
     told = node.read(["--enable-v2=false"], {}, node.parser())
     assert told.silent == ["--enable-v2"]
 
@@ -99,6 +101,7 @@ def test_flags_that_change_nothing_here_are_noted():
     ("argv", "told"),
     [
         (["--nmae", "x"], "unrecognized arguments: --nmae x; did you mean --name?"),
+        (["--bogus"], "unrecognized arguments: --bogus\n"),  # no guess at a flag without effect
         (["--auto-tls"], "--auto-tls is not offered: make a certificate"),
         (["-discovery=http://x"], "--discovery is not offered: name the founders"),
         (["--heartbeat-interval", "soon"], "--heartbeat-interval: a whole number, not 'soon'"),
