@@ -15,11 +15,13 @@ import time
 
 from kvlearn.cli import Parser, node
 from kvlearn.cli.environment import Stop
-from kvlearn.live.local_cluster import MOST_NODES, LocalCluster
+from kvlearn.live.local_cluster import MOST_NODES, LocalCluster, PortInUse
 from kvlearn.live.process import MemberDown
 
 BASE_PORT = 2379  # etcd's own, so that etcdctl finds it without being told
 LOOK_S = 0.1  # between two looks at whether all members are there
+BACK = " (to have it back: Ctrl-C, and the same command again)"
+KEPT = "kvlearn: --base-port {} changes nothing: the cluster of this folder keeps its ports"
 OWN = {  # fields of a member that are not the same for all
     *("name", "data_dir", "trace_file", "listen_client_http_urls", "initial_cluster_state"),
     *("listen_client_urls", "advertise_client_urls", "listen_peer_urls"),
@@ -43,8 +45,6 @@ def parser() -> Parser:
 
 
 EPILOG = "More flags are those of `kvlearn node`, for all members."
-BACK = " (to have it back: Ctrl-C, and the same command again)"
-KEPT = "kvlearn: --base-port {} changes nothing: the cluster of this folder keeps its ports"
 
 
 def main(argv: list[str]) -> int:
@@ -88,9 +88,8 @@ def _started(asked, fields) -> LocalCluster:
             return LocalCluster(
                 asked.size, asked.data_dir, base_port=BASE_PORT, trace=asked.trace, **fields
             )
-        except ValueError as error:
-            if "is in use: take another base_port" not in str(error):
-                raise
+        except PortInUse:
+            pass  # etcd's own may well be there: then free ones
     return LocalCluster(
         asked.size, asked.data_dir, base_port=asked.base_port, trace=asked.trace, **fields
     )

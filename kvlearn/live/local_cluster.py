@@ -55,6 +55,10 @@ LOOK_S = 0.02  # between two looks at what the members say
 _DOWN = {"vote": None, "leader": None, "last": None, "commit": None, "applied": None}
 
 
+class PortInUse(ValueError):
+    """One of the ports that were asked for is somebody else's; the text says which."""
+
+
 class LocalCluster:
     """A cluster of 1 to 9 real members, n1 … nN, each a process of its own on 127.0.0.1.
 
@@ -564,7 +568,7 @@ def _ports(names: list[str], base: int | None) -> dict[str, tuple[int, int]]:
             if not 1 <= port < 1 << 16:
                 raise ValueError(f"port {port} is none: they go from 1 to 65535")
             if not _free(port):
-                raise ValueError(f"port {port} is in use: take another base_port, or none")
+                raise PortInUse(f"port {port} is in use: take another base_port, or none")
     else:
         first = random.randrange(PORTS.start, PORTS.stop)
         turn = (*range(first, PORTS.stop), *range(PORTS.start, first))
