@@ -159,7 +159,6 @@ GROUPS: dict[str, dict[str, Flag]] = {
 FLAGS = {name: flag for group in GROUPS.values() for name, flag in group.items()}
 ALIASES = {
     "watch-progress-notify-interval": "experimental-watch-progress-notify-interval",
-    "feature-gates-lease-checkpoint": "experimental-enable-lease-checkpoint",
 }
 
 # taken and noted in the log: what they tune does not exist here, and no answer depends on it
