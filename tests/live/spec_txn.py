@@ -278,12 +278,12 @@ def two_overlaps_escape(v: View):
     try:
         assert len(v.a.Txn(success=[delete(top, end), put(top + b"x", b"1")]).responses) == 2
         assert v.b.Range(key=top + b"x").count == 1
-    except Exception as error:
-        assert DUPLICATE in str(error)
+    except grpc.RpcError as error:
+        assert error.details() == DUPLICATE
     try:
         v.a.Txn(success=[nested(put(a)), nested(delete(a))])
-    except Exception as error:
-        assert DUPLICATE in str(error)
+    except grpc.RpcError as error:
+        assert error.details() == DUPLICATE
     assert v.names() == []
     v.a.DeleteRange(key=top, range_end=b"\0")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grpc
+
 from tests.live.spec_kit import MIB, Api, View, case, delete, fails, pb, put, until
 
 PUT, DELETE = 0, 1
@@ -264,8 +266,8 @@ def a_start_below_the_compacted(v: View):
 def compacted(v: View, revision: int) -> bool:
     try:
         v.b.Range(key=b"a", revision=revision, serializable=True)
-    except Exception as error:
-        return "compacted" in str(error)
+    except grpc.RpcError as error:
+        return "compacted" in error.details()
     return False
 
 
