@@ -23,6 +23,7 @@ lmdb = pytest.importorskip("lmdb", reason="without the package lmdb no store lie
 
 from kvlearn.live import lmdb_pages  # noqa: E402
 from kvlearn.live.lmdb_backend import FORMAT, LmdbBackend, decode, encode  # noqa: E402
+from tests.live.instead import Instead, failing_commit  # noqa: E402
 
 
 @pytest.fixture
@@ -177,22 +178,10 @@ def test_what_was_rolled_back_does_not_come_back_when_the_map_grows(folder):
 
 
 def test_the_map_may_be_full_at_the_commit(folder, monkeypatch):
-    class Full:
-        """A transaction that finds no room when it commits."""
-
-        def __init__(self, txn):
-            self.txn = txn
-
-        def __getattr__(self, name):
-            return getattr(self.txn, name)
-
-        def commit(self):
-            self.txn.abort()
-            raise lmdb.MapFullError("mdb_txn_commit")
-
     with opened(folder) as backend:
         fill(backend, 2, 100)
-        monkeypatch.setattr(backend, "_txn", Full(backend._txn))
+        full = lmdb.MapFullError("mdb_txn_commit")
+        monkeypatch.setattr(backend, "_txn", failing_commit(backend._txn, full))
         backend.commit()
         backend.rollback()
         assert len(list(backend.range())) == 100
@@ -248,22 +237,13 @@ def test_a_copy_that_a_crash_left_half_written_is_forgotten(folder):
 
 
 def test_a_defragmentation_without_room_changes_nothing(folder, monkeypatch):
-    class Full:
-        """An environment whose copy finds the disk full."""
-
-        def __init__(self, env):
-            self.env = env
-
-        def __getattr__(self, name):
-            return getattr(self.env, name)
-
-        def copyfd(self, *_, **__):
-            raise lmdb.DiskError("No space left on device")
+    def full(*_, **__):
+        raise lmdb.DiskError("No space left on device")
 
     with opened(folder) as backend:
         fill(backend, 2, 10)
         with monkeypatch.context() as patch:
-            patch.setattr(backend, "_env", Full(backend._env))
+            patch.setattr(backend, "_env", Instead(backend._env, copyfd=full))
             with pytest.raises(StorageError, match="n1: .*No space left on device"):
                 backend.defragment()
         assert not (folder / "data.compact").exists()

@@ -27,6 +27,7 @@ pytest.importorskip("lmdb", reason="without the package lmdb no store lies on a 
 from kvlearn.live import lmdb_lazy  # noqa: E402
 from kvlearn.live.lmdb_backend import LmdbBackend  # noqa: E402
 from kvlearn.live.lmdb_lazy import LazyLmdb  # noqa: E402
+from tests.live.instead import failing_commit  # noqa: E402
 from tests.live.test_lmdb_backend import content, do, fill  # noqa: E402
 
 
@@ -65,19 +66,8 @@ def test_records_and_facts_are_flushed_together(tmp_path, monkeypatch):
     with opened(tmp_path / "n1") as backend:
         fill(backend, 2, 3)
         backend.set_meta("applied", 3)
-
-        class Failing:
-            def __init__(self, txn):
-                self.txn = txn
-
-            def __getattr__(self, name):
-                return getattr(self.txn, name)
-
-            def commit(self):
-                self.txn.abort()
-                raise lmdb_lazy.lmdb.DiskError("No space left on device")
-
-        monkeypatch.setattr(backend, "_txn", Failing(backend._txn))
+        full = lmdb_lazy.lmdb.DiskError("No space left on device")
+        monkeypatch.setattr(backend, "_txn", failing_commit(backend._txn, full))
         with pytest.raises(StorageError, match="No space left on device"):
             backend.flush()
         assert crashed(backend, tmp_path / "copy") == ([], 0, None)
