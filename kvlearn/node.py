@@ -277,8 +277,12 @@ class Node:
         chosen = isinstance(request, LeaseGrant) and not request.id
         if chosen:
             request = replace(request, id=self._new_lease())
-        self._propose(op_id, Command(self.name, op_id, request, user))
+        self._propose(op_id, self._command(op_id, request, user))
         self._granted += chosen
+
+    def _command(self, op_id: int, request: Any, user: str) -> Command:
+        auth = self.machine.auth.revision if user else 0
+        return Command(self.name, op_id, request, user, auth)
 
     def _is_full(self) -> bool:
         """Whether the store is as large as it may be, or its disk has hardly any room."""
@@ -386,7 +390,7 @@ class Node:
             if self._config.strict_reconfig:
                 self.machine.directory.check_started(request, self.raft.conf)
             self.machine.directory.after(request)  # URLs that are taken are told before all else
-        asked = Command(self.name, op_id, request, user)
+        asked = self._command(op_id, request, user)
         self._propose(op_id, ConfChange(*changes_of(request, self.raft.conf), asked))
 
     def member_id_of(self, node: NodeId) -> int:

@@ -29,9 +29,10 @@ token lives on each member until nobody used it there for `TOKEN_TTL_S`; no snap
 Source: etcd server/auth/store.go, range_perm_cache.go, simple_token.go, etcdserver/apply_auth.go.
 Differs: a transaction is checked with all that is nested in it, and with the leases and previous
 pairs of its puts (etcd-semantics, fact 64); the permissions are those at the entry's place in the
-log, so a request from before a change needs no refusal ("revision in header is old"); granting a
-range again changes its kind, where etcd sometimes adds a second one; a permission without a key or
-on an empty range is refused, as from etcd 3.5.20 on.
+log, so of the requests from before a change only those need a refusal whose user has another
+password by now (etcd: all, "revision of auth store is old"); granting a range again changes its
+kind, where etcd sometimes adds a second one; a permission without a key or on an empty range is
+refused, as from etcd 3.5.20 on.
 """
 
 from __future__ import annotations
@@ -244,12 +245,14 @@ class RoleResult:
 
 @value
 class User:
-    """`roles` in order; `hashed` "" fits no password."""
+    """`roles` in order; `hashed` "" fits no password. `since`: the revision of users and roles that
+    the password came with; what was asked on the word of an older one counts no more."""
 
     name: str
     hashed: str = ""
     no_password: bool = False
     roles: tuple[str, ...] = ()
+    since: int = 0
 
 
 READS = (AuthStatus, UserGet, UserList, RoleGet, RoleList)
@@ -289,7 +292,9 @@ class Auth:
         """The state as plain data, the same on every node; () before any change."""
         if self.revision == FIRST_REVISION:
             return ()
-        users = sorted((u.name, u.hashed, u.no_password, u.roles) for u in self.users.values())
+        users = sorted(
+            (u.name, u.hashed, u.no_password, u.roles, u.since) for u in self.users.values()
+        )
         roles = sorted(
             (name, tuple((*where, kind) for where, kind in granted.items()))
             for name, granted in self.roles.items()
@@ -358,13 +363,15 @@ class Auth:
             case UserAdd(name, hashed, no_password):
                 if name in self.users:
                     raise UserExists(hint=name)
-                self.users[name] = User(name, "" if no_password else hashed, no_password)
+                hashed = "" if no_password else hashed
+                self.users[name] = User(name, hashed, no_password, since=self.revision + 1)
             case UserDelete(name):
                 self._keep_root(name == ROOT)
                 del self.users[self._user(name).name]
             case UserChangePassword(name, hashed):
                 user = self._user(name)
-                self.users[name] = replace(user, hashed="" if user.no_password else hashed)
+                hashed = "" if user.no_password else hashed
+                self.users[name] = replace(user, hashed=hashed, since=self.revision + 1)
             case UserGrantRole(name, role):
                 if role != ROOT:
                     self._role(role)
@@ -415,6 +422,15 @@ class Auth:
             raise InvalidAuthManagement(hint="somebody has to be root while authentication is on")
 
     # Who may do what --------------------------------------------------------------------------
+
+    def check_since(self, user: str, told: int) -> None:
+        """Refuse what was asked in the name of `user` by a member that had applied the changes of
+        users up to `told` only (0: it does not say), and not the one that ended the tokens.
+
+        Raises: InvalidAuthToken.
+        """
+        if self.enabled and user in self.users and 0 < told < self.users[user].since:
+            raise InvalidAuthToken()
 
     def check(self, user: str, request: Any, lessor: Lessor) -> None:
         """Refuse what `user` ("": nobody said who) may not ask; call it only while `enabled`.

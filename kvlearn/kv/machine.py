@@ -178,6 +178,7 @@ class KVMachine:
                 if NOSPACE in kinds and needs_room(command.request):
                     raise NoSpace()
                 if command.op_id:  # what the nodes do of themselves needs nobody's permission
+                    self.auth.check_since(command.user, command.auth)
                     self.allow(command.user, command.request)
                 result = self._carry_out(command.request, index)
         except RequestError as refusal:

@@ -143,13 +143,15 @@ class DeleteRange:
 class Command:
     """What a log entry holds: a request, and who waits for the answer (`op_id` at `origin`).
 
-    `user` is who asks, where authentication is on. The node's own commands have op_id 0.
+    `user` is who asks, where authentication is on, and `auth` the revision of users and roles by
+    which the origin knew it. The node's own commands have op_id 0.
     """
 
     origin: str
     op_id: int
     request: Any
     user: str = field(default="", repr=False, metadata={LEFT_OUT: True})
+    auth: int = field(default=0, repr=False, metadata={LEFT_OUT: True})
 
     def __str__(self) -> str:
         return str(self.request)

@@ -19,7 +19,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from kvlearn.errors import LearnerNotServing, NoLeader, RequestTooLarge, Stopped
+from kvlearn.errors import (
+    InvalidAuthToken, LearnerNotServing, NoLeader, RequestTooLarge, Stopped
+)  # fmt: skip
+from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.requests import Answer, Range
 from kvlearn.live import rpc_auth, rpc_cluster, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
 from kvlearn.live.codes import Code
@@ -86,8 +89,22 @@ class Services:
 
         Raises: RequestError where the caller is nobody.
         """
-        op_id = self.member.ask(request, partial(_reply, call, encode), self.name_user(call))
+        user, done = self.name_user(call), partial(_reply, call, encode)
+        if user and repeatable(request):
+            done = partial(self._reply_if_known, call, user, self._known(user), done)
+        op_id = self.member.ask(request, done, user)
         call.on_close = partial(self.member.forget, op_id)
+
+    def _known(self, user: str) -> Any:
+        known = self.member.node.machine.auth.users.get(user)
+        return known and known.since
+
+    def _reply_if_known(self, call: Call, user: str, since: Any, done: Any, answer: Answer) -> None:
+        """A read brings what is newer than its call: perhaps the end of the caller's tokens."""
+        if self._known(user) == since:
+            done(answer)
+        else:
+            refuse(call, InvalidAuthToken())
 
     def may_read(self, call: Call, key: bytes, range_end: bytes) -> None:
         """Refuse whoever may not read these keys: the node does not ask who watches.

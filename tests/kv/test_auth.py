@@ -692,6 +692,25 @@ def test_an_entry_from_before_is_judged_by_what_is_so_at_its_place():
     assert said == ["", "PermissionDenied", "", ""]
 
 
+def test_what_was_asked_on_the_word_of_an_old_password_is_refused_when_it_is_applied():
+    three = Three()
+    for request in (*PEOPLE, AuthEnable()):
+        three.ask("n1", request)
+    node = three.nodes["n1"]
+    for op_id, request, user in (
+        (101, Put(b"m", b"0"), "ann"),
+        (102, UserChangePassword("ann", "#new"), "root"),
+        (103, Put(b"m", b"1"), "ann"),  # the node has not applied the change yet
+        (104, Put(b"m", b"2"), "root"),
+    ):
+        node.request(op_id, request, user)
+    three.drive()
+    said = [three.answers[op_id].error for op_id in range(101, 105)]
+    assert said == ["", "", "InvalidAuthToken", ""]
+    assert not isinstance(three.ask("n2", Put(b"m", b"3"), "ann"), tuple)
+    assert three.states()[1:] == three.states()[:-1]
+
+
 def test_tokens_are_known_to_every_node_and_end_on_all_of_them():
     three = Three()
     for request in (*PEOPLE, AuthEnable()):
