@@ -266,7 +266,8 @@ class Connections:
         plain = self._credentials is None and text.startswith("failed to connect")
         if plain and ("Socket closed" in text or "SETTINGS" in text or "http" in text):
             return "; it may speak TLS: write https:// and give ca_file=; or it is a peer port"
-        refused = ("Socket closed", "Unwrap failed")  # once TLS stands, that is about certificates
+        # Once TLS stands, that is about certificates.
+        refused = ("Socket closed", "Unwrap failed", "Connection reset")
         if self._credentials and any(word in text for word in refused):
             return "; does it ask for a certificate that it trusts? cert_file= and key_file="
         return ""

@@ -13,23 +13,7 @@ import sys
 
 import pytest
 
-HELPERS = (
-    "kit",
-    "kv",
-    "txn",
-    "watch",
-    "lease",
-    "lock",
-    "upkeep",
-    "auth",
-    "json",
-    "wire",
-    "own",
-    "odd",
-)
-pytest.register_assert_rewrite(*(f"tests.live.spec_{name}" for name in HELPERS))
-
-from tests.live import (  # noqa: E402
+from tests.live import (
     spec_auth,
     spec_json,
     spec_kv,
@@ -42,7 +26,7 @@ from tests.live import (  # noqa: E402
     spec_watch,
     spec_wire,
 )
-from tests.live.spec_kit import CASES, WAYS, Api, Servers, View, leader_of, until  # noqa: E402
+from tests.live.spec_kit import CASES, WAYS, Api, Servers, View, leader_of, until
 
 AREAS = (spec_kv, spec_txn, spec_watch, spec_lease, spec_lock, spec_upkeep, spec_auth, spec_json)
 AREAS += (spec_wire, spec_own, spec_odd)
