@@ -429,7 +429,9 @@ class Auth:
 
         Raises: InvalidAuthToken.
         """
-        if self.enabled and user in self.users and 0 < told < self.users[user].since:
+        known = self.users.get(user)
+        since = known.since if known else self.revision  # by which one it was deleted
+        if self.enabled and 0 < told < since:
             raise InvalidAuthToken()
 
     def check(self, user: str, request: Any, lessor: Lessor) -> None:

@@ -702,11 +702,13 @@ def test_what_was_asked_on_the_word_of_an_old_password_is_refused_when_it_is_app
         (102, UserChangePassword("ann", "#new"), "root"),
         (103, Put(b"m", b"1"), "ann"),  # the node has not applied the change yet
         (104, Put(b"m", b"2"), "root"),
+        (105, UserDelete("bob"), "root"),
+        (106, Put(b"m", b"1"), "bob"),
     ):
         node.request(op_id, request, user)
     three.drive()
-    said = [three.answers[op_id].error for op_id in range(101, 105)]
-    assert said == ["", "", "InvalidAuthToken", ""]
+    said = [three.answers[op_id].error for op_id in range(101, 107)]
+    assert said == ["", "", "InvalidAuthToken", "", "", "InvalidAuthToken"]
     assert not isinstance(three.ask("n2", Put(b"m", b"3"), "ann"), tuple)
     assert three.states()[1:] == three.states()[:-1]
 
