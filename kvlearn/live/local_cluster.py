@@ -51,6 +51,9 @@ MOST_NODES = 9
 PORTS = range(20_000, 32_000)  # below those that systems give to connections that go out
 TRIES = 3  # with other ports, when one was taken in the meantime
 LEFT_OVER_S = 5.0  # in which the members of an earlier life end by themselves
+CLOSED = "this cluster was closed; make a new LocalCluster over its data_dir"
+SIMULATED = ("run", "run_until", "step", "fork", "rewind", "go_to", "now", "links", "clock")
+SIMULATED += ("in_flight", "drop", "deliver", "delay", "wipe", "code", "export")
 LOOK_S = 0.02  # between two looks at what the members say
 _DOWN = {"vote": None, "leader": None, "last": None, "commit": None, "applied": None}
 
@@ -172,7 +175,7 @@ class LocalCluster:
     def _launch(self, names: Iterable[str]) -> None:
         """Start these members, all at once, and wait until they serve. Raises: MemberDown."""
         if self._closed:
-            raise ValueError("this cluster was closed; make a new LocalCluster over its data_dir")
+            raise ValueError(CLOSED)
         until_s = time.monotonic() + self.timeout_s
         names = list(names)
         self._write_book()  # before anything else is there: a folder is told by it
@@ -195,6 +198,12 @@ class LocalCluster:
         fresh = self._book.with_suffix(".new")
         fresh.write_text(json.dumps(book, indent=1) + "\n", encoding="utf-8")
         fresh.replace(self._book)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in SIMULATED:
+            why = f"time is real here: {name} is a verb of the simulated Cluster alone"
+            raise AttributeError(why, name=name, obj=self)
+        raise AttributeError(f"a LocalCluster has no {name!r}", name=name, obj=self)
 
     # Looking ----------------------------------------------------------------------------------
 
@@ -509,6 +518,8 @@ class LocalCluster:
 
     def _running(self, name: str) -> Process:
         process = self._process(name)
+        if self._closed:
+            raise ValueError(CLOSED)
         if not process.alive:
             raise ValueError(f"{name} is down; restart it first")
         return process

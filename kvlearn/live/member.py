@@ -43,6 +43,7 @@ from kvlearn.kv.directory import Publish
 from kvlearn.kv.kinds import in_log, repeatable
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
+from kvlearn.kv.upkeep import NOSPACE
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.metrics import Meters
 from kvlearn.live.storage import quiet
@@ -65,6 +66,7 @@ SILENT = 10  # election timeouts: a snapshot for who says nothing for so long is
 RISE_S = 0.03  # between the candidacies of those who have lost the same leader
 LEADER_LOST = "etcdserver: request timed out, possibly due to previous leader failure"
 RISE_AGAIN_S, RISE_TRIES = 0.1, 10  # and between two candidacies of one; how many there are
+ALARM_SAYS = {NOSPACE: ": no more is written; compact, defragment every member, disarm the alarm"}
 log = logging.getLogger(__name__)
 
 
@@ -119,6 +121,7 @@ class Member:
         self._names = 0  # of streams
         self._settled = (0, "")  # the term whose leader has told all that it knows
         self._rises: asyncio.TimerHandle | None = None
+        self._alarms: tuple = ()  # that the log was told of
         self._members: tuple = (None, None)  # as the transport knows them
         self._make_node(node)
         self._op_base = (self.id & 0x7FFF) << 48 | (storage.boot & 0xFFFF) << 32
@@ -283,7 +286,7 @@ class Member:
         self._cause = op.cause
         try:
             node.tick(self.now)
-            node.request(op_id, op.request, *([op.user] if op.user else []))
+            node.request(op_id, op.request, op.user)
         except Exception as error:
             self._fail(error)  # `stop` answers
         self._soon_turn()
@@ -507,6 +510,7 @@ class Member:
         node.advance(ready, now)
         raft = node.raft
         if ready.committed or ready.snapshot:
+            self._look_at_alarms()
             if self._flush_at is None:
                 self._flush_at = self.loop.call_later(self._flush_s, self._flush)
             if raft.restored is None and raft.log.base.index > self.storage.base.index:
@@ -529,6 +533,14 @@ class Member:
     def removed(self) -> None:
         """It is no member any more, as its log says, or one that is: there is no way back."""
         self._fail(Stopped(hint=f"{self.config.name} was removed from the cluster"))
+
+    def _look_at_alarms(self) -> None:
+        alarms = self.node.machine.alarms
+        if alarms is not self._alarms:
+            for member, kind in set(alarms) - set(self._alarms):
+                what = ALARM_SAYS.get(kind, "")
+                log.warning("alarm %s of member %x%s", kind, member, what)
+            self._alarms = alarms
 
     def _flush(self) -> None:
         """Let the backend catch up with the log; no answer waits for this."""

@@ -42,12 +42,18 @@ from kvlearn.raft.types import Entry, EntryID, NodeId
 MAX_FRAME = 512 << 20  # bytes; more is a damaged length
 MESSAGE_BYTES = 1 << 20  # of entries in one message, about: a heartbeat waits behind it (as etcd)
 AHEAD_BYTES = 16 << 20  # of entries that wait for a peer: more have to wait for its answers
+MAX_HELLO = 1 << 20  # and before a peer has said who it is
 MAX_WAITING = 64 << 20  # bytes that wait for a peer which does not read: more is not sent
 BACK_OFF_S = (0.02, 0.5)  # before dialling again: at first, and at most
 HELLO_S = 5.0  # in which a greeting has to come
 SILENT_S = 10  # after which a host that acknowledges nothing counts as gone
 _frame = struct.Struct("<IQB")
 _HELLO, _VALUE, _APPEND = 2, 0, 1
+_HTTP = b"GET", b"POST", b"PUT", b"HEAD", b"PRI"  # how a client begins that took the wrong port
+_NO_HTTP = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"
+    b"this port is for members; clients go to --listen-client-urls\n"
+)
 log = logging.getLogger(__name__)
 
 
@@ -74,9 +80,8 @@ class Stream(asyncio.Protocol):
         at, end = 0, len(held)
         while end - at >= _frame.size:
             size, packet, kind = _frame.unpack_from(held, at)
-            if size > MAX_FRAME:
-                log.warning("a peer sends a frame of %d bytes: closed", size)
-                self.close()
+            if size > (MAX_FRAME if self.peer else MAX_HELLO):
+                self._refuse(bytes(held[:8]), size)
                 return
             stop = at + _frame.size + size
             if stop > end:
@@ -90,6 +95,15 @@ class Stream(asyncio.Protocol):
                 self.close()
                 return
         del held[:at]
+
+    def _refuse(self, first: bytes, size: int) -> None:
+        if first.split(b" ")[0] in _HTTP:
+            log.warning("HTTP on the port for members: clients have a port of their own")
+            self.transport.write(_NO_HTTP)
+            self.transport.close()
+        else:
+            log.warning("a peer sends a frame of %d bytes: closed", size)
+            self.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         """It is gone."""
@@ -238,6 +252,7 @@ class Transport:
         self._leaving: set[Peer] = set()  # removed members, which may still hear why
         self._heard: dict[Stream, NodeId] = {}  # connections that peers have dialled
         self._told: dict[NodeId, tuple[str, ...]] = {}  # where these say that they listen
+        self._turned_away = ""  # why, the last time
         self._cut: set[NodeId] = set()  # from whom nothing is heard, and to whom nothing is sent
 
     def start(self, member: Any) -> None:
@@ -401,7 +416,9 @@ class Transport:
         removed = refusal == self._removed(told)
         self._answer(stream, {"refused": refusal, "removed": removed} if refusal else {"ok": True})
         if refusal:
-            log.warning("a stranger was turned away: %s", refusal)
+            if refusal != self._turned_away:  # whoever dials again and again is told of once
+                log.warning("a stranger was turned away: %s", refusal)
+            self._turned_away = refusal
             stream.transport.close()
             return
         stream.peer = told["from"]

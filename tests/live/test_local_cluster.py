@@ -358,3 +358,12 @@ def test_a_fork_of_the_program_does_not_end_the_members_of_its_parent(whole):
             os._exit(0)
     os.waitpid(pid, 0)
     assert all(map(whole.is_alive, whole.names))
+
+
+def test_a_verb_of_the_simulator_says_why_it_is_not_here():
+    unmade = LocalCluster.__new__(LocalCluster)  # no process is needed to say so
+    for verb in ("rewind", "run", "links"):
+        with pytest.raises(AttributeError, match=f"time is real here: {verb} is a verb"):
+            getattr(unmade, verb)
+    with pytest.raises(AttributeError, match="has no 'revind'"):
+        unmade.revind

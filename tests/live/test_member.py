@@ -197,6 +197,19 @@ def test_junk_on_the_peer_port_harms_nobody(junk):
     run(test)
 
 
+def test_http_on_the_port_for_members_is_told_where_to_go():
+    async def test():
+        async with await InProcess.of("n1") as cluster:
+            url = cluster.members["n1"].config.listen_peer_urls[0]
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+            writer.write(b"GET /version HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = await reader.read()
+            assert answer.startswith(b"HTTP/1.1 400") and b"--listen-client-urls" in answer
+            writer.close()
+
+    run(test)
+
+
 def test_a_minority_that_is_cut_off_serves_nothing_and_catches_up_later():
     async def test():
         async with await InProcess.of("n1", "n2", "n3") as cluster:
