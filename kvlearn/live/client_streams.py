@@ -22,7 +22,9 @@ from queue import SimpleQueue
 from time import monotonic
 from typing import Any
 
-from kvlearn.errors import RequestError, Stopped, TimedOut, Unavailable, WatchCanceled
+from kvlearn.errors import (
+    InvalidAuthToken, RequestError, Stopped, TimedOut, Unavailable, WatchCanceled
+)  # fmt: skip
 from kvlearn.kv.leases import LeaseKeepAlive
 from kvlearn.kv.watches import Follow, WatchCreate
 from kvlearn.live.client_wire import (
@@ -145,7 +147,10 @@ class Stream:
                     requests.put(message)
                 self._asked = []
             for message in self._connections.hear(self._endpoint, call):
-                self._take(watch_response_of(message))
+                response = watch_response_of(message)
+                if self.follow is not None and InvalidAuthToken.text in response.cancel_reason:
+                    raise InvalidAuthToken()  # told in band; with another token it may go on
+                self._take(response)
                 if self._over:
                     return
         finally:

@@ -7,7 +7,7 @@ end, with a default: so a log that was written by an older version can be read b
 >>> from kvlearn.kv.requests import Command, Put
 >>> entry = Entry(7, 2, Command("n1", 5, Put(b"a", b"1")))
 >>> decode(encode(entry)) == entry, len(encode(entry))
-(True, 29)
+(True, 30)
 
 Nothing but these values can come out of bytes, whoever sent them; bytes that are none raise
 `StorageError`.
