@@ -244,7 +244,8 @@ def restart(members: Members, name: str) -> float:
                 return time.perf_counter() - start
         except grpc.RpcError:
             if time.perf_counter() - start > 60:
-                raise Stop(f"{name} does not serve within 60 s:\n{members.log(name)}") from None
+                said = members.log(name)[-2000:]
+                raise Stop(f"{name} does not serve within 60 s:\n{said}") from None
         finally:
             client.close()
         time.sleep(0.005)

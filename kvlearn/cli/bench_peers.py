@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +30,35 @@ def etcd_program() -> str | None:
 
 
 class Members:
-    """Three members of kvlearn or of etcd. Invariant: what runs is in `processes`."""
+    """Members n1 … of kvlearn or of etcd, started by etcd's flags. Invariant: what runs, or was
+    paused, is in `processes`."""
 
-    def __init__(self, command: tuple[str, ...], size: int = SIZE):
-        self.command = command
-        self.folder = Path(tempfile.mkdtemp(prefix="kvlearn-bench-"))
+    def __init__(
+        self,
+        command: Iterable[str],
+        size: int = SIZE,
+        *flags: str,
+        folder: str | Path | None = None,
+        schemes: tuple[str, str] = ("http", "http"),
+        own: Mapping[str, Iterable[str]] | None = None,
+    ):
+        """`flags` are more of them, for all but those members that have `own` ones. `folder`: where
+        a temporary one for all that they keep is made. `schemes`: for clients and for peers."""
+        self.command, self.flags, self._own = tuple(command), flags, own or {}
+        self.folder = Path(tempfile.mkdtemp(prefix="kvlearn-members-", dir=folder))
         ports = free_ports(2 * size)
-        self.names = [f"n{k + 1}" for k in range(size)]
-        self.client = dict(zip(self.names, ports[:size]))
-        self.peer = dict(zip(self.names, ports[size:]))
+        self.names = tuple(f"n{number}" for number in range(1, size + 1))
+        self._schemes = schemes
+        self._client, self._peer = (dict(zip(self.names, ports[k::2])) for k in (0, 1))
         self.processes: dict[str, subprocess.Popen] = {}
 
     def start(self, *names: str) -> None:
         """Start members (all, if none is named); they begin to serve some time later."""
-        # What is installed has its bytecode beside it: no start compiles everything again.
-        env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        # What is installed has its bytecode beside it: no start compiles everything again. What
+        # the surroundings tell an etcd is not for these.
+        env = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
+        env.pop("PYTHONDONTWRITEBYTECODE", None)
+        env["ETCD_UNSUPPORTED_ARCH"] = "arm64"  # it wants to be told so there
         for name in names or self.names:
             with (self.folder / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
@@ -54,29 +67,33 @@ class Members:
                 )  # fmt: skip
 
     def _flags(self, name: str) -> list[str]:
-        peer = {n: f"http://127.0.0.1:{port}" for n, port in self.peer.items()}
-        client = f"http://127.0.0.1:{self.client[name]}"
+        client = f"{self._schemes[0]}://{self.endpoint(name)}"
         flags = {
             "name": name,
             "data-dir": str(self.folder / name),
             "listen-client-urls": client,
             "advertise-client-urls": client,
-            "listen-peer-urls": peer[name],
-            "initial-advertise-peer-urls": peer[name],
-            "initial-cluster": ",".join(f"{n}={url}" for n, url in peer.items()),
+            "listen-peer-urls": self.peer_url(name),
+            "initial-advertise-peer-urls": self.peer_url(name),
+            "initial-cluster": ",".join(f"{n}={self.peer_url(n)}" for n in self.names),
             "initial-cluster-state": "new",
         }
-        return [f"--{flag}={setting}" for flag, setting in flags.items()]
+        told = [f"--{flag}={setting}" for flag, setting in flags.items()]
+        return [*told, *self._own.get(name, self.flags)]
 
     def endpoint(self, name: str) -> str:
         """host:port for clients."""
-        return f"127.0.0.1:{self.client[name]}"
+        return f"127.0.0.1:{self._client[name]}"
+
+    def peer_url(self, name: str) -> str:
+        """Where the others find it."""
+        return f"{self._schemes[1]}://127.0.0.1:{self._peer[name]}"
 
     def kill(self, name: str) -> None:
-        """kill -9."""
-        process = self.processes.pop(name)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        """kill -9, if it runs."""
+        if process := self.processes.pop(name, None):
+            process.kill()
+            process.wait()
 
     def resident_bytes(self, name: str) -> int:
         """Memory that a member has in use, shared pages of its files included. Linux."""
@@ -91,8 +108,8 @@ class Members:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def log(self, name: str) -> str:
-        """The end of what a member has said."""
-        return (self.folder / f"{name}.log").read_text(errors="replace")[-2000:]
+        """What a member has said."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
 
     def __enter__(self) -> Members:
         self.start()

@@ -15,11 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
-import shutil
-import subprocess
-import tempfile
 import threading
 import time
 import urllib.error
@@ -30,8 +26,8 @@ from typing import Any
 
 import grpc
 
+from kvlearn.cli.bench_peers import Members
 from kvlearn.live.proto import auth_pb2, election_pb2, lock_pb2, rpc_pb2
-from tests.etcd.server import free_ports
 
 pb, locks, elections, permissions = rpc_pb2, lock_pb2, election_pb2, auth_pb2
 WAIT_S = 15.0
@@ -343,21 +339,17 @@ def when(key: bytes, target: str, result: str = "EQUAL", end: bytes = b"", **ope
 # Servers ------------------------------------------------------------------------------------
 
 
-class Servers:
-    """A cluster of processes with etcd's flags, ended by their process ids."""
+class Servers(Members):
+    """A cluster of processes with etcd's flags, by their numbers from 0 on."""
 
     def __init__(self, command: list[str], size: int, **more: str):
-        self.folder = tempfile.mkdtemp(prefix="kvlearn-spec-")
-        self.command, self._more = command, more
-        ports = free_ports(2 * size)
-        self._ports = [ports[2 * n : 2 * n + 2] for n in range(size)]
-        self.endpoints = [f"127.0.0.1:{client}" for client, _ in self._ports]
-        self.peer_urls = [f"http://127.0.0.1:{peer}" for _, peer in self._ports]
-        self._processes: list[subprocess.Popen | None] = [None] * size
+        flags = (f"--{flag.replace('_', '-')}={value}" for flag, value in more.items())
+        super().__init__(command, size, "--log-level=error", *flags)
+        self.endpoints = list(map(self.endpoint, self.names))
+        self.peer_urls = list(map(self.peer_url, self.names))
         self.apis = [Api(endpoint) for endpoint in self.endpoints]
         try:
-            for number in range(size):
-                self.launch(number)
+            self.start()
             until(lambda: all(map(self._serves, self.apis)), "a cluster", 30)
         except BaseException:
             self.close()
@@ -371,46 +363,23 @@ class Servers:
         return leader_of(self.apis) is not None
 
     def launch(self, number: int) -> None:
-        """Start this member, anew or for the first time."""
-        client, peer = f"http://{self.endpoints[number]}", self.peer_urls[number]
-        name = f"s{number + 1}"
-        options = {
-            "name": name,
-            "data-dir": f"{self.folder}/{name}",
-            "listen-client-urls": client,
-            "advertise-client-urls": client,
-            "listen-peer-urls": peer,
-            "initial-advertise-peer-urls": peer,
-            "initial-cluster": ",".join(f"s{n}={u}" for n, u in enumerate(self.peer_urls, 1)),
-            "log-level": "error",
-            **{flag.replace("_", "-"): value for flag, value in self._more.items()},
-        }
-        words = [*self.command, *(f"--{flag}={value}" for flag, value in options.items())]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ETCD_")}
-        with open(f"{self.folder}/{name}.log", "ab") as log:
-            self._processes[number] = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
-            )
+        """Start this member anew."""
+        self.start(self.names[number])
 
     def check(self) -> None:
         """That all run still: else what the dead one wrote last."""
-        for number, process in enumerate(self._processes, 1):
-            if process and process.poll() is not None:
-                with open(f"{self.folder}/s{number}.log") as log:
-                    raise AssertionError(f"s{number} has ended: {log.read()[-2000:]}")
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise AssertionError(f"{name} has ended: {self.log(name)[-2000:]}")
 
-    def kill(self, number: int) -> None:
+    def end(self, number: int) -> None:
         """End a member at once."""
-        if process := self._processes[number]:
-            process.kill()
-            process.wait()
+        self.kill(self.names[number])
 
     def close(self) -> None:
         for api in self.apis:
             api.close()
-        for number in range(len(self._processes)):
-            self.kill(number)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.stop()
 
 
 # Cases --------------------------------------------------------------------------------------

@@ -53,7 +53,7 @@ def a_restart_after_compacting_at_a_deletion(v: View):
     gone = api.DeleteRange(key=b"a", range_end=b"z").header.revision
     api.Compact(revision=gone, physical=True)
     before = api.HashKV().hash
-    servers.kill(0)
+    servers.end(0)
     servers.launch(0)
     until(lambda: serves(api), "it is back")
     assert api.Range(key=b"a").header.revision == gone and api.HashKV().hash == before
@@ -101,7 +101,7 @@ def a_cluster_with_a_dead_member(v: View):
     servers = own(v, 3)
     lead = leader_of(servers.apis)
     dead = next(n for n, api in enumerate(servers.apis) if api is not lead)
-    servers.kill(dead)
+    servers.end(dead)
     alive = [api for n, api in enumerate(servers.apis) if n != dead]
     until(lambda: leader_of(alive), "a leader")
     for n in range(20):
@@ -131,7 +131,7 @@ def without_a_majority(v: View):
     with api.watch(key=b"a", metadata=[("hasleader", "true")]) as stream:
         stream.created()
         for number in (1, 2):
-            servers.kill(number)
+            servers.end(number)
         until(lambda: not api.Status().leader, "the leader is missed")
         try:
             ended = stream.next()

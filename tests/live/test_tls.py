@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,11 @@ pytest.importorskip("grpc", reason="clients of real members speak gRPC")
 pytest.importorskip("lmdb", reason="a member's store is in LMDB")
 trustme = pytest.importorskip("trustme", reason="makes certificates")
 
+from kvlearn.cli.bench_peers import Members
 from kvlearn.errors import PermissionDenied, RequestError, Unavailable
 from kvlearn.live import LocalCluster, connect
-from tests.etcd.server import find_etcd, free_ports
-from tests.live.etcdctl import MISSING, Done, find_etcdctl, run, surroundings, until
+from tests.etcd.server import find_etcd
+from tests.live.etcdctl import MISSING, Done, find_etcdctl, run, until
 
 
 @pytest.fixture(scope="module")
@@ -53,48 +54,20 @@ def command_of(kind: str) -> list[str]:
     return [etcd]
 
 
-class Secured:
+class Secured(Members):
     """Members n1 … that are started by flags alone. `own`: flags of single members."""
 
     def __init__(self, kind: str, papers: Path, folder: Path, size: int, *flags: str, **own):
-        self.papers, self.folder = papers, folder
-        ports = free_ports(2 * size)
-        self.names = [f"n{k}" for k in range(1, size + 1)]
-        self.client = dict(zip(self.names, ports[::2]))
-        self.peer = dict(zip(self.names, ports[1::2]))
-        self._command, self._flags, self._own = command_of(kind), flags, own
-        self._processes: dict[str, subprocess.Popen] = {}
+        self.papers = papers
         self.etcdctl = find_etcdctl() or pytest.skip(MISSING)
-        for name in self.names:
-            self.start(name)
+        schemes = "https", "https" if any("peer-cert" in flag for flag in flags) else "http"
+        own = {name: self._told(more) for name, more in own.items()}
+        told = self._told(flags)
+        super().__init__(command_of(kind), size, *told, folder=folder, schemes=schemes, own=own)
+        self.start()
 
-    def start(self, name: str) -> None:
-        peers = "https" if any("peer-cert" in flag for flag in self._flags) else "http"
-        client = f"https://127.0.0.1:{self.client[name]}"
-        told = {
-            "name": name,
-            "data-dir": f"{self.folder}/{name}",
-            "listen-client-urls": client,
-            "advertise-client-urls": client,
-            "listen-peer-urls": f"{peers}://127.0.0.1:{self.peer[name]}",
-            "initial-advertise-peer-urls": f"{peers}://127.0.0.1:{self.peer[name]}",
-            "initial-cluster": ",".join(
-                f"{n}={peers}://127.0.0.1:{p}" for n, p in self.peer.items()
-            ),
-        }
-        flags = [f"--{flag}={value}" for flag, value in {**told, "bcrypt-cost": 4}.items()]
-        more = [flag.replace("@", f"{self.papers}/") for flag in self._own.get(name, self._flags)]
-        with open(f"{self.folder}/{name}.log", "ab") as log:
-            self._processes[name] = subprocess.Popen(
-                [*self._command, *flags, *more], env=surroundings(),
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            )  # fmt: skip
-
-    def log(self, name: str) -> str:
-        return Path(f"{self.folder}/{name}.log").read_text(errors="replace")
-
-    def endpoint(self, name: str) -> str:
-        return f"127.0.0.1:{self.client[name]}"
+    def _told(self, flags: Iterable[str]) -> list[str]:
+        return ["--bcrypt-cost=4", *(flag.replace("@", f"{self.papers}/") for flag in flags)]
 
     def shown(self, who: str) -> list[str]:
         """What etcdctl is told to show, and to believe."""
@@ -134,14 +107,6 @@ class Secured:
             }
         return told
 
-    def crash(self, name: str) -> None:
-        self._processes[name].kill()
-        self._processes[name].wait()
-
-    def close(self) -> None:
-        for name in self._processes:
-            self.crash(name)
-
 
 SERVER = ("--cert-file=@server.pem", "--key-file=@server.key")
 CLIENTS = ("--trusted-ca-file=@ca.pem", "--client-cert-auth")
@@ -153,7 +118,7 @@ PEERS = (
 
 def made(request, papers, tmp_path_factory, size: int, *flags: str, **own):
     cluster = Secured(request.param, papers, tmp_path_factory.mktemp("tls"), size, *flags, **own)
-    request.addfinalizer(cluster.close)
+    request.addfinalizer(cluster.stop)
     return cluster
 
 
@@ -296,7 +261,7 @@ def test_a_certificate_names_its_user_once_users_matter(three):
 
 
 def test_a_member_that_is_killed_finds_the_others_again_over_tls(three):
-    three.crash("n2")
+    three.kill("n2")
     # etcd may have lost its leader, and then it takes longer than one command waits.
     until(lambda: three.do("put", "while", "away", at="n3").out == "OK\n", "no put at n3")
     three.start("n2")
