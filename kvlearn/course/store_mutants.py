@@ -53,7 +53,7 @@ class TellsNobody(Store):
 
     def __init__(self, backend):
         super().__init__(backend)
-        self.index = DeafIndex(backend.range())
+        self.index = DeafIndex(backend.unread(), backend.read)
 
 
 class CountsRecords(Store):

@@ -1,13 +1,14 @@
 """Values as bytes: what members write into their logs and say to each other.
 
-MessagePack carries plain data; a value (`@value`) is an *extension*: its number in `WORDS` and its
-fields, in their order. Numbers are given once and never again, and fields are only added at the
-end, with a default: so a log that was written by an older version can be read by a newer one.
+MessagePack carries plain data; a value (`@value`) is a *map* of one pair: its number in `WORDS`,
+and its fields in their order. Numbers are given once and never again, and fields are only added at
+the end, with a default: so a log that was written by an older version can be read by a newer one.
+Values stand within values without a frame, so that an entry is written and read in one pass.
 
 >>> from kvlearn.kv.requests import Command, Put
 >>> entry = Entry(7, 2, Command("n1", 5, Put(b"a", b"1")))
 >>> decode(encode(entry)) == entry, len(encode(entry))
-(True, 30)
+(True, 27)
 
 Nothing but these values can come out of bytes, whoever sent them; bytes that are none raise
 `StorageError`.
@@ -51,7 +52,6 @@ WORDS = """
 ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep, auth
 RECENT = 8192  # entries whose bytes are kept, at most
 RECENT_BYTES = 64 << 20  # and so many bytes of them
-_EXTENSION = msgpack.ExtType
 
 
 def _all_fields(kind: type):
@@ -63,28 +63,27 @@ def _all_fields(kind: type):
     return (lambda value: (get(value),)) if names else (lambda value: ())
 
 
-def _kinds() -> dict[int, type]:
-    return {number: VOCABULARY[name] for number, name in enumerate(WORDS)}
-
-
-_KINDS = _kinds()
-_packers: list[msgpack.Packer] = []  # idle ones: a value within a value needs a second
+_KINDS = {number: VOCABULARY[name] for number, name in enumerate(WORDS)}
 _NUMBERS = {kind: (number, _all_fields(kind)) for number, kind in _KINDS.items()}
 
 
-def _pack(thing: Any) -> msgpack.ExtType:
+def _pack(thing: Any) -> dict[int, tuple]:
     known = _NUMBERS.get(type(thing))
     if known is None:
         raise TypeError(f"a {type(thing).__name__} has no bytes: it is none of the codec's words")
     number, get = known
-    return _EXTENSION(number, encode(get(thing)))
+    return {number: get(thing)}
 
 
-def _unpack(number: int, data: bytes) -> Any:
+def _unpack(pairs: list[tuple]) -> Any:
+    ((number, given),) = pairs
     kind = _KINDS.get(number)
     if kind is None:
         raise StorageError(f"word {number} is unknown: it was written by a newer version")
-    return kind(*msgpack.unpackb(data, ext_hook=_unpack, use_list=False))
+    return kind(*given)
+
+
+_packers: list[msgpack.Packer] = []  # idle ones: the disk's thread, too, makes bytes of values
 
 
 def encode(thing: Any) -> bytes:
@@ -102,7 +101,9 @@ def encode(thing: Any) -> bytes:
 def decode(data: bytes) -> Any:
     """What `encode` made bytes of; lists come back as tuples. Raises: StorageError."""
     try:
-        return msgpack.unpackb(data, ext_hook=_unpack, use_list=False)
+        return msgpack.unpackb(
+            data, object_pairs_hook=_unpack, use_list=False, strict_map_key=False
+        )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StorageError(f"{len(data)} bytes that are no words of kvlearn: {error}") from None
 

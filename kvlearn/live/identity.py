@@ -128,7 +128,7 @@ async def join(config: MemberConfig, tls: SSLContext | None = None) -> Identity:
 
 
 async def _introduction(url: str, tls: SSLContext | None) -> dict:
-    stream, told = await dial(url, {"kvlearn": 1, "ask": "members"}, tls)
+    stream, told = await dial(url, {"ask": "members"}, tls)
     stream.close()
     if not {"members", "founders", "cluster", "applied"} <= told.keys():
         raise ValueError(f"it answers {told}")

@@ -59,6 +59,7 @@ _FORMAT = b"kvlearn format"  # the name of that fact
 _COMPACT = "data.compact"  # what a defragmentation writes before it takes the file's place
 _LEAST = 64 * 1024  # bytes of a map: enough for the trees to begin
 _record = struct.Struct(">IQQQq")
+_key_size = struct.Struct(">I")  # its beginning
 
 
 class LmdbBackend:
@@ -158,16 +159,28 @@ class LmdbBackend:
         self, start: bytes | None = None, end: bytes | None = None
     ) -> Iterator[tuple[bytes, KeyValue]]:
         """(key, record) for start <= key < end, in order of the keys. Do not write meanwhile."""
+        for key, data in self._from(start):
+            if end is not None and key >= end:
+                return
+            yield key, decode(data)
+
+    def _from(self, start: bytes | None) -> Iterator[tuple[bytes, bytes]]:
         try:
             with self._txn.cursor(self._records) as cursor:
-                if not (cursor.set_range(start) if start else cursor.first()):
-                    return
-                for key, data in cursor:
-                    if end is not None and key >= end:
-                        return
-                    yield key, decode(data)
+                if cursor.set_range(start) if start else cursor.first():
+                    yield from cursor
         except lmdb.Error as error:
             raise self._failed(error) from error
+
+    def unread(self) -> Iterator[tuple[bytes, bytes, bytes]]:
+        """(key, its record's own key, what `read` makes the record of) of all, in order."""
+        start, size_of = _record.size, _key_size.unpack_from
+        for at, data in self._from(None):
+            yield at, data[start : start + size_of(data)[0]], data
+
+    def read(self, unread: bytes) -> KeyValue:
+        """A record that `unread` gave. Raises: StorageError."""
+        return decode(unread)
 
     def get_meta(self, name: str, default: Any = 0) -> Any:
         """The fact called `name`; lists come back as tuples."""

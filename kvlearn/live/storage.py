@@ -55,14 +55,14 @@ from kvlearn.live.wal import SEGMENT_BYTES, Wal
 from kvlearn.live.wal import Batch as WalBatch
 from kvlearn.raft.types import ZERO, Entry, EntryID, HardState, Ready, Snapshot
 
-FORMAT = 1  # of member.json and of the records below
+FORMAT = 2  # of member.json and of the records below
 ENTRY, HARD_STATE, SNAPSHOT, BASE = 1, 2, 3, 4  # kinds of records
 APPLIED = "applied"  # the machine's name for how far the store is
 CHUNK = 256  # records that a snapshot file's frames have
 LEAST_FREE = 64 << 20  # bytes free on the disk below which the member should take no writes
 _id = struct.Struct("<QQ")  # index, term: before an entry's bytes, and a base
 _frame = struct.Struct("<II")
-_MAGIC = b"kvlearn snapshot 1\n"
+_MAGIC = b"kvlearn snapshot 2\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +418,7 @@ class Storage:
             size, sum = _frame.unpack_from(data, at)
             at += _frame.size
             part = data[at : at + size]
-            if crc32(part) != sum:
+            if len(part) < size or crc32(part) != sum:
                 break
             if not size:  # the end
                 head, *chunks = parts

@@ -3,7 +3,7 @@
 Each member dials every other one and speaks on that connection; what it hears comes on connections
 that the others have dialled. A connection begins with a greeting, so that strangers are told apart:
 
-    dials    {"kvlearn": 1, "cluster": 9c…, "from": "n1", "to": "n2"}   one frame of JSON
+    dials    {"kvlearn": 2, "cluster": 9c…, "from": "n1", "to": "n2"}   one frame of JSON
     answers  {"ok": true}  or  {"refused": "cluster ID mismatch …"}
     then     length 4 | packet 8 | kind 1 | body,  again and again
 
@@ -39,6 +39,7 @@ from kvlearn.mvcc.revision import KeyValue
 from kvlearn.raft.messages import AppendEntries, ForNode, Message
 from kvlearn.raft.types import Entry, EntryID, NodeId
 
+PROTOCOL = 2  # of greetings and frames; 1 wrote values in another way
 MAX_FRAME = 512 << 20  # bytes; more is a damaged length
 MESSAGE_BYTES = 1 << 20  # of entries in one message, about: a heartbeat waits behind it (as etcd)
 AHEAD_BYTES = 16 << 20  # of entries that wait for a peer: more have to wait for its answers
@@ -146,7 +147,8 @@ async def dial(url: str, hello: dict, tls: SSLContext | None) -> tuple[Stream, d
     try:
         if stream.transport is None:
             raise ConnectionError("it hung up at once")
-        stream.transport.write(_framed(0, _HELLO, json.dumps(hello).encode()))
+        greeting = json.dumps({"kvlearn": PROTOCOL, **hello}).encode()
+        stream.transport.write(_framed(0, _HELLO, greeting))
         told = json.loads(await answer)
         if not isinstance(told, dict):
             raise ValueError(f"it answers {told!r}")
@@ -302,7 +304,7 @@ class Transport:
         cluster, own = f"{self.member.cluster_id:x}", self.member.node.name
         known = self.member.node.machine.directory.get(own)
         urls = known.peer_urls if known else self.member.config.initial_advertise_peer_urls
-        return {"kvlearn": 1, "cluster": cluster, "from": own, "to": to, "urls": list(urls)}
+        return {"cluster": cluster, "from": own, "to": to, "urls": list(urls)}
 
     @property
     def connected(self) -> tuple[NodeId, ...]:
@@ -446,7 +448,7 @@ class Transport:
     def _refusal(self, told: dict) -> str:
         member = self.member
         mine = f"{member.cluster_id:x}"
-        if told.get("kvlearn") != 1:
+        if told.get("kvlearn") != PROTOCOL:
             return f"it speaks another protocol: {told}"
         if told.get("cluster") != mine:
             return f"cluster ID mismatch: this is {mine}, not {told.get('cluster')}"

@@ -35,6 +35,12 @@ class Backend(Protocol):
     def range(self, start: bytes | None = None, end: bytes | None = None) -> Iterator[tuple]:
         """(key, record) for start <= key < end, in order of the keys; None: no bound."""
 
+    def unread(self) -> Iterator[tuple[bytes, bytes, Any]]:
+        """(key, its record's own key, what `read` makes the record of) of all, in order."""
+
+    def read(self, unread: Any) -> KeyValue:
+        """A record that `unread` gave."""
+
     def put(self, key: bytes, record: KeyValue) -> None:
         """Store `record` under `key`."""
 
@@ -96,6 +102,14 @@ class MemoryBackend:
     def range(self, start: bytes | None = None, end: bytes | None = None) -> Iterator[tuple]:
         """(key, record) for start <= key < end, leaf after leaf. Do not write meanwhile."""
         return self.tree.range(start, end)
+
+    def unread(self) -> Iterator[tuple[bytes, bytes, KeyValue]]:
+        """(key, its record's own key, the record) of all, in order: nothing needs to be read."""
+        return ((at, record.key, record) for at, record in self.tree.range())
+
+    def read(self, unread: KeyValue) -> KeyValue:
+        """A record that `unread` gave."""
+        return unread
 
     def put(self, key: bytes, record: KeyValue) -> None:
         """Store `record`, and remember what it replaced."""

@@ -53,7 +53,8 @@ here the newest record stays at hand, so that a read of the present need not des
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
 
 from sortedcontainers import SortedDict
 
@@ -173,12 +174,23 @@ class Index(Mapping):
 
     __slots__ = ("_tree",)
 
-    def __init__(self, records: Iterable[tuple[bytes, KeyValue]] = ()):
-        """The index over these (backend key, record), which come in order."""
-        self._tree: dict[bytes, KeyIndex | KeyValue] = {}
-        for at, record in records:
-            self.note(at, record)
-        self._tree = SortedDict(self._tree)  # sorting once is quicker than keeping order
+    def __init__(self, found: Iterable[tuple] = (), read: Callable[[Any], KeyValue] | None = None):
+        """The index over these (backend key, key, record unread), which come in order.
+
+        Of a long history only the beginning and the newest record are `read`.
+        """
+        tree = self._tree = {}
+        newest: dict[KeyIndex, Any] = {}  # their last records, still unread
+        for at, key, record in found:
+            entry = tree.get(key)
+            if type(entry) is KeyIndex:
+                entry.revisions.append(at)
+                newest[entry] = record
+            else:
+                self.note(at, read(record))
+        for entry, record in newest.items():
+            entry.record = None if is_tombstone(entry.revisions[-1]) else read(record)
+        self._tree = SortedDict(tree)  # sorting once is quicker than keeping order
 
     def __getitem__(self, key: bytes) -> KeyIndex:
         entry = self._tree[key]
@@ -217,8 +229,7 @@ class Index(Mapping):
     def _between(self, start: bytes, end: bytes | None) -> Iterator[KeyIndex | KeyValue]:
         if end == b"":
             return iter((self._tree[start],) if start in self._tree else ())
-        keys = self._tree.irange(start, end, inclusive=(True, False))
-        return map(self._tree.__getitem__, keys)
+        return map(self._tree.__getitem__, self._tree.irange(start, end, inclusive=(True, False)))
 
     def note(self, at: bytes, record: KeyValue) -> None:
         """A put or a deletion lies under the backend key `at`."""

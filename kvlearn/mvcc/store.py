@@ -61,15 +61,15 @@ class Store:
         self._swept_to: bytes | None = None  # where the sweep behind a compaction stands
         if backend.get_meta(SWEPT) < self.compacted:
             self._swept_to = b""
-        self.index = Index(self._restore())
+        self.index = Index(self._restore(), backend.read)
 
-    def _restore(self) -> Iterator[tuple[bytes, KeyValue]]:
-        """All records, while the revision follows them."""
-        record = None
-        for at, record in self.backend.range():
-            yield at, record
-        if record is not None:
-            self.revision = max(self.revision, record.mod_revision)
+    def _restore(self) -> Iterator[tuple]:
+        """All records, unread, while the revision follows them."""
+        found = None
+        for found in self.backend.unread():
+            yield found
+        if found is not None:
+            self.revision = max(self.revision, Revision.parse(found[0]).main)
 
     # Reading --------------------------------------------------------------------------------
 

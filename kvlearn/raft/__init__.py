@@ -64,13 +64,4 @@ from kvlearn.raft.config import RaftConfig
 from kvlearn.raft.raft import Raft
 from kvlearn.raft.types import ConfState, Entry, EntryID, HardState, ReadState, Ready
 
-__all__ = [
-    "ConfState",
-    "Entry",
-    "EntryID",
-    "HardState",
-    "Raft",
-    "RaftConfig",
-    "ReadState",
-    "Ready",
-]
+__all__ = ["ConfState", "Entry", "EntryID", "HardState", "Raft", "RaftConfig", "ReadState", "Ready"]

@@ -154,7 +154,7 @@ def test_a_member_that_was_removed_stops_and_is_turned_away():
             with pytest.raises(Exception, match="was removed from the cluster"):
                 await asyncio.wait_for(asyncio.shield(gone.stopped), 20)
             url = cluster.members["n1"].config.listen_peer_urls[0]
-            hello = {"kvlearn": 1, "cluster": f"{gone.cluster_id:x}", "from": "n3", "to": "n1"}
+            hello = {"cluster": f"{gone.cluster_id:x}", "from": "n3", "to": "n1"}
             stream, told = await dial(url, hello, None)
             assert "was removed" in told["refused"]
             stream.close()
@@ -174,7 +174,7 @@ def test_strangers_are_turned_away():
             for hello, why in (
                 (stranger.hello("n1"), "cluster ID mismatch"),
                 (mine.members["n1"].transport.hello("n9"), "this is n1, not n9"),
-                ({"kvlearn": 2}, "another protocol"),
+                ({"kvlearn": 1}, "another protocol"),
             ):
                 stream, told = await dial(url, hello, None)
                 assert why in told["refused"]

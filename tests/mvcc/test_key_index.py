@@ -136,7 +136,8 @@ RECORDS = [
 @pytest.fixture(params=["restored", "noted one by one"])
 def index(request):
     if request.param == "restored":
-        return Index(RECORDS)
+        found = ((at, record.key, record) for at, record in RECORDS)
+        return Index(found, lambda record: record)
     index = Index()
     for at, record in RECORDS:
         index.note(at, record)
