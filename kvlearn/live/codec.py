@@ -21,6 +21,8 @@ Source: etcd raftpb/raft.proto, etcdserverpb/raft_internal.proto (there protobuf
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
@@ -83,6 +85,7 @@ def _unpack(pairs: list[tuple]) -> Any:
     return kind(*given)
 
 
+_array = struct.Struct(">BI")  # how MessagePack begins an array of any length
 _packers: list[msgpack.Packer] = []  # idle ones: the disk's thread, too, makes bytes of values
 
 
@@ -106,6 +109,11 @@ def decode(data: bytes) -> Any:
         )
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise StorageError(f"{len(data)} bytes that are no words of kvlearn: {error}") from None
+
+
+def decode_all(parts: Sequence[bytes]) -> tuple:
+    """What each of these bytes are, read in one go. Raises: StorageError."""
+    return decode(b"".join((_array.pack(0xDD, len(parts)), *parts)))
 
 
 class EntryBytes:

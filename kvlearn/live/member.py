@@ -2,7 +2,7 @@
 
 The same four lines as the simulator's host (kvlearn/sim/host.py), on asyncio:
 
-    1  storage.write(ready), and force it in a thread: the loop goes on meanwhile
+    1  storage.write(ready), and force it (forcing.py): the loop goes on meanwhile
     2  transport.send(ready.messages)
     3  node.advance(ready, now)    applies, answers, compacts
     4  hand out node.responses, and what the node has to tell its watch streams
@@ -32,7 +32,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from time import perf_counter
 from typing import Any
@@ -45,6 +44,7 @@ from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
 from kvlearn.kv.upkeep import NOSPACE
 from kvlearn.live.config import MemberConfig
+from kvlearn.live.forcing import Forcing
 from kvlearn.live.metrics import Meters
 from kvlearn.live.storage import quiet
 from kvlearn.live.story import Story
@@ -106,7 +106,7 @@ class Member:
         self._started_s = self.loop.time() - self._rng.random() * config.raft().tick_s
         self.meters = Meters()
         self.story = Story(config.trace_file, config.name, storage.boot)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"{config.name} disk")
+        self._forcing: Forcing | None = Forcing(storage, config.name, self.meters.fsync)
         self._saving: tuple[Ready, list] | None = None
         self._causes: list = []  # of the messages that wait in the outbox during a save
         self._cause: int | None = None  # the record of the input that is being worked on
@@ -217,7 +217,7 @@ class Member:
 
     async def stop(self) -> None:
         """Leave in order: what is applied is durable, nobody waits in vain. Harmless twice."""
-        if self.stopped.done() and self._thread is None:
+        if self.stopped.done() and self._forcing is None:
             return
         if not self.stopped.done():
             await self._hand_over()
@@ -230,9 +230,9 @@ class Member:
             self._answer(op_id, Answer.refusal(op_id, self.header(), Stopped()))
         self._end_streams()
         await self.transport.stop()
-        if self._thread is not None:
-            thread, self._thread = self._thread, None
-            await self.loop.run_in_executor(None, thread.shutdown)
+        if self._forcing is not None:
+            forcing, self._forcing = self._forcing, None
+            await forcing.stop()
             # What failed may have carried out half an entry: the log has all of it.
             self.storage.close(flush=self.stopped.exception() is None)
         self.story.close()
@@ -421,10 +421,10 @@ class Member:
                     break
                 if ready.hard_state is not None:
                     self.storage.write(ready)
-                self._send(ready, self._causes_of(ready), lambda message: True)
                 if not (ready.committed or ready.reads or ready.dropped):
-                    break  # messages were all
-                self._finish(ready)
+                    self._send(ready, self._causes_of(ready), lambda message: True)
+                    break
+                self._finish(ready, self._causes_of(ready))
         if node.responses:
             self._hand_out()
         if node.hub.waiting:
@@ -450,23 +450,8 @@ class Member:
         causes = self._causes_of(ready)
         self._saving = (ready, causes)
         self.storage.write(ready)
-        batch = self.storage.take()
-        self._thread.submit(self._force, batch)
+        self._forcing.force(self.storage.take(), self._forced)
         self._send(ready, causes, lambda message: not message.after_save)
-
-    def _force(self, batch: Any) -> None:
-        """In the disk's thread."""
-        error = None
-        began_s = perf_counter()
-        try:
-            self.storage.force(batch)
-        except BaseException as raised:
-            error = raised
-        self.meters.fsync.add(perf_counter() - began_s)
-        try:
-            self.loop.call_soon_threadsafe(self._forced, error)
-        except RuntimeError:
-            pass  # the loop has ended
 
     def _forced(self, error: BaseException | None) -> None:
         """The Ready's promises are durable."""
@@ -504,10 +489,15 @@ class Member:
         if stuck:
             self.loop.call_soon(self.undelivered, stuck)
 
-    def _finish(self, ready: Ready) -> None:
+    def _finish(self, ready: Ready, unsent: list | None = None) -> None:
+        """Apply and answer, and then send what has not left, if these are the causes of that: the
+        others can wait for the news how far the leader is, a client waits for its answer."""
         node = self.node
         node.tick(now := self.now)
         node.advance(ready, now)
+        if unsent is not None:
+            self._hand_out()
+            self._send(ready, unsent, lambda message: True)
         raft = node.raft
         if ready.committed or ready.snapshot:
             self._look_at_alarms()

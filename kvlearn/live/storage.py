@@ -262,6 +262,11 @@ class Storage:
         except OSError as error:
             raise StorageError(f"{self.folder}: no room: {error.strerror}") from error
 
+    def is_small(self, batch: Batch) -> bool:
+        """Whether forcing it writes a few sectors of the log and does nothing else."""
+        more = batch.snapshots or batch.release or batch.stale
+        return not more and self.wal.is_small(batch.log)
+
     def sync(self) -> None:
         """Make all that was written durable. Raises: StorageError."""
         self.force(self.take())
@@ -328,10 +333,9 @@ class Storage:
         """Go through the records of the log, oldest first."""
         found, self.wal.found = self.wal.found, []
         self._last = ZERO
-        read = self._entry_bytes.read
         kept, snapshot = self._fold(found)
         self._places = [number for number, _ in kept]
-        self._entries = tuple(read(payload[_id.size :]) for _, payload in kept)
+        self._entries = codec.decode_all([payload[_id.size :] for _, payload in kept])
         self._last = self._entries[-1].id if kept else self.base
         self._snapshot = self._find_snapshot(snapshot)
         applied = self.backend.get_meta(APPLIED)

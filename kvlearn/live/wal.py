@@ -55,7 +55,8 @@ from kvlearn.errors import StorageError
 from kvlearn.live.folders import force_folder
 
 SECTOR = 512  # a disk writes so many bytes or none of them
-SEGMENT_BYTES = 8 << 20  # etcd: 64 MB; smaller ones are read sooner at a start
+SEGMENT_BYTES = 4 << 20  # etcd: 64 MB; smaller ones are released, and read at a start, sooner
+SMALL_BYTES = 4 * SECTOR
 FORMAT = 1
 ALIGN = 16
 _first_half = struct.Struct("<IBBH")  # length, kind, mask, batch
@@ -180,6 +181,11 @@ class Wal:
             self._failed = f"writing failed: {error.strerror}"
             raise StorageError(f"{self.folder}: {self._failed}") from error
         self._end += len(batch.data)
+
+    def is_small(self, batch: Batch) -> bool:
+        """Whether forcing it now writes a few sectors and does nothing else."""
+        size = len(batch.data)
+        return size <= SMALL_BYTES and self._end + size <= self._size
 
     def sync(self) -> None:
         """Force all that was appended; returns when it is safe. Raises: StorageError."""
@@ -354,11 +360,11 @@ class _Reader:
             end = at + _HEAD + length
             payload = data[at + _HEAD : end]
             now = crc32(payload, crc32(head, sum))
-            pad = -length % ALIGN
-            rest = data[end : end + pad]
-            if crc32(head) != head_sum or now != told or len(payload) < length or any(rest):
+            rest = -length % ALIGN
+            unlike = crc32(head) != head_sum or now != told or len(payload) < length
+            if unlike or data[end : end + rest].strip(b"\0"):
                 break
-            sum, batch, at = now, number + 1, end + pad
+            sum, batch, at = now, number + 1, end + rest
             found.append((kind, _xor(payload, mask) if mask else payload))
         wal._sum, wal._batch = sum, batch & 0xFFFF
         wal.count += len(found) - before

@@ -33,6 +33,9 @@ class MemoryStorage:
     def take(self):
         return None
 
+    def is_small(self, batch):
+        return True
+
     def force(self, batch):
         self._disk.sync()
 
