@@ -8,7 +8,7 @@ from threading import current_thread
 import pytest
 
 from kvlearn.errors import StorageError
-from kvlearn.live.wal import SECTOR, Wal
+from kvlearn.live.wal import SECTOR, SMALL_BYTES, Wal
 
 SIZE = 4096
 
@@ -216,3 +216,19 @@ def test_segments_that_were_being_made_are_forgotten(tmp_path):
     (tmp_path / "spare.new").write_bytes(b"half")
     (tmp_path / "next.new").write_bytes(bytes(100))
     assert found(tmp_path) == kept
+
+
+def test_a_batch_is_small_if_it_takes_a_few_sectors_of_the_segment_that_is_written(tmp_path):
+    with Wal(tmp_path, segment_bytes=SIZE, fsync=False) as wal:
+        small = []
+        for size in (1, SMALL_BYTES - 16, SMALL_BYTES - 15, 1):
+            wal.append(1, b"x" * size)
+            small.append(wal.is_small(batch := wal.take()))
+            wal.force(batch)
+        assert small == [True, True, False, True]
+        while wal.end[1] + 32 <= SIZE:
+            wal.append(1, b"x")
+            assert wal.is_small(batch := wal.take())
+            wal.force(batch)
+        wal.append(1, b"x" * 100)
+        assert not wal.is_small(wal.take())  # it needs the next segment
