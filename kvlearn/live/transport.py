@@ -294,6 +294,11 @@ class Transport:
     def _let_go(self, peer: Peer) -> None:
         self._leaving.discard(peer)
         peer.close()
+        if peer.name in self._peers:
+            return
+        for stream, name in list(self._heard.items()):
+            if name == peer.name:  # one that has not heard of it dials again, and is told
+                stream.close()
 
     def cut(self, peers: Iterable[NodeId]) -> None:
         """Hear and tell these nothing, as if the network were broken; none: as it should be."""

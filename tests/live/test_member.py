@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
+from kvlearn.errors import Stopped
 from kvlearn.kv.members import MemberAdd, MemberList, MemberRemove
 from kvlearn.kv.requests import Put, Range
 from kvlearn.kv.watches import WatchCreate
@@ -158,6 +159,24 @@ def test_a_member_that_was_removed_stops_and_is_turned_away():
             stream, told = await dial(url, hello, None)
             assert "was removed" in told["refused"]
             stream.close()
+
+    run(test)
+
+
+def test_a_member_that_missed_the_news_of_its_removal_is_told_all_the_same():
+    """Nobody sends it anything any more, and its own connections to the others would stand."""
+
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.ask("n1", Put(b"a", b"1"))
+            await cluster.until(lambda: all(m.name for m in _directory(cluster)))
+            leader = await cluster.leader()
+            gone = next(m for name, m in cluster.members.items() if name != leader)
+            cluster.members[leader].transport.cut([gone.node.name])
+            answer = await cluster.ask(leader, MemberRemove(id=gone.id))
+            assert not answer.error, answer
+            with pytest.raises(Stopped, match="was removed from the cluster"):
+                await asyncio.wait_for(asyncio.shield(gone.stopped), 20)
 
     run(test)
 
