@@ -81,7 +81,7 @@ def _unpack(pairs: list[tuple]) -> Any:
     ((number, given),) = pairs
     kind = _KINDS.get(number)
     if kind is None:
-        raise StorageError(f"word {number} is unknown: it was written by a newer version")
+        raise StorageError(f"word {number!r:.20} is unknown: it was written by a newer version")
     return kind(*given)
 
 
@@ -94,7 +94,10 @@ def encode(thing: Any) -> bytes:
 
     Raises: TypeError for anything else.
     """
-    packer = _packers.pop() if _packers else msgpack.Packer(default=_pack, buf_size=1 << 16)
+    try:
+        packer = _packers.pop()
+    except IndexError:
+        packer = msgpack.Packer(default=_pack, buf_size=1 << 16)
     try:
         return packer.pack(thing)
     finally:
@@ -107,7 +110,7 @@ def decode(data: bytes) -> Any:
         return msgpack.unpackb(
             data, object_pairs_hook=_unpack, use_list=False, strict_map_key=False
         )
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise StorageError(f"{len(data)} bytes that are no words of kvlearn: {error}") from None
 
 

@@ -51,7 +51,7 @@ import lmdb
 from kvlearn.errors import StorageError
 from kvlearn.live import lmdb_pages
 from kvlearn.live.folders import force_folder, hold
-from kvlearn.mvcc.revision import KeyValue
+from kvlearn.mvcc.revision import KEY_BYTES, KeyValue
 from kvlearn.values import from_json, to_json
 
 FORMAT = 1  # of records and facts; a file of another format is refused
@@ -176,6 +176,8 @@ class LmdbBackend:
         """(key, its record's own key, what `read` makes the record of) of all, in order."""
         start, size_of = _record.size, _key_size.unpack_from
         for at, data in self._from(None):
+            if len(data) < start or len(at) < KEY_BYTES:
+                raise StorageError(f"{self.path}: the record under {at!r} is damaged")
             yield at, data[start : start + size_of(data)[0]], data
 
     def read(self, unread: bytes) -> KeyValue:

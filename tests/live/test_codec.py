@@ -78,6 +78,46 @@ def test_strange_bytes_are_refused_with_one_kind_of_error(seed):
         pass
 
 
+def nested(begin: bytes, depth: int, end: bytes = b"\xc0") -> bytes:
+    return begin * depth + end
+
+
+ENTRY = b"\x81\0\x93\1\1"  # and its data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x80",  # a map of no pair, and of two
+        b"\x82\0\x93\1\1\xc0\0\x93\1\1\xc0",
+        b"\x81\xa1a\x90",  # words that are no numbers
+        b"\x81\x91\1\x90",
+        b"\x81" + nested(ENTRY, 400) + b"\x90",
+        b"\x81\xcc\xff\x90",
+        b"\x81\0\5",  # fields that are none, too few, too many
+        b"\x81\0\x91\1",
+        b"\x81\0\x94\1\1\1\1",
+        b"\x81\0\x81\0\x93\1\1\xc0",
+        b"\xdd\xff\xff\xff\xff",  # lengths
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xc6\xff\xff\xff\xff",
+        nested(b"\xdd\0\x0f\xff\xff", 500),
+        nested(b"\x91", 1_000_000),
+        nested(ENTRY, 100_000),
+        nested(b"\x81", 100_000),
+        b"\1\1",
+        b"\xa1\xff",
+        b"\xc1",
+    ],
+)
+def test_hostile_bytes_are_refused_with_the_same_error_in_few_words(data):
+    with pytest.raises(StorageError) as refused:
+        codec.decode(data)
+    assert len(str(refused.value)) < 200
+
+
 def test_what_is_no_word_is_not_written():
     with pytest.raises(TypeError, match="none of the codec's words"):
         codec.encode(object())

@@ -105,3 +105,19 @@ def test_what_is_under_way_ends_before_the_stop(monkeypatch):
 
     asyncio.run(play())
     assert disk.forced == [("batch", False)]
+
+
+def test_what_the_loop_is_about_to_force_is_forced_before_the_stop(monkeypatch):
+    disk, told = Disk(monkeypatch), []
+
+    async def play():
+        force = Forcing(disk, "n1", Meter())
+        done = asyncio.get_running_loop().create_future()
+        force.force(0, done.set_result)
+        await done
+        force.force(1, told.append)
+        await force.stop()
+        return list(disk.forced), list(told)
+
+    forced, told_before = asyncio.run(play())
+    assert forced == [(0, False), (1, True)] and told_before == [None]

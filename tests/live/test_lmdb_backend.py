@@ -94,6 +94,19 @@ def test_damaged_bytes_are_no_record(data):
         decode(data)
 
 
+@pytest.mark.parametrize(
+    ("at", "data"),
+    [(put_key(2, 0), b"abc"), (b"at", encode(KeyValue(b"a", b"1", 2, 2, 1)))],
+    ids=["short", "no revision"],
+)
+def test_a_store_over_damaged_records_is_not_opened(folder, at, data):
+    with LmdbBackend(folder) as backend:
+        backend._write(backend._records, at, data)
+        backend.commit()
+    with LmdbBackend(folder) as backend, pytest.raises(StorageError, match="is damaged"):
+        Store(backend)
+
+
 def do(machine: KVMachine, request) -> None:
     index = machine.applied + 1
     _, error = machine.apply(index, 1, Command("n1", index, request))

@@ -501,3 +501,30 @@ def test_a_member_whose_disk_dies_stops_and_the_others_go_on(monkeypatch):
             cluster.restart(victim)
             with cluster.client(victim, timeout_s=PATIENCE_S) as again:
                 assert again.get("a").text == "3"
+
+
+def test_a_leader_that_hangs_on_its_disk_is_replaced_and_follows_when_it_is_back(monkeypatch):
+    """Nothing moves in a process that waits for its disk, no heartbeat, no timer."""
+    monkeypatch.setattr(local_cluster, "Process", partial(Process, command=COMMAND))
+    hangs_s = 5.0
+    with local_cluster.LocalCluster(3, trace=False, heartbeat_ms=30, election_ms=300) as cluster:
+        hung = cluster.wait_for_leader(PATIENCE_S)
+        other = next(name for name in cluster.names if name != hung)
+        with cluster.client(other, timeout_s=PATIENCE_S) as client:
+            for count in range(20):  # the disk is quick, so the loop itself waits for it
+                client.put("a", str(count))
+            orders = orders_of(cluster.data_dir / hung)
+            orders.write_text(str(hangs_s))
+            began_s = time.monotonic()
+            try:
+                client.put("a", "perhaps")
+            except RequestError:
+                pass
+            client.put("a", "sure")
+            assert time.monotonic() - began_s < hangs_s, "nobody took over"
+            orders.unlink()
+            with cluster.client(hung, timeout_s=PATIENCE_S) as back:
+                assert back.get("a").text == "sure"
+                back.put("a", "through it")
+            assert client.get("a").text == "through it"
+        assert cluster.is_alive(hung)
