@@ -54,6 +54,7 @@ WORDS = """
 ROOMS = types, messages, confchange, requests, txn, leases, members, directory, upkeep, auth
 RECENT = 8192  # entries whose bytes are kept, at most
 RECENT_BYTES = 64 << 20  # and so many bytes of them
+LARGE = 4 << 20  # bytes of a value whose packer is not kept: its buffer never shrinks
 
 
 def _all_fields(kind: type):
@@ -98,10 +99,10 @@ def encode(thing: Any) -> bytes:
         packer = _packers.pop()
     except IndexError:
         packer = msgpack.Packer(default=_pack, buf_size=1 << 16)
-    try:
-        return packer.pack(thing)
-    finally:
+    made = packer.pack(thing)
+    if len(made) <= LARGE:
         _packers.append(packer)
+    return made
 
 
 def decode(data: bytes) -> Any:

@@ -9,7 +9,9 @@ The same four lines as the simulator's host (kvlearn/sim/host.py), on asyncio:
 
 Everything that arrives in one turn of the loop (requests, messages, a timer) is told to the node at
 once, and `_turn` runs once behind it: so what came together shares a message, and what waited for
-the disk shares its next fsync. Batches grow with the load by themselves.
+the disk shares its next fsync. Batches grow with the load by themselves. What promises nothing
+leaves before 1 is done; and where nothing has to be forced, 2 comes last: a client waits for its
+answer, the others can wait for the news that its entry is committed.
 
 What a request waits for, and for how long:
 
@@ -446,7 +448,7 @@ class Member:
         return waited + [self._cause] * (len(ready.messages) + 1 - len(waited))
 
     def _save(self, ready: Ready) -> None:
-        """Let the disk's thread keep it; what promises nothing leaves at once (thesis 10.2.1)."""
+        """Have it forced; what promises nothing leaves at once (thesis 10.2.1)."""
         causes = self._causes_of(ready)
         self._saving = (ready, causes)
         self.storage.write(ready)
@@ -490,8 +492,8 @@ class Member:
             self.loop.call_soon(self.undelivered, stuck)
 
     def _finish(self, ready: Ready, unsent: list | None = None) -> None:
-        """Apply and answer, and then send what has not left, if these are the causes of that: the
-        others can wait for the news how far the leader is, a client waits for its answer."""
+        """Apply it. With `unsent`, the causes of messages that have not left: answer, and then send
+        them."""
         node = self.node
         node.tick(now := self.now)
         node.advance(ready, now)

@@ -53,7 +53,7 @@ class Durations:
         self.total_s = 0.0
 
     def add(self, seconds: float) -> None:
-        """It took so long once more. From one thread only."""
+        """It took so long once more. From one thread at a time."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total_s += seconds
 
@@ -63,8 +63,7 @@ class Durations:
 
 
 class Meters:
-    """What is counted while a member runs. The disk's thread adds to `fsync`, the loop to the
-    rest."""
+    """What is counted while a member runs. Whoever forces adds to `fsync`, the loop to the rest."""
 
     __slots__ = ("fsync", "commit", "leader_changes", "failed", "started", "handled")
 

@@ -12,7 +12,7 @@ them. (The same rules as of the simulator's disk, in `sim/disk.py`.)
 
     write(ready) ──▶ records wait in memory          in the loop
     take()       ──▶ a batch                         in the loop
-    force(batch) ──▶ snapshot file, then log         in a thread; one batch at a time
+    force(batch) ──▶ snapshot file, then log         one batch at a time (by whom: forcing.py)
     flush()      ──▶ the store commits               in the loop, ten times a second
     compact(base) ─▶ flush; the log may forget entries up to `base` when the next batch is forced
 

@@ -118,6 +118,14 @@ def test_hostile_bytes_are_refused_with_the_same_error_in_few_words(data):
     assert len(str(refused.value)) < 200
 
 
+def test_room_for_a_large_value_is_given_back(monkeypatch):
+    monkeypatch.setattr(codec, "_packers", [])
+    codec.encode(b"x")
+    assert len(codec._packers) == 1
+    codec.encode(bytes(codec.LARGE))
+    assert not codec._packers
+
+
 def test_what_is_no_word_is_not_written():
     with pytest.raises(TypeError, match="none of the codec's words"):
         codec.encode(object())
