@@ -30,6 +30,7 @@ COMMANDS = {
     "bench": ("kvlearn.cli.bench", "core", "the measurements, as a table"),
     "node": ("kvlearn.cli.node", "live", "one real member, with etcd's flags, for etcd's clients"),
     "cluster": ("kvlearn.cli.cluster", "live", "a real cluster on this machine, until Ctrl-C"),
+    "snapshot": ("kvlearn.cli.snapshot", "live", "found a cluster with what another one had"),
     "doctor": ("kvlearn.cli.doctor", "", "what is installed, what is missing, how to mend it"),
     "clean-notebooks": ("kvlearn.cli.notebooks", "", "take what running leaves out of notebooks"),
 }

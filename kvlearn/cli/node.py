@@ -189,8 +189,8 @@ INSTEAD = {
     "client-cert-allowed-hostname": "give --trusted-ca-file an authority of its own",
     "peer-cert-allowed-hostname": "give --peer-trusted-ca-file an authority of its own",
     "peer-cert-allowed-cn": "give --peer-trusted-ca-file an authority of its own",
-    "force-new-cluster": "found a new cluster in an empty --data-dir, and put there what "
-    "`etcdctl get --consistency=s --prefix ''` reads from this one",
+    "force-new-cluster": "take what this member has (`etcdctl snapshot save FILE`: it answers "
+    "without the others), and found a new cluster with it (`kvlearn snapshot restore FILE`)",
     "max-txn-ops": "a transaction has at most 128 operations",
     "listen-metrics-urls": "/metrics is on the client URLs, and on --listen-client-http-urls",
     "experimental-enable-v2v3": "only the third version of the API is spoken",

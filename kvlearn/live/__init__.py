@@ -11,6 +11,7 @@ lmdb_backend.py   the store's backend in a memory-mapped LMDB file: kill -9 lose
 lmdb_lazy.py      the same with commits that gather, because a log is the truth; frozen views
 lmdb_pages.py     the same file read page by page, for pictures and before it is trusted
 storage.py        a member's folder: the log, the store, snapshots that came, a lock (folders.py)
+restore.py        a snapshot becomes the folder of a founder of a new cluster
 forcing.py        who waits for the disk: a thread, or the loop
 codec.py          values as bytes, for the log and for the other members
 transport.py      how members talk: one stream a peer

@@ -22,22 +22,25 @@ from kvlearn.errors import StorageError
 from kvlearn.kv.directory import MemberInfo, cluster_id_of, founded
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.transport import dial
-from kvlearn.raft.types import ConfState, NodeId
+from kvlearn.raft.types import ConfState, EntryID, NodeId
 from kvlearn.values import from_json, to_json
 
 JOIN_S = 10.0  # for a member that was added to be known to those who are asked
 ASK_S = 2.0  # for one of them to answer
+FIRST = EntryID(term=1, index=1)  # what a restored snapshot stands for in the log
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a data directory remembers about whose it is. `joins`: 0 for a founder."""
+    """What a data directory remembers about whose it is. `joins`: 0 for a founder. `restored`: the
+    sum of the snapshot that a founder began with (see restore.py)."""
 
     node: NodeId
     cluster_id: int
     founders: tuple[MemberInfo, ...]
     joins: int = 0
+    restored: str = ""
 
     @property
     def urls(self) -> dict[NodeId, tuple[str, ...]]:
@@ -53,35 +56,47 @@ class Identity:
     def save(self) -> dict:
         """As plain JSON data."""
         data = {"node": self.node, "cluster_id": self.cluster_id, "joins": self.joins}
+        data |= {"restored": self.restored} if self.restored else {}
         return data | {"founders": to_json(self.founders)}
 
     @classmethod
     def load(cls, data: dict) -> Identity:
         """What `save` gave."""
-        return cls(data["node"], data["cluster_id"], from_json(data["founders"]), data["joins"])
+        known = data["node"], data["cluster_id"], from_json(data["founders"]), data["joins"]
+        return cls(*known, data.get("restored", ""))
 
 
-def found(config: MemberConfig) -> Identity:
-    """The identity of a founder."""
-    directory = founded(config.initial_cluster, config.initial_cluster_token)
-    return Identity(config.name, cluster_id_of(directory.founders), directory.founders)
+def found(config: MemberConfig, restored: str = "") -> Identity:
+    """The identity of a founder. One that begins with a snapshot belongs to those alone that begin
+    with the same, so its sum is behind the token."""
+    directory = founded(config.initial_cluster, config.initial_cluster_token + restored)
+    founders = directory.founders
+    return Identity(config.name, cluster_id_of(founders), founders, restored=restored)
 
 
-async def check_first_time(config: MemberConfig, tls: SSLContext | None = None) -> None:
-    """A founder whose folder is empty has to be one that never ran: who has voted and stored, and
+async def check_first_time(
+    own: Identity, config: MemberConfig, tls: SSLContext | None = None
+) -> None:
+    """A founder whose folder is new has to be one that never ran: who has voted and stored, and
     knows nothing of it any more, could vote again and lose what was acknowledged. So the others
-    are asked; those who do not answer say nothing.
+    are asked; those who do not answer say nothing. Those of another cluster will not talk to it,
+    mostly because only one of the two was restored from a snapshot.
 
     Raises: StorageError if one of them knows it.
     """
-    own = found(config)
-    others = [u for n, urls in config.initial_cluster.items() if n != config.name for u in urls]
+    others = [url for name, urls in own.urls.items() if name != own.node for url in urls]
     asked = (asyncio.wait_for(_introduction(url, tls), ASK_S) for url in others)
-    for told in await asyncio.gather(*asked, return_exceptions=True):
-        if isinstance(told, dict) and told["cluster"] == own.cluster_id:
-            for one in from_json(told["members"]):
-                if one.node == own.node:
-                    _check_new(one, config)
+    for url, told in zip(others, await asyncio.gather(*asked, return_exceptions=True)):
+        if not isinstance(told, dict):
+            continue
+        if told["cluster"] != own.cluster_id:
+            what = "%s is of another cluster: founders begin with the same token and snapshot"
+            ids = {"its": f"{told['cluster']:x}", "own": f"{own.cluster_id:x}"}
+            log.warning(what, url, extra=ids)
+            continue
+        for one in from_json(told["members"]):
+            if one.node == own.node:
+                _check_new(one, config)
 
 
 def _check_new(one: MemberInfo, config: MemberConfig) -> None:
@@ -89,10 +104,10 @@ def _check_new(one: MemberInfo, config: MemberConfig) -> None:
     if one.client_urls:
         urls = ",".join(config.initial_advertise_peer_urls)
         raise StorageError(
-            f"{config.name} has run before, and {config.data_dir} is empty: what it promised is "
-            f"lost. Bring the folder back, or let another take its place: etcdctl member remove "
-            f"{one.id:x}, then member add {config.name} --peer-urls={urls}, and start it with "
-            "--initial-cluster-state=existing"
+            f"{config.name} has run before, and {config.data_dir} is empty or restored anew: what "
+            "it promised is lost. Bring its folder back, or let another take its place: etcdctl "
+            f"member remove {one.id:x}, then member add {config.name} --peer-urls={urls}, and "
+            "start it in an empty folder with --initial-cluster-state=existing"
         )
 
 

@@ -38,7 +38,7 @@ from kvlearn.errors import KVLearnError, StorageError
 from kvlearn.live import logs
 from kvlearn.live.codec import EntryBytes
 from kvlearn.live.config import Address, MemberConfig, Tls, Urls, address
-from kvlearn.live.identity import Identity, check_first_time, found, join
+from kvlearn.live.identity import FIRST, Identity, check_first_time, found, join
 from kvlearn.live.member import Member
 from kvlearn.live.port import CannotListen, bound, listen, tls_context
 from kvlearn.live.rpc import Services
@@ -158,9 +158,9 @@ async def serve(config: MemberConfig) -> Running:
             made = EntryBytes()  # an entry is encoded once, for the disk and for all peers
             storage = Storage(config.data_dir, made, config.store().quota_bytes)
             opened.callback(storage.close)
-            if storage.is_new and config.is_new:
+            if founder := _new_founder(config, storage):
                 # before it listens: founders that start together would wait for each other
-                await check_first_time(config, tls)
+                await check_first_time(founder, config, tls)
             doors = Doors(config)
             opened.callback(doors.close)
             config = settled(config, doors)
@@ -177,6 +177,15 @@ async def serve(config: MemberConfig) -> Running:
         urls = {"urls": config.listen_client_urls, "peers": config.listen_peer_urls}
         log.info("ready to serve client requests", extra=urls)
         return Running(config, member, opened.pop_all())
+
+
+def _new_founder(config: MemberConfig, storage: Storage) -> Identity | None:
+    """Who it is, if it founds a cluster and its folder knows of no term yet; a restored one is as
+    new as an empty one."""
+    if storage.is_new:
+        return found(config) if config.is_new else None
+    identity = Identity.load(storage.facts)
+    return identity if identity.restored and storage.hard_state.term <= FIRST.term else None
 
 
 async def _identity(config: MemberConfig, storage: Storage, tls: ssl.SSLContext) -> Identity:
@@ -204,10 +213,10 @@ def _compare(config: MemberConfig, identity: Identity) -> None:
             f"{config.data_dir} is {identity.node}'s, not {config.name}'s: give each member the "
             "--data-dir that it began with"
         )
-    if config.is_new and found(config).cluster_id != identity.cluster_id and not identity.joins:
+    known, told = identity.cluster_id, found(config, identity.restored).cluster_id
+    if config.is_new and told != known and not identity.joins:
         what = "the flags speak of another cluster than the data directory, which counts"
-        known, told = f"{identity.cluster_id:x}", f"{found(config).cluster_id:x}"
-        log.warning(what, extra={"cluster": known, "of_the_flags": told})
+        log.warning(what, extra={"cluster": f"{known:x}", "of_the_flags": f"{told:x}"})
 
 
 async def _listen_to_peers(
