@@ -1,8 +1,9 @@
 """Maintenance: how a member is, what it holds, how much room it takes, who leads.
 
 A snapshot is a stream of parts and last the SHA-256 of all of them; what it carries is a file that
-`kvlearn.kv.snapshots.load_snapshot` reads. `etcdctl snapshot save` takes it as it is; the commands
-that look into the file (`snapshot status`, `snapshot restore`) know etcd's own files alone.
+`kvlearn.kv.snapshots.load_snapshot` reads. `etcdctl snapshot save` takes it as it is; etcdctl's
+commands that look into the file know etcd's own files alone, so `kvlearn snapshot status` and
+`kvlearn snapshot restore` (restore.py) have their place.
 
 Source: etcd server/etcdserver/api/v3rpc/maintenance.go. Differs: no Downgrade, since there is one
 version; a snapshot is made of records, not of the pages of a database.
