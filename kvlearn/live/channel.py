@@ -23,8 +23,9 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import wraps
 from itertools import count
 from pathlib import Path
 from time import monotonic
@@ -65,6 +66,21 @@ REMEMBERED = 1000  # streams that were closed: recipes open and close many
 _names = (f"c{number}" for number in count(1))
 
 
+def brief(waits: Callable) -> Callable:
+    """Ctrl-C ends the wait, and tells only who waited, not how gRPC and the threads do it: their
+    frames would hold the call, too."""
+
+    @wraps(waits)
+    def waits_briefly(*args: Any, **named: Any) -> Any:
+        __tracebackhide__ = True  # notebooks and pytest leave this frame out
+        try:
+            return waits(*args, **named)
+        except KeyboardInterrupt as interrupt:
+            raise interrupt.with_traceback(None) from None
+
+    return waits_briefly
+
+
 class GrpcChannel:
     """A channel to members that listen at `endpoints`."""
 
@@ -83,12 +99,14 @@ class GrpcChannel:
         """Seconds, of a clock that never goes back."""
         return monotonic()
 
+    @brief
     def wait(self, seconds: float) -> None:
         """Sleep; a client that is closed wakes up."""
         self._connections.closed.wait(max(seconds, 0.0))
 
     # Calls ------------------------------------------------------------------------------------
 
+    @brief
     def call(self, endpoint: str, request: Any, timeout_s: float) -> Answer:
         """One try. Raises: ReadOnly before anything is sent, RequestError."""
         self._may(request)
@@ -179,6 +197,7 @@ class GrpcChannel:
 
     # Streams and leases -----------------------------------------------------------------------
 
+    @brief
     def open_stream(self, endpoint: str, request: WatchCreate | None = None) -> str:
         """A watch stream; with a WatchCreate it is one watch, resumed when its member fails."""
         self._connections.check()
@@ -187,6 +206,7 @@ class GrpcChannel:
         stream.await_created()
         return name
 
+    @brief
     def ask_stream(self, stream: str, request: Any) -> None:
         """Send a WatchCreate, WatchCancel or WatchProgress."""
         if self.stream_error(stream) is None:
@@ -218,6 +238,7 @@ class GrpcChannel:
         known = self._streams.get(stream)
         return known.why if known else WatchCanceled("closed")
 
+    @brief
     def wait_stream(self, stream: str, count: int, timeout_s: float) -> None:
         """Wait until more than `count` answers came. Raises: TimedOut."""
         if known := self._streams.get(stream):

@@ -366,6 +366,9 @@ TOO_LARGE = "message larger than max"  # gRPC, on either side
 # Nobody knows what became of a request that was answered so.
 OPEN = ("etcdserver: request timed out", "etcdserver: server stopped", "etcdserver: leader changed")
 LOST = "the connection was lost"
+NO_CONNECTION = "etcdserver: no connection"
+NO_HOST = "no host has this name: check the spelling, or give its IP address"
+_UNRESOLVED = ("errors resolving ", "DNS resolution failed", "hostname lookup error")
 _LOST = ("UNAVAILABLE", "INTERNAL", "CANCELLED")
 _BY_CODE = {
     "INVALID_ARGUMENT": InvalidArgument,
@@ -381,8 +384,10 @@ def error_of(code: str, text: str, certain: bool) -> RequestError:
         return TimedOut(hint="no answer in time")
     if TOO_LARGE in text:
         return RequestTooLarge(hint=text)
+    if any(sign in text for sign in _UNRESOLVED):
+        return Stopped(NO_CONNECTION, hint=NO_HOST)
     if text.startswith(NOT_SENT):
-        return Stopped("etcdserver: no connection", hint=_last_error(text))
+        return Stopped(NO_CONNECTION, hint=_last_error(text))
     if text.startswith(OPEN):
         return _kin(code, text) if certain else TimedOut(text)
     if code in _LOST and not text.startswith("etcdserver: ") or text == "Stream removed":

@@ -7,7 +7,8 @@
 ```
 
 A request leaves only for an endpoint that has answered. What fails before that was not done, and
-may be asked of another endpoint; what fails after it may have been done.
+may be asked of another endpoint; what fails after it may have been done. Where no endpoint has a
+host that anybody knows, waiting helps nobody: it is told at once.
 
 Source: etcd client/v3/client.go (dial, getToken).
 Differs: etcd's client lets gRPC balance between endpoints; here the client names the one it asks.
@@ -31,7 +32,14 @@ import grpc  # noqa: E402  (reads these when it is loaded)
 
 from kvlearn.errors import ClientGone, RequestError, Stopped, TimedOut, Unavailable  # noqa: E402
 from kvlearn.kv.upkeep import Status  # noqa: E402
-from kvlearn.live.client_wire import AUTHENTICATE, LOST, PATHS, error_of  # noqa: E402
+from kvlearn.live.client_wire import (  # noqa: E402
+    AUTHENTICATE,
+    LOST,
+    NO_CONNECTION,
+    NO_HOST,
+    PATHS,
+    error_of,
+)  # fmt: skip
 from kvlearn.live.proto import rpc_pb2 as rpc  # noqa: E402
 
 CONNECT_S = 2.0  # for a connection to come about; on one machine it takes a millisecond
@@ -80,6 +88,8 @@ class Connections:
         self._channels: dict[str, grpc.Channel] = {}
         self._methods: dict[tuple[str, str], Any] = {}
         self._answers: set[str] = set()  # endpoints that had a connection the last time
+        self._nowhere: set[str] = set()  # endpoints whose host nobody knew the last time
+        self._met = False  # whether any has ever answered: then its name was right once
         _open.add(self)
 
     def check(self) -> None:
@@ -205,19 +215,33 @@ class Connections:
     def _connect(self, endpoint: str, give_up: float) -> None:
         """See whether somebody answers there, with a question that changes nothing.
 
-        Raises: Stopped.
+        Raises: Stopped, RequestError if there is no use in asking again.
         """
         left = max(min(give_up - monotonic(), CONNECT_S), 0.001)
         try:
             self._method(endpoint, STATUS)(rpc.StatusRequest(), left)
         except (grpc.RpcError, ValueError) as error:
             found = self.failure(endpoint, error)
+            if NO_HOST in found.hint:
+                raise self._lost_names(endpoint, found) from None
             if isinstance(found, TimedOut):
                 hint = f"{endpoint}: nobody answers within {left:.1f} s"
-                raise Stopped("etcdserver: no connection", hint) from None
+                raise Stopped(NO_CONNECTION, hint) from None
             if isinstance(found, (Stopped, ClientGone)) or LOST in found.hint:
                 raise found from None
         self._answers.add(endpoint)  # and be it with a refusal
+        self._nowhere.discard(endpoint)
+        self._met = True
+
+    def _lost_names(self, endpoint: str, found: RequestError) -> RequestError:
+        """Nobody knows this endpoint's host. If it is so with all, and always was, the names are
+        wrong: an error after which nobody tries again."""
+        self._nowhere.add(endpoint)
+        if self._met or len(self._nowhere) < len(self.endpoints):
+            return found
+        error = RequestError(found.text, f"{', '.join(self.endpoints)}: {NO_HOST}")
+        error.code = found.code
+        return error
 
     def _authenticate(self, endpoint: str, give_up: float) -> str:
         message = rpc.AuthenticateRequest(name=self._user, password=self._password)

@@ -300,6 +300,26 @@ def test_who_refused_is_named(client_of, closed_port):
         )
 
 
+def test_a_host_that_nobody_knows_is_told_at_once(client_of):
+    for names in (["nohost.invalid:2379"], ["http://a.invalid:1", "http://b.invalid:2"]):
+        client, began = client_of(*names, timeout_s=60), time.monotonic()
+        for ask in (lambda: client.get("k"), lambda: client.put("k"), lambda: client.lease(5)):
+            with pytest.raises(RequestError, match=r"invalid:\d+: no host has this name: check"):
+                ask()
+        watcher = client.watch("k")
+        with pytest.raises(RequestError, match="no host has this name"):
+            watcher.recv(timeout_s=60)
+        assert time.monotonic() - began < 30  # and not four times a minute
+
+
+def test_who_is_known_is_asked_where_another_host_is_not(serve, client_of, closed_port):
+    server = serve(Put=accepts)
+    assert client_of("nohost.invalid:2379", server).put("k").header.revision == 7
+    down = client_of("nohost.invalid:2379", closed_port, timeout_s=0.3)
+    with pytest.raises(Stopped, match="no host has this name.*Connection refused"):
+        down.put("k")  # who is down may come
+
+
 def test_who_was_reached_tells_more_than_who_was_not(serve, client_of, closed_port):
     server = serve(Range=refuse("UNAVAILABLE", "etcdserver: no leader"))
     with pytest.raises(NoLeader):
@@ -863,6 +883,61 @@ def test_a_program_that_closes_nothing_ends_nevertheless():
         [sys.executable, "-c", FORGETFUL], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
     assert done.stdout == "done\n" and done.returncode == 0 and done.stderr == ""
+
+
+INTERRUPTED = """
+import signal, sys, threading, time, traceback
+from kvlearn import connect
+from kvlearn.live.proto import rpc_pb2 as rpc
+from tests.live.doubles import Server
+
+main, came, ended = threading.main_thread().ident, threading.Event(), threading.Event()
+
+def put(message, context):
+    context.add_callback(ended.set)
+    came.set()
+    server.stopped.wait(30)
+
+def watch(requests, context):
+    yield rpc.WatchResponse(created=True)
+    server.stopped.wait(30)
+
+def interrupt(ready):
+    while not ready():
+        time.sleep(0.01)
+    signal.pthread_kill(main, signal.SIGINT)
+
+def waits():
+    stack = traceback.extract_stack(sys._current_frames()[main])
+    return "recv" in [one.name for one in stack] and stack[-1].name == "wait"
+
+server = Server(Put=put, Watch=watch, Range=lambda message, context: rpc.RangeResponse(count=3))
+client = connect(server.endpoint, write=True, timeout_s=60)
+watcher = client.watch("k")
+asked = {"put": (lambda: client.put("k"), came.is_set), "watch": (watcher.recv, waits)}
+for name, (ask, ready) in asked.items():
+    threading.Thread(target=interrupt, args=(ready,)).start()
+    try:
+        ask()
+    except KeyboardInterrupt as interrupted:
+        frames = traceback.extract_tb(interrupted.__traceback__)
+        print(name, "interrupted in", *dict.fromkeys(one.filename.split("/")[-1] for one in frames))
+        kept = interrupted  # as a notebook does
+print("the put ended:", ended.wait(20), "and the next get has", client.get("k").count)
+server.stop()
+"""
+
+
+def test_an_interrupted_wait_tells_who_waited_and_leaves_nothing_behind():
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.stdout.splitlines() == [
+        "put interrupted in <string> client.py channel.py",
+        "watch interrupted in <string> handles.py channel.py",
+        "the put ended: True and the next get has 3",
+    ]
+    assert done.returncode == 0 and done.stderr == ""
 
 
 def test_connect_is_there_before_grpc_is_loaded():
