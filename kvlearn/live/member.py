@@ -44,7 +44,7 @@ from kvlearn.kv.directory import Publish
 from kvlearn.kv.kinds import in_log, repeatable
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Answer, Header
-from kvlearn.kv.upkeep import NOSPACE
+from kvlearn.kv.upkeep import NOSPACE, SnapshotStateResult
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.forcing import Forcing
 from kvlearn.live.metrics import Meters
@@ -579,8 +579,10 @@ class Member:
 
     def _tell_returned(self, op: Op, answer: Answer) -> None:
         unknown = answer.error == TimedOut.__name__ and not repeatable(op.request)
+        whole = isinstance(answer.result, SnapshotStateResult)  # a story has no room for a state
+        result = SnapshotStateResult(()) if whole else answer.result
         told = Returned(
-            *(answer.op_id, self.node.name, answer.result, answer.header.revision),
+            *(answer.op_id, self.node.name, result, answer.header.revision),
             *(str(answer.failure or ""), unknown),
         )
         self.story.add(f"{self.node.name} clients", told, self._cause or op.cause)

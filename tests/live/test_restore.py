@@ -22,15 +22,16 @@ pytest.importorskip("lmdb", reason="a member's store is in LMDB")
 
 from grpc import RpcError
 
-from kvlearn import cli
+from kvlearn import check, cli
 from kvlearn.cli.bench_peers import KVLEARN, Members, until
 from kvlearn.errors import StorageError
+from kvlearn.events import Invoked, Started
 from kvlearn.kv.leases import Compact, LeaseGrant
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import Command, DeleteRange, Put
 from kvlearn.kv.snapshots import load_snapshot, save_snapshot
-from kvlearn.kv.upkeep import Alarm
-from kvlearn.live import connect, restore
+from kvlearn.kv.upkeep import Alarm, SnapshotState
+from kvlearn.live import LocalCluster, connect, restore
 from kvlearn.live.config import MemberConfig
 from kvlearn.live.folders import hold
 from kvlearn.live.identity import found
@@ -251,6 +252,30 @@ def test_a_founder_without_the_snapshot_stays_outside(origin):
         assert Api(members.endpoint("n3")).Status().leader == 0
     finally:
         members.stop()
+
+
+def test_the_story_of_both_lives_passes_the_checkers(tmp_path):
+    """Members that write down all they do, too, hand out snapshots."""
+    with LocalCluster(1, tmp_path / "c") as live, live.client(timeout_s=20) as client:
+        client.put("k", "old")
+        client.snapshot(tmp_path / "f")
+        asked = [r.event for r in live.trace.of(Invoked) if r.event.request == SnapshotState()]
+        assert asked and live.is_alive("n1") and check.invariants(live.trace).ok
+        flags = live._config("n1")
+    shutil.rmtree(tmp_path / "c" / "n1")
+    restore.restore(restore.read(tmp_path / "f"), flags)
+    with LocalCluster(1, tmp_path / "c") as live, live.client(timeout_s=20) as client:
+        assert client.get("k").text == "old"
+        client.put("k", "new")
+        live.add_node()
+        live.crash("n1")
+        live.restart("n1")
+        client.put("k", "newer")
+        story = live.trace
+    assert check.invariants(story).ok, check.invariants(story)
+    assert check.service(story).ok, check.service(story)
+    began = [record.event for record in story.of(Started)]
+    assert began[0].base == restore.FIRST and len(began) == 3
 
 
 @pytest.fixture
