@@ -460,6 +460,8 @@ class Transport:
         if told.get("to") != member.node.name:
             return f"this is {member.node.name}, not {told.get('to')}"
         directory, source = member.node.machine.directory, told.get("from")
+        if not (isinstance(source, str) and source):
+            return f"{source!r:.40} is no name of a member"
         if directory.number(source) is not None and directory.get(source) is None:
             return self._removed(told)
         return ""

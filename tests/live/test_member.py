@@ -202,6 +202,22 @@ def test_strangers_are_turned_away():
     run(test)
 
 
+@pytest.mark.parametrize("name", [None, 5, "", ["n2"], {}])
+def test_who_has_no_name_is_turned_away_and_forgotten(name):
+    async def test():
+        async with await InProcess.of("n1") as cluster:
+            member = cluster.members["n1"]
+            url = member.config.listen_peer_urls[0]
+            hello = member.transport.hello("n1") | {"from": name}
+            stream, told = await dial(url, hello, None)
+            assert told["refused"].endswith("is no name of a member")
+            stream.close()
+            member.transport.update(member.node)  # as when the membership changes
+            assert not member.transport._told
+
+    run(test)
+
+
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n" * 9, b"\xff" * 64, b"\0" * 64])
 def test_junk_on_the_peer_port_harms_nobody(junk):
     async def test():
