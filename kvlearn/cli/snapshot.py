@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from kvlearn.cli import Parser, guess
@@ -40,6 +41,7 @@ INSTEAD = {
     "mark-compacted": "the revision goes on from that of the snapshot; watchers and caches that "
     "have seen newer ones have to begin anew",
 }
+SKIP = "skip-hash-check"
 USAGE = """usage: kvlearn snapshot status FILE [-w simple|table|json|fields]
        kvlearn snapshot restore FILE --name … --data-dir … --initial-cluster …
 
@@ -143,7 +145,7 @@ class RestoreParser(NodeParser):
                 default=absent,
             )  # fmt: skip
         self.add_argument(
-            "--skip-hash-check", action="store_true", help="take the file though its sum is wrong"
+            f"--{SKIP}", action="store_true", help="take the file though its sum is wrong"
         )
         for name, instead in INSTEAD.items():
             self.add_argument(f"--{name}", nargs="?", const="", help=argparse.SUPPRESS)
@@ -158,7 +160,7 @@ HELP = {
 def restore(argv: list[str]) -> int:
     """Make a folder and tell what is in it. Raises: StorageError."""
     grammar = RestoreParser()
-    fields = vars(grammar.parse_args(argv))
+    fields = vars(grammar.parse_args([*_plain(argv)]))
     for name, instead in INSTEAD.items():
         if fields.pop(name.replace("-", "_")) is not None:
             argparse.ArgumentParser.error(grammar, f"--{name} is not offered: {instead}")
@@ -176,6 +178,21 @@ def restore(argv: list[str]) -> int:
     flags = [flag for flag in config.flags() if flag[2:].partition("=")[0] in TAKEN]
     print(f"  kvlearn node {' '.join(flags)} --listen-peer-urls=… --listen-client-urls=…")
     return 0
+
+
+def _plain(argv: list[str]) -> Iterator[str]:
+    """Arguments with the one that is true or false as Go has it: there or not there, unless an
+    equals sign says which.
+
+    >>> list(_plain(["f", "--skip-hash-check=true"])), list(_plain(["--skip-hash-check=0", "f"]))
+    (['f', '--skip-hash-check'], ['f'])
+    """
+    for word in argv:
+        name, _, given = word.partition("=")
+        if name != f"--{SKIP}" or given.lower() not in ("true", "t", "1", "false", "f", "0"):
+            yield word
+        elif given.lower() in ("true", "t", "1"):
+            yield name
 
 
 def _config(fields: dict, grammar: NodeParser) -> MemberConfig:
