@@ -12,7 +12,16 @@ from kvlearn import events as ev
 from kvlearn.raft.messages import AppendEntries, Heartbeat, InstallSnapshot, VoteResponse
 from kvlearn.raft.types import ConfState, EntryID
 from kvlearn.trace import Record
-from kvlearn.viz.nodes import Entries, Incoming, NodeMoment, Operation, Packet, Peer, Scene
+from kvlearn.viz.nodes import (
+    Entries,
+    Incoming,
+    NodeMoment,
+    Operation,
+    Packet,
+    Peer,
+    Scene,
+    asks_itself,
+)
 
 
 def _started(moment: Scene, record: Record, event: ev.Started) -> None:
@@ -303,7 +312,9 @@ def _healed(moment: Scene, record: Record, event: ev.Healed) -> None:
 
 
 def _invoked(moment: Scene, record: Record, event: ev.Invoked) -> None:
-    moment.clients[record.node] = Operation(event.op_id, event.node, event.request, record.time)
+    if not asks_itself(event):
+        asked = Operation(event.op_id, event.node, event.request, record.time)
+        moment.clients[record.node] = asked
 
 
 def _returned(moment: Scene, record: Record, event: ev.Returned) -> None:

@@ -34,7 +34,7 @@ from typing import Any
 from kvlearn import events as ev
 from kvlearn.trace import Trace
 from kvlearn.viz.moment import Moment, look, trace_of
-from kvlearn.viz.nodes import natural
+from kvlearn.viz.nodes import asks_itself, natural
 from kvlearn.viz.svg import (
     Box,
     Markup,
@@ -131,7 +131,8 @@ TOLD = 80  # so many operations are told in words
 
 
 def operations(trace: Trace, end: int) -> list[dict[str, Any]]:
-    """What clients asked up to record `end`, in that order, and what they were told by then.
+    """What clients asked up to record `end`, in that order, and what they were told by then; a
+    real member that tells its own name is no client.
 
     `kind` is answered, refused (for certain not carried out), unknown (its client gave up, and it
     may have been carried out) or waiting; `return` is None for the last two.
@@ -143,6 +144,8 @@ def operations(trace: Trace, end: int) -> list[dict[str, Any]]:
         event = record.event
         key = record.node, event.op_id
         if isinstance(event, ev.Invoked):
+            if asks_itself(event):
+                continue
             bars[key] = {
                 "client": record.node, "node": event.node, "asked": str(event.request),
                 "answer": "", "call": record.time, "call_order": LAST + record.seq,

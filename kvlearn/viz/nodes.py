@@ -14,12 +14,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from kvlearn.events import Invoked
+from kvlearn.kv.directory import Publish
 from kvlearn.raft.types import ZERO, ConfState, Entry, EntryID
 
 
 def natural(name: str) -> tuple:
     """A sort key that puts n2 before n10."""
     return tuple(int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name))
+
+
+def asks_itself(event: Any) -> bool:
+    """Whether this is what a real member asks of its cluster when it starts: to know its name and
+    its URLs. In the trace it goes the way of all requests; no client has asked it."""
+    return isinstance(event, Invoked) and isinstance(event.request, Publish)
 
 
 def short(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from kvlearn import events as ev
 from kvlearn.raft.messages import Heartbeat, HeartbeatResponse
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, seq_at
-from kvlearn.viz.nodes import NodeMoment, short
+from kvlearn.viz.nodes import NodeMoment, asks_itself, short
 
 ARROWS = 90  # a window that nobody chose holds at most this many messages, the last ones
 FADED = 40  # so many heartbeats are drawn, faded; more are left out
@@ -82,6 +82,7 @@ class Story:
     calls: list[Call] = field(default_factory=list)
     lines: dict[str, list[Stretch]] = field(default_factory=dict)
     left_out: int = 0  # heartbeats that are not drawn
+    own: frozenset = frozenset()  # (who, op_id) of what no client has asked
 
 
 def tell(
@@ -99,6 +100,8 @@ def tell(
     story = Story(chosen, max(end_s, chosen), begin == 0 and end_seq == len(trace) - 1)
     story.before = Moment.at(trace, begin - 1)
     moment = story.before.copy()
+    asked = trace.of(ev.Invoked)
+    story.own = frozenset((r.node, r.event.op_id) for r in asked if asks_itself(r.event))
     for packet in moment.packets.values():
         arrow = Arrow(packet.number, packet.message, packet.sent_s, packet.arrives_s)
         arrow.lost = packet.fate
@@ -181,6 +184,8 @@ def _note(story: Story, record: Record) -> None:
         case ev.LinksCut() | ev.Healed():
             text = str(event).removeprefix("network: ")
             story.marks.append(Mark(record.time, "", text, "network"))
+        case ev.Invoked() | ev.Returned() if (record.node, event.op_id) in story.own:
+            pass
         case ev.Invoked():
             asked = Call(record.time, record.node, event.node, str(event.request), True, False)
             story.calls.append(asked)

@@ -35,7 +35,7 @@ from kvlearn.kv.leases import AskLeader, LeaderAnswer
 from kvlearn.raft import messages as msg
 from kvlearn.trace import Record, Trace
 from kvlearn.viz.moment import Moment, line
-from kvlearn.viz.nodes import NodeMoment, Operation, Peer
+from kvlearn.viz.nodes import NodeMoment, Operation, Peer, asks_itself
 from kvlearn.viz.store_rows import StoreRows, runs
 
 TEXT_CHARS = 400  # of a sentence; a command may carry a megabyte
@@ -155,6 +155,7 @@ class RowCompiler:
         self._progress: dict[str, dict] = {}  # node -> peer -> what a leader knows of it
         self._logs: dict[str, list[int]] = {}  # node -> entry numbers
         self._cuts: list[str] = []
+        self._own: set[tuple[str, int]] = set()  # what no client has asked
         self.begin(self.moment)
 
     def begin(self, moment: Moment) -> None:
@@ -192,7 +193,7 @@ class RowCompiler:
             self._compare(node, row.patches)
         if kind is ev.Invoked or kind is ev.Returned:
             self._compare_client(record.node, asked, row.patches)
-            row.operation = _told_operation(record)
+            row.operation = self._of_client(record)
         row.patches += self.store.take(record)
         if kind is ev.LinksCut or kind is ev.Healed:
             self._compare_cuts(row.patches)
@@ -253,6 +254,15 @@ class RowCompiler:
             number = self._numbers[key] = len(self.entries)
             self.entries.append(key)
         return number
+
+    def _of_client(self, record: Record) -> tuple | None:
+        """None: a member has asked itself, or was answered."""
+        key = record.node, record.event.op_id
+        if asks_itself(record.event):
+            self._own.add(key)
+        elif key not in self._own:
+            return _told_operation(record)
+        return None
 
     def _compare_client(self, name: str, asked: Operation | None, patches: list[tuple]) -> None:
         asks = self.moment.clients.get(name)

@@ -9,10 +9,13 @@ import pytest
 
 from kvlearn import Cluster, check
 from kvlearn.events import Invoked, Returned
+from kvlearn.kv.directory import Publish
 from kvlearn.kv.requests import Put, Range
 from kvlearn.trace import Trace
 from kvlearn.viz import lanes
 from kvlearn.viz.lanes import CALL, MOMENT, RETURN, Axis, operations
+from kvlearn.viz.story import tell
+from kvlearn.viz.timeline_rows import RowCompiler
 from tests.viz.test_store_runs import run_of
 
 
@@ -164,6 +167,22 @@ def test_a_run_is_drawn_with_what_was_asked_and_answered():
     ]
     title = "4 operations of 2 clients at 7.000 s: 1 answered, 1 refused, 1 unknown, 1 waiting"
     assert drawn.title == title and drawn.text.startswith(title)
+
+
+def test_what_a_member_asks_itself_is_no_clients_operation():
+    trace = Trace()
+    told = Publish("n1", "n1", ("http://127.0.0.1:2379",))
+    trace.add(1.0, "n1 clients", Invoked(1, "n1", told), None)
+    trace.add(1.2, "n1 clients", Invoked(2, "n1", Put(b"a", b"1")), None)
+    trace.add(1.5, "n1 clients", Returned(1, "n1", None, revision=1), None)
+    trace.add(2.0, "n1 clients", Returned(2, "n1", None, revision=2), None)
+    assert [bar["asked"] for bar in operations(trace, 3)] == ["put a=1"]
+    rows = [*map(RowCompiler().row, trace)]
+    assert [row.operation and row.operation[0] for row in rows] == [None, 2, None, 2]
+    for start_s in (0.0, 1.1):  # also where it was asked before the window
+        calls = tell(trace, start_s, None, None).calls
+        assert [(call.time, call.asks) for call in calls] == [(1.2, True), (2.0, False)]
+    assert str(trace[0]) == f"n1 clients asks n1: {told}"  # the trace tells it
 
 
 def test_what_happens_at_one_time_stands_in_the_order_of_the_records():
