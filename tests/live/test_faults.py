@@ -5,6 +5,7 @@ Each of these was a way to lose a write, to hang or to leak."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 
 import pytest
@@ -18,6 +19,7 @@ from kvlearn.kv.members import MemberRemove, MoveLeader
 from kvlearn.kv.requests import Answer, Put, Range
 from kvlearn.kv.txn import Txn
 from kvlearn.kv.watches import WatchCreate
+from kvlearn.live import forcing
 from kvlearn.live import wal as wal_module
 from kvlearn.live.codec import EntryBytes
 from kvlearn.live.config import MemberConfig
@@ -133,6 +135,38 @@ def test_half_an_entry_is_never_kept(tmp_path):
         member = await on_disk(tmp_path / "n1")
         answer = await asked(member, Range(b"x", b"z"))
         assert [kv.mod_revision for kv in answer.result.kvs] == [3, 3], answer
+        await member.stop()
+
+    run(test)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+@pytest.mark.parametrize("quick_s", [0.0, 10.0])
+def test_a_disk_that_fails_ends_the_member_whoever_waits_for_it(
+    tmp_path, monkeypatch, code, quick_s
+):
+    """The loop for a disk that counts as quick, else a thread. What was not forced is no promise."""
+    monkeypatch.setattr(forcing, "QUICK_S", quick_s)
+    forced_by = []
+
+    def fails(number: int) -> None:
+        forced_by.append(threading.current_thread().name)
+        raise OSError(code, "it fails")
+
+    async def test():
+        member = await on_disk(tmp_path / "n1")
+        for count in range(3):
+            assert not (await asked(member, Put(b"a", b"%d" % count))).error
+        with monkeypatch.context() as disk:
+            disk.setattr(wal_module.os, "fdatasync", fails)
+            lost = asyncio.ensure_future(asked(member, Put(b"a", b"lost")))
+            with pytest.raises(StorageError, match="it fails"):
+                await asyncio.wait_for(asyncio.shield(member.stopped), 20)
+            await member.stop()
+        assert (await lost).error == "Stopped" and len(forced_by) == 1
+        assert (forced_by == ["MainThread"]) == (quick_s > 0)
+        member = await on_disk(tmp_path / "n1")
+        assert (await asked(member, Range(b"a"))).result.kvs[0].value in (b"2", b"lost")
         await member.stop()
 
     run(test)
