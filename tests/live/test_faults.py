@@ -145,7 +145,7 @@ def test_half_an_entry_is_never_kept(tmp_path):
 def test_a_disk_that_fails_ends_the_member_whoever_waits_for_it(
     tmp_path, monkeypatch, code, quick_s
 ):
-    """The loop for a disk that counts as quick, else a thread. What was not forced is no promise."""
+    """The loop waits for a disk that is quick, else a thread. What was not forced is no promise."""
     monkeypatch.setattr(forcing, "QUICK_S", quick_s)
     forced_by = []
 
