@@ -150,7 +150,7 @@ class NaiveStore:
                         self._delete(kv.key)
                 return LeaseResult(id)
             case Compact(revision):
-                if revision <= self.compacted:
+                if revision <= (self.compacted or -1):
                     raise Refused("Compacted")
                 if revision > self.revision:
                     raise Refused("FutureRevision")
@@ -181,7 +181,7 @@ class NaiveStore:
                 if wrong:
                     raise Refused(wrong[-1 if in_txn else 0])
             case Range():
-                if op.revision < 0 and in_txn:
+                if in_txn and op.revision < (0 if self.compacted else -1):
                     raise Refused("Compacted")
                 if op.revision > self.revision:
                     raise Refused("FutureRevision")

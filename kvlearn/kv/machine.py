@@ -307,7 +307,7 @@ class KVMachine:
                     self.lessor.known(op.lease)
                 if missing:
                     raise KeyNotFound()
-            case Range() if op.revision < 0:  # the present elsewhere, but here etcd refuses it
+            case Range() if op.revision < (0 if self.store.compacted else -1):  # as etcd does here
                 raise Compacted(hint=f"{op.revision} was asked for in a transaction")
             case Range():
                 self.store.readable(op.revision)

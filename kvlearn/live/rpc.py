@@ -5,7 +5,8 @@
     services.methods["/etcdserverpb.KV/Put"]   # what the JSON gateway opens
 
 This module has the keys; leases, watches and upkeep are in `rpc_lease`, `rpc_watch`, `rpc_upkeep`,
-members, users, locks and elections in `rpc_cluster`, `rpc_auth`, `rpc_lock`.
+members, users, locks and elections in `rpc_cluster`, `rpc_auth`, `rpc_lock`, whether this server
+serves in `rpc_health`.
 
 Source: etcd server/etcdserver/api/v3rpc (key.go, grpc.go, interceptor.go). Differs: handlers are
 callbacks in one loop; where etcd 3.5.1 stops at a sort target that does not exist, the request is
@@ -24,14 +25,16 @@ from kvlearn.errors import (
 )  # fmt: skip
 from kvlearn.kv.kinds import repeatable
 from kvlearn.kv.requests import Answer, Range
-from kvlearn.live import rpc_auth, rpc_cluster, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
+from kvlearn.live import (
+    rpc_auth, rpc_cluster, rpc_health, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
+)  # fmt: skip
 from kvlearn.live.codes import Code
 from kvlearn.live.member import Member
 from kvlearn.live.method import Call, Method, raw, refuse, table, unary
 from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, put_of, request_of, txn_of
 
-MODULES = rpc_lease, rpc_watch, rpc_upkeep, rpc_cluster, rpc_auth, rpc_lock
+MODULES = rpc_lease, rpc_watch, rpc_upkeep, rpc_cluster, rpc_auth, rpc_lock, rpc_health
 MISSED = 3  # looks for a leader in vain; a stream costs more to open again than a request
 ENVELOPE_BYTES = 18  # what etcd's log entry has around a request
 LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
@@ -62,7 +65,7 @@ class Services:
         self.member.meters.began(call)
         method = self.methods.get(call.path)
         if method is None:
-            call.finish(Code.UNIMPLEMENTED, _unknown(call.path, self.methods))
+            call.finish(*_unknown(call.path, self.methods))
             return
         if self.member.stopped.done():
             refuse(call, Stopped())
@@ -158,11 +161,13 @@ def _reply(call: Call, encode: Callable[[Answer], bytes], answer: Answer) -> Non
         call.reply(encode(answer))
 
 
-def _unknown(path: str, methods: dict[str, Method]) -> str:
-    service, _, name = path.lstrip("/").rpartition("/")
+def _unknown(path: str, methods: dict[str, Method]) -> tuple[Code, str]:
+    service, slash, name = path.removeprefix("/").rpartition("/")
+    if not slash:
+        return Code.RESOURCE_EXHAUSTED, f'malformed method name: "{path}"'
     if any(known.startswith(f"/{service}/") for known in methods):
-        return f"unknown method {name} for service {service}"
-    return f"unknown service {service}" if service else f"malformed method name: {path!r}"
+        return Code.UNIMPLEMENTED, f"unknown method {name} for service {service}"
+    return Code.UNIMPLEMENTED, f"unknown service {service}"
 
 
 class Keys:

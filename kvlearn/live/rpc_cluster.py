@@ -77,8 +77,9 @@ class Cluster:
         self._ask(call, MemberRemove("", request.ID), rpc_pb2.MemberRemoveResponse)
 
     def update(self, call: Call, request: Any) -> None:
-        """Raises: BadMemberUrls."""
-        changed = MemberUpdate(request.ID, checked(request.peerURLs))
+        """Of a member that is not there the URLs do not matter. Raises: BadMemberUrls."""
+        there = self.services.member.node.node_of(request.ID) is not None
+        changed = MemberUpdate(request.ID, checked(request.peerURLs) if there else ())
         self._ask(call, changed, rpc_pb2.MemberUpdateResponse)
 
     def promote(self, call: Call, request: Any) -> None:

@@ -51,10 +51,12 @@ class Upkeep:
         self._services.ask(call, request_of(message), hash_only)
 
     def alarm(self, call: Call, message: Any) -> None:
-        """To ask for alarms of a kind hides the others; an alarm of no kind is not raised."""
+        """To ask for alarms of a kind hides the others; an alarm of no kind, or of one that does
+        not exist, is neither raised nor ended."""
         request = request_of(message)
         kind = word(ALARM_WORDS, message.alarm) if message.action == message.GET else ""
-        if message.action == message.ACTIVATE and not message.alarm:
+        unknown = not 0 <= message.alarm < len(ALARM_WORDS)
+        if unknown or (message.action == message.ACTIVATE and not message.alarm):
             request, kind = Alarm(), "none"
         self._services.ask(call, request, lambda answer: alarms_of(answer, kind))
 

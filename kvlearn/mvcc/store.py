@@ -137,10 +137,11 @@ class Store:
     def compact(self, revision: int) -> None:
         """Give up the history below `revision`: of each key the newest record up to there stays,
         unless it is a deletion. It cannot be read at once; `sweep` makes room, step by step.
+        To compact at 0 is fine as long as nothing is compacted (etcd counts from -1 then).
 
         Raises: Compacted (not beyond the last compaction), FutureRevision.
         """
-        if revision <= self.compacted:
+        if revision <= (self.compacted or -1):
             raise Compacted(hint=f"{self.compacted} is compacted already")
         self.readable(revision)
         self.compacted = revision

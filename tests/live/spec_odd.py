@@ -236,6 +236,20 @@ def calls_that_3_4_does_not_know(v: View):
             assert error.code().name in ("UNIMPLEMENTED", "INVALID_ARGUMENT", "UNKNOWN")
 
 
+@case(59)
+def alarms_of_unknown_kinds(v: View):
+    me = v.a.Status().header.member_id
+    v.a.Alarm(action="ACTIVATE", memberID=4711, alarm="NOSPACE")
+    try:
+        until(lambda: v.b.Alarm().alarms, "it is known")
+        assert not v.b.Alarm(action="GET", alarm=5).alarms
+        assert not v.a.Alarm(action="DEACTIVATE", memberID=me, alarm=5).alarms
+        assert len(v.b.Alarm().alarms) == 1
+    finally:
+        v.a.Alarm(action="DEACTIVATE", memberID=4711, alarm="NOSPACE")
+        until(lambda: not any(list(api.Alarm().alarms) for api in v.all), "all know")
+
+
 @case(28)
 def reading_old_and_new_in_one_transaction(v: View):
     old = v.put("a", b"1")

@@ -8,6 +8,7 @@ import queue
 import grpc
 
 from tests.live.spec_kit import Servers, View, case, fails, leader_of, pb, put, until
+from tests.live.spec_kv import COMPACTED
 from tests.live.spec_upkeep import NO_SPACE, settle
 
 KIB = 1024
@@ -69,6 +70,22 @@ def serves(api) -> bool:
         return bool(api.Range(key=b"a", timeout=1).header.revision)
     except grpc.RpcError:
         return False
+
+
+@case(8, 54, own=True)
+def nothing_is_compacted_yet(v: View):
+    """etcd counts from -1 then: 0 can be compacted, and a transaction read at -1."""
+    if not v.command:
+        return
+    api = own(v).apis[0]
+    present = [pb.RequestOp(request_range=pb.RangeRequest(key=b"a", revision=-1))]
+    assert api.Txn(success=present).succeeded
+    fails(api.Compact, "OUT_OF_RANGE", COMPACTED, revision=-1)
+    assert api.Compact(revision=0).header.revision == 1
+    assert api.Put(key=b"a").header.revision == 2
+    assert api.Compact(revision=1).header.revision == 2
+    fails(api.Compact, "OUT_OF_RANGE", COMPACTED, revision=0)
+    fails(api.Txn, "OUT_OF_RANGE", COMPACTED, success=present)
 
 
 @case(44, own=True)

@@ -225,8 +225,9 @@ def members_that_are_not_there(v: View):
     settle(v)
     fails(v.a.MemberRemove, "NOT_FOUND", NO_MEMBER, ID=4711)
     settle(v)
-    fails(v.a.MemberUpdate, "NOT_FOUND", NO_MEMBER, ID=4711, peerURLs=[NOWHERE])
-    settle(v)
+    for urls in ([NOWHERE], [], ["nonsense"]):
+        fails(v.a.MemberUpdate, "NOT_FOUND", NO_MEMBER, ID=4711, peerURLs=urls)
+        settle(v)
     fails(v.a.MemberPromote, "NOT_FOUND", NO_MEMBER, ID=4711)
     for urls in ([], ["nonsense"], ["http://127.0.0.1"], ["ftp://127.0.0.1:5"]):
         fails(v.a.MemberAdd, "INVALID_ARGUMENT", BAD_URLS, peerURLs=urls, isLearner=True)

@@ -42,6 +42,33 @@ def unknown_calls(v: View):
 
 
 @case()
+def paths_that_name_no_method(v: View):
+    for path in ("nope", "/nope"):
+        malformed = f'malformed method name: "{path}"'
+        fails(v.a.raw, ("RESOURCE_EXHAUSTED", "UNIMPLEMENTED"), malformed, path=path, message=b"")
+    fails(v.a.raw, "UNIMPLEMENTED", "unknown service ", path="//", message=b"")
+
+
+def asks_about(service: bytes) -> bytes:
+    return b"\x0a%c" % len(service) + service
+
+
+@case()
+def health_by_grpc(v: View):
+    """Only the server as a whole has a state; what is not known may come later."""
+    check, serving, unknown = "/grpc.health.v1.Health/Check", b"\x08\x01", b"\x08\x03"
+    for api in v.all:
+        assert api.raw(check, b"") == api.raw(check, asks_about(b"")) == serving
+        for service in (b"etcdserverpb.KV", b"nope"):
+            fails(api.raw, "NOT_FOUND", "unknown service", path=check, message=asks_about(service))
+        watch = api.channel.unary_stream("/grpc.health.v1.Health/Watch")
+        for service, state in ((b"", serving), (b"nope", unknown)):
+            heard = watch(asks_about(service), timeout=15)
+            assert next(heard) == state
+            heard.cancel()
+
+
+@case()
 def unknown_fields_are_ignored(v: View):
     strange = pb.PutRequest(key=v.key("a"), value=b"1").SerializeToString() + b"\xfa\x3f\x01x"
     pb.PutResponse.FromString(v.a.raw("/etcdserverpb.KV/Put", strange))

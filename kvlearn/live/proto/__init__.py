@@ -6,6 +6,7 @@ auth.proto      authpb         users, roles, permissions
 rpc.proto       etcdserverpb   the services and all their messages
 lock.proto      v3lockpb       locks as a service
 election.proto  v3electionpb   elections as a service
+health.proto    grpc.health.v1 whether a server serves
 flat.proto      kvlearn        transactions once more, for those that are very deep
 ```
 
@@ -21,6 +22,7 @@ in a list that all of the process share: two packages that both bring etcd's typ
 So the modules here hold the compiled description and nothing else, and make their classes in a
 pool of their own. `python -m kvlearn.live.proto` makes them anew.
 
-Source: etcd api/mvccpb, api/authpb, api/etcdserverpb; server/etcdserver/api/v3lock, v3election.
+Source: etcd api/mvccpb, api/authpb, api/etcdserverpb; server/etcdserver/api/v3lock, v3election;
+grpc doc/health-checking.md.
 Differs: one file name a package; nothing about HTTP stands in them (see kvlearn/live/gateway.py).
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 HERE = Path(__file__).parent
-FILES = ("auth", "kv", "rpc", "lock", "election", "flat")  # each after those that it imports
+FILES = ("auth", "kv", "rpc", "lock", "election", "flat", "health")  # in the order of their imports
 WIDTH = 90  # columns of a description in a line
 
 
