@@ -295,8 +295,13 @@ class Member:
 
     def forget(self, op_id: int) -> None:
         """The client is gone: nobody waits for this answer."""
-        if self._ops.pop(op_id, None) is not None:
+        op = self._ops.pop(op_id, None)
+        if op is not None:
             self.node.forget(op_id)
+            if self.story.tells:
+                late = TimedOut(hint="its client waits no more")
+                self._cause = None
+                self._tell_returned(op, Answer.refusal(op_id, self.header(), late))
 
     def _tell_node(self, method: Callable[..., Any], *told: Any) -> None:
         """An input of the node; one that it breaks at leaves it in between, so it is the last."""

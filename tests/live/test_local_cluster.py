@@ -18,7 +18,17 @@ pytest.importorskip("lmdb", reason="a member's store is in LMDB")
 
 from kvlearn import check
 from kvlearn.errors import TimedOut, Unavailable
-from kvlearn.events import BecameLeader, Crashed, Healed, LinksCut, Paused, Resumed, Started
+from kvlearn.events import (
+    BecameLeader,
+    Crashed,
+    Healed,
+    Invoked,
+    LinksCut,
+    Paused,
+    Resumed,
+    Returned,
+    Started,
+)
 from kvlearn.live import LocalCluster, local_cluster
 from kvlearn.live.process import MemberDown, running
 
@@ -117,6 +127,13 @@ def test_a_minority_cannot_write_and_the_majority_can(whole):
     until(lambda: whole.leader in others, "the majority elected nobody")
     with whole.client(old, timeout_s=0.5) as alone, pytest.raises((TimedOut, Unavailable)):
         alone.put("a", "lost")
+
+    def given_up() -> bool:  # and not open in the story for ever
+        lost = [r for r in whole.trace.of(Invoked) if str(r.event.request) == "put a=lost"]
+        told = [r for r in whole.trace.of(Returned) if r.event.op_id == lost[-1].event.op_id]
+        return any(r.event.unknown and "waits no more" in r.event.error for r in told)
+
+    until(given_up, "the story does not tell that the client is gone")
     with whole.client(others[0], timeout_s=20) as client:
         client.put("a", "kept")
     whole.crash(others[0])
