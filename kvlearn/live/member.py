@@ -336,7 +336,8 @@ class Member:
         raft.report_snapshot(peer, arrived=False)
         if raft.leader != peer or raft.role != FOLLOWER:
             return
-        log.info("lost the connection to %s, which led in term %d", peer, raft.term)
+        who = self.transport.called(peer)
+        log.info("lost the connection to %s, which led in term %d", who, raft.term)
         self._cause = None
         self._tell_node(raft.forget_leader)
         voters = sorted(n for n in {*raft.conf.voters, *raft.conf.outgoing} if n != peer)
@@ -419,6 +420,8 @@ class Member:
 
     def _turn(self) -> None:
         node = self.node
+        if node.responses:  # before the loop may wait for the disk
+            self._hand_out()
         if self._saving is not None:
             self._note_causes()
         else:
@@ -432,8 +435,6 @@ class Member:
                     self._send(ready, self._causes_of(ready), lambda message: True)
                     break
                 self._finish(ready, self._causes_of(ready))
-        if node.responses:
-            self._hand_out()
         if node.hub.waiting:
             self._tell_streams()
         self._look_at_leader()
@@ -497,13 +498,12 @@ class Member:
             self.loop.call_soon(self.undelivered, stuck)
 
     def _finish(self, ready: Ready, unsent: list | None = None) -> None:
-        """Apply it. With `unsent`, the causes of messages that have not left: answer, and then send
-        them."""
+        """Apply and answer, and then send what has not left, if these are the causes of that."""
         node = self.node
         node.tick(now := self.now)
         node.advance(ready, now)
+        self._hand_out()
         if unsent is not None:
-            self._hand_out()
             self._send(ready, unsent, lambda message: True)
         raft = node.raft
         if ready.committed or ready.snapshot:

@@ -189,7 +189,7 @@ class Peer:
             else:
                 self.stream = stream
                 wait_s = BACK_OFF_S[0]
-                log.info("connected to %s at %s", self.name, url)
+                log.info("connected to %s at %s", self.owner.called(self.name), url)
                 await stream.gone
                 self.stream = None
                 self.owner.member.lost(self.name)
@@ -214,14 +214,14 @@ class Peer:
         is_odd = isinstance(error, SSLError) and str(error) != self.odd
         self.odd = str(error) if isinstance(error, SSLError) else self.odd
         tell = log.warning if is_odd else log.debug
-        tell("no connection to %s at %s: %s", self.name, url, error)
+        tell("no connection to %s at %s: %s", self.owner.called(self.name), url, error)
 
     def _refused(self, told: dict) -> None:
         if told.get("removed") is True:  # while this one was away, perhaps (etcd: 410 Gone)
             self.owner.member.removed()
         refused = str(told.get("refused", ""))
         if refused and refused != self.refused:
-            log.warning("%s refuses this member: %s", self.name, refused)
+            log.warning("%s refuses this member: %s", self.owner.called(self.name), refused)
         self.refused = refused
 
     def close(self) -> None:
@@ -309,7 +309,13 @@ class Transport:
         cluster, own = f"{self.member.cluster_id:x}", self.member.node.name
         known = self.member.node.machine.directory.get(own)
         urls = known.peer_urls if known else self.member.config.initial_advertise_peer_urls
-        return {"cluster": cluster, "from": own, "to": to, "urls": list(urls)}
+        who = {"from": own, "name": self.member.config.name, "to": to}
+        return {"cluster": cluster, **who, "urls": list(urls)}
+
+    def called(self, name: NodeId) -> str:
+        """What a member calls itself, for people: Raft's n4 may have started as infra4."""
+        known = self.member.node.machine.directory.get(name)
+        return (known and known.name) or name
 
     @property
     def connected(self) -> tuple[NodeId, ...]:
@@ -468,7 +474,9 @@ class Transport:
 
     @staticmethod
     def _removed(told: dict) -> str:
-        return f"{told.get('from')} was removed from the cluster"
+        name = told.get("name")  # no directory has it any more
+        name = name if isinstance(name, str) and name else told.get("from")
+        return f"{str(name)[:80]} was removed from the cluster"
 
     def _on_lost(self, stream: Stream) -> None:
         name = self._heard.pop(stream, None)

@@ -9,10 +9,10 @@ import pytest
 pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
 from kvlearn.errors import Stopped
-from kvlearn.kv.members import MemberAdd, MemberList, MemberRemove
+from kvlearn.kv.members import MemberAdd, MemberList, MemberRemove, MoveLeader
 from kvlearn.kv.requests import Put, Range
 from kvlearn.kv.watches import WatchCreate
-from kvlearn.live.transport import dial
+from kvlearn.live.transport import PROTOCOL, dial
 from tests.live.fakes import InProcess
 
 
@@ -161,6 +161,49 @@ def test_a_member_that_was_removed_stops_and_is_turned_away():
             stream.close()
 
     run(test)
+
+
+def test_a_member_is_named_in_the_log_as_it_calls_itself(caplog):
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            added = await cluster.add("infra4")
+            assert added.node.name == "n4"
+            await cluster.until(lambda: "infra4" in [one.name for one in _directory(cluster)])
+            first = cluster.members["n1"]
+            assert first.transport.called("n4") == "infra4" and first.transport.called("n9") == "n9"
+            hello = {"kvlearn": PROTOCOL, **added.transport.hello("n1")}
+            url = first.config.listen_peer_urls[0]
+            await cluster.kill("n4")
+            answer = await cluster.ask("n1", MemberRemove(id=added.id))
+            assert not answer.error, answer
+            await cluster.until(lambda: not first.node.machine.directory.get("n4"))
+            stream, told = await dial(url, hello, None)
+            assert told == {"refused": "infra4 was removed from the cluster", "removed": True}
+            stream.close()
+            for odd in (None, "", 5, ["n4"]):
+                stream, told = await dial(url, hello | {"name": odd}, None)
+                assert told["refused"] == "n4 was removed from the cluster"
+                stream.close()
+
+    with caplog.at_level("INFO", "kvlearn.live"):
+        run(test)
+    lines = [record.getMessage() for record in caplog.records]
+    assert "a stranger was turned away: infra4 was removed from the cluster" in lines
+
+
+def test_a_leader_that_is_lost_is_named_as_it_calls_itself(caplog):
+    async def test():
+        async with await InProcess.of("n1", "n2", "n3") as cluster:
+            await cluster.add("infra4")
+            await cluster.until(lambda: "infra4" in [one.name for one in _directory(cluster)])
+            await cluster.ask(await cluster.leader(), MoveLeader("n4"))
+            await cluster.until(lambda: {m.leader for m in _all(cluster)} == {"n4"})
+            await cluster.kill("n4")
+            await cluster.until(lambda: "lost the connection to infra4, which led" in caplog.text)
+
+    with caplog.at_level("INFO", "kvlearn.live"):
+        run(test)
+    assert "connection to n4" not in caplog.text
 
 
 def test_a_member_that_missed_the_news_of_its_removal_is_told_all_the_same():
