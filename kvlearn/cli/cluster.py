@@ -26,6 +26,7 @@ OWN = {  # fields of a member that are not the same for all
     *("name", "data_dir", "trace_file", "listen_client_http_urls", "initial_cluster_state"),
     *("listen_client_urls", "advertise_client_urls", "listen_peer_urls"),
     *("initial_advertise_peer_urls", "initial_cluster", "initial_cluster_token"),
+    "listen_metrics_urls",
 }
 
 

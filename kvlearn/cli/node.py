@@ -85,6 +85,9 @@ GROUPS: dict[str, dict[str, Flag]] = {
         "listen-client-http-urls": Flag(
             "listen_client_http_urls", _urls, _URLS, "HTTP alone, on ports of its own"
         ),
+        "listen-metrics-urls": Flag(
+            "listen_metrics_urls", _urls, _URLS, "/metrics and /health alone, on ports of their own"
+        ),
         "listen-peer-urls": Flag(
             "listen_peer_urls", _urls, _URLS, "where members talk (http://localhost:2380)"
         ),
@@ -192,7 +195,6 @@ INSTEAD = {
     "force-new-cluster": "take what this member has (`etcdctl snapshot save FILE`: it answers "
     "without the others), and found a new cluster with it (`kvlearn snapshot restore FILE`)",
     "max-txn-ops": "a transaction has at most 128 operations",
-    "listen-metrics-urls": "/metrics is on the client URLs, and on --listen-client-http-urls",
     "experimental-enable-v2v3": "only the third version of the API is spoken",
 }
 

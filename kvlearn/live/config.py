@@ -100,6 +100,7 @@ class MemberConfig:
     listen_client_urls: Urls = ("http://localhost:2379",)
     advertise_client_urls: Urls = ()
     listen_client_http_urls: Urls = ()  # HTTP alone, on ports of its own
+    listen_metrics_urls: Urls = ()  # /metrics and /health alone, besides where clients are
     listen_peer_urls: Urls = ("http://localhost:2380",)
     initial_advertise_peer_urls: Urls = ()
     initial_cluster: dict[str, Urls] = field(default_factory=dict)  # name -> its peer URLs
@@ -140,7 +141,8 @@ class MemberConfig:
         self._check_urls()
         self._check_cluster()
         self._check_numbers()
-        self._check_tls("", self.tls, self.listen_client_urls)
+        http = self.listen_client_http_urls + self.listen_metrics_urls
+        self._check_tls("", self.tls, self.listen_client_urls + http)
         self._check_tls("peer-", self.peer_tls, self.listen_peer_urls)
         self.raft()
         self.store()
@@ -305,6 +307,7 @@ _URLS = (
     "listen_client_urls",
     "advertise_client_urls",
     "listen_client_http_urls",
+    "listen_metrics_urls",
     "listen_peer_urls",
     "initial_advertise_peer_urls",
 )

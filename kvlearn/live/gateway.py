@@ -302,14 +302,16 @@ class Gateway:
         self.max_message_bytes = self.member.config.max_request_bytes + ROOM_BYTES
         self.max_json_bytes = JSON_PER_BYTE * self.max_message_bytes
         self._server = web.Server(self._handle, handler_cancellation=True, access_log=None)
+        self._monitor = web.Server(self._look, handler_cancellation=True, access_log=None)
 
-    def protocol(self) -> asyncio.Protocol:
-        """A connection's protocol, as `loop.create_server` and a listener want it."""
-        return self._server()
+    def protocol(self, monitor: bool = False) -> asyncio.Protocol:
+        """A connection's protocol, as `loop.create_server` and a listener want it; with `monitor`
+        one that knows /metrics and /health alone."""
+        return self._monitor() if monitor else self._server()
 
     async def close(self, wait_s: float = 1.0) -> None:
         """Close the connections; those in the middle of an answer have a little time."""
-        await self._server.shutdown(wait_s)
+        await asyncio.gather(self._server.shutdown(wait_s), self._monitor.shutdown(wait_s))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         path = request.path
@@ -323,17 +325,22 @@ class Gateway:
                 if request.method != "POST":
                     return _plain(405, "Method Not Allowed")
                 return await self._call(request, "/" + name)
-        match path:
+        if path != "/version":
+            return await self._look(request)
+        if request.method != "GET":
+            return _plain(405, "Method Not Allowed", Allow="GET")
+        minor = VERSION.rsplit(".", 1)[0]
+        return _json(_told({"etcdserver": VERSION, "etcdcluster": f"{minor}.0"}))
+
+    async def _look(self, request: web.BaseRequest) -> web.StreamResponse:
+        """What says how the member is, for whoever watches over it."""
+        match request.path:
             case "/metrics" if self.registry is not None:
                 return self._metrics(request)
-            case "/health" | "/version" if request.method != "GET":
+            case "/health" if request.method != "GET":
                 return _plain(405, "Method Not Allowed", Allow="GET")
             case "/health":
                 return await self._health(request)
-            case "/version":
-                minor = VERSION.rsplit(".", 1)[0]
-                told = {"etcdserver": VERSION, "etcdcluster": f"{minor}.0"}
-                return _json(_told(told))
         return _plain(404, "404 page not found")
 
     # Calls ------------------------------------------------------------------------------------

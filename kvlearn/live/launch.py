@@ -56,24 +56,27 @@ class CannotStart(KVLearnError):
     """One sentence: what keeps the member from starting, and what to do."""
 
 
+DOORS = {  # what a listening socket is for -> where the configuration has its URLs
+    "client": "listen_client_urls",
+    "http": "listen_client_http_urls",
+    "metrics": "listen_metrics_urls",
+    "peer": "listen_peer_urls",
+}
+
+
 class Doors:
-    """Listening sockets, by what they are for: `client`, `http` and `peer`."""
+    """Listening sockets, by what they are for (`DOORS`)."""
 
     def __init__(self, config: MemberConfig):
         """Raises: CannotStart, and then nothing is open."""
         self.sockets: list[tuple[str, Address, socket.socket]] = []
-        wanted = (
-            ("client", config.listen_client_urls, "--listen-client-urls"),
-            ("http", config.listen_client_http_urls, "--listen-client-http-urls"),
-            ("peer", config.listen_peer_urls, "--listen-peer-urls"),
-        )
         try:
-            for use, urls, flag in wanted:
-                for where in map(address, urls):
+            for use, field in DOORS.items():
+                for where in map(address, getattr(config, field)):
                     self.sockets.append((use, where, bound(where.bind, where.port)))
         except CannotListen as error:
             self.close()
-            raise CannotStart(f"{error} ({flag})") from None
+            raise CannotStart(f"{error} (--{field.replace('_', '-')})") from None
         except BaseException:
             self.close()
             raise
@@ -98,10 +101,9 @@ class Doors:
 def settled(config: MemberConfig, doors: Doors) -> MemberConfig:
     """The configuration with the ports that the system chose, where it says 0."""
     client, peer = doors.urls("client"), doors.urls("peer")
-    if client == config.listen_client_urls and peer == config.listen_peer_urls:
+    more: dict[str, Any] = {field: doors.urls(use) for use, field in DOORS.items()}
+    if all(urls == getattr(config, field) for field, urls in more.items()):
         return config
-    more: dict[str, Any] = {"listen_client_urls": client, "listen_peer_urls": peer}
-    more["listen_client_http_urls"] = doors.urls("http")
     if config.advertise_client_urls == config.listen_client_urls:
         more["advertise_client_urls"] = client
     if config.initial_advertise_peer_urls == config.listen_peer_urls:
@@ -233,7 +235,8 @@ async def _listen_to_peers(
 async def _listen_to_clients(
     opened: AsyncExitStack, doors: Doors, member: Member, tls: ssl.SSLContext | None
 ) -> None:
-    """gRPC and HTTP/1.1 on the client ports; HTTP on ports of its own, if there are such."""
+    """gRPC and HTTP/1.1 on the client ports; HTTP, or only what says how the member is, on ports
+    of their own, if there are such."""
     services, http = Services(member), doors.of("http")
     gateway = _Gateway(services)
     opened.push_async_callback(gateway.close)
@@ -248,9 +251,11 @@ async def _listen_to_clients(
             max_message_bytes=member.config.max_request_bytes + ROOM_BYTES,
         )
         opened.push_async_callback(port.close, GRACE_S)
-    for where, sock in http:
+    others = [(gateway.protocol, *door) for door in http]
+    others += [(gateway.monitor, *door) for door in doors.of("metrics")]
+    for protocol, where, sock in others:
         server = await member.loop.create_server(
-            gateway.protocol, sock=sock, ssl=tls if where.tls else None
+            protocol, sock=sock, ssl=tls if where.tls else None
         )
         opened.callback(server.close)
 
@@ -262,7 +267,11 @@ class _Gateway:
         self._services = services
         self._gateway: Any = None
 
-    def protocol(self) -> asyncio.Protocol:
+    def monitor(self) -> asyncio.Protocol:
+        """The protocol of a connection that sees /metrics and /health alone."""
+        return self.protocol(monitor=True)
+
+    def protocol(self, monitor: bool = False) -> asyncio.Protocol:
         """A connection's protocol."""
         if self._gateway is None:
             from kvlearn.live.gateway import Gateway
@@ -270,7 +279,7 @@ class _Gateway:
 
             services = self._services
             self._gateway = Gateway(services, registry_of(services.member, services.methods))
-        return self._gateway.protocol()
+        return self._gateway.protocol(monitor)
 
     async def close(self) -> None:
         """End its connections."""

@@ -48,6 +48,7 @@ class WatchStream:
         self._bytes = bytes
         self._name = self._member.open_stream(self._hear, self._reads, self._end)
         call.on_message, call.on_close, call.on_drain = self._take, self._close, self._member.wake
+        call.on_end = lambda: None  # also if nothing was asked
         services.watch_leader(call, lambda: self._end(NoLeader()))
 
     def _take(self, data: bytes) -> None:

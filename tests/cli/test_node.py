@@ -51,6 +51,7 @@ def test_every_field_has_a_flag_and_comes_back_from_it(tmp_path):
         listen_client_urls=(url(1), url(2)),
         advertise_client_urls=url(3),
         listen_client_http_urls=url(4),
+        listen_metrics_urls=url(9),
         listen_peer_urls=url(5),
         initial_advertise_peer_urls=url(6),
         initial_cluster={"n1": url(6), "n2": (url(7), url(8))},

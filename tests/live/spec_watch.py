@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+
 import grpc
+import pytest
 
 from tests.live.spec_kit import MIB, Api, View, case, delete, fails, pb, put, until
 
@@ -416,6 +419,14 @@ def half_closing_ends_nothing(v: View):
         stream.half_close()
         v.put("a")
         stream.events(1)
+
+
+@case(38)
+def half_closing_at_once_ends_nothing(v: View):
+    with v.b.watch() as stream:
+        stream.half_close()
+        with pytest.raises(queue.Empty):
+            stream.next(timeout=0.3)
 
 
 @case(38)

@@ -96,6 +96,28 @@ def test_http_on_ports_of_its_own_leaves_the_client_port_to_grpc(tmp_path):
     run(test)
 
 
+def test_a_port_for_metrics_tells_how_the_member_is_and_nothing_else(tmp_path):
+    async def test():
+        async with await serve(alone(tmp_path / "n1", listen_metrics_urls=FREE)) as running:
+            [url] = running.config.listen_metrics_urls
+            assert not url.endswith(":0")
+            code, body = await fetch(url, "/metrics")
+            assert code == 200 and "etcd_server_has_leader" in body
+            assert await fetch(url, "/health") == (200, '{"health":"true"}')
+            for path in ("/version", "/v3/kv/range", "/"):
+                assert (await fetch(url, path))[0] == 404
+            code, body = await fetch(running.config.listen_client_urls[0], "/metrics")
+            assert code == 200, "clients see it as before"
+
+    run(test)
+
+
+def test_a_start_that_needs_certificates_says_so_whatever_the_port_is_for(tmp_path):
+    for field in ("listen_metrics_urls", "listen_client_http_urls"):
+        with pytest.raises(ValueError, match="asks for TLS: give --cert-file"):
+            alone(tmp_path / "n1", **{field: ("https://127.0.0.1:1",)})
+
+
 def test_the_end_gives_everything_free_and_tells_those_who_wait(tmp_path):
     async def test():
         running = await serve(alone(tmp_path / "n1"))
