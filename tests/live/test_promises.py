@@ -18,11 +18,14 @@ pytest.importorskip("msgpack", reason="members talk in MessagePack")
 
 from kvlearn.kv.members import MoveLeader
 from kvlearn.kv.requests import Put, Range
+from kvlearn.live import forcing
+from kvlearn.live.config import MemberConfig
+from kvlearn.live.member import Member
 from kvlearn.live.storage import Storage
 from kvlearn.raft.messages import AppendResponse, RequestVote, VoteResponse
 from kvlearn.raft.types import HardState
 from tests.live import fakes
-from tests.live.fakes import InProcess
+from tests.live.fakes import InProcess, NoPeers
 
 NAMES = ("n1", "n2", "n3")
 PUTS, WRITERS = 40, 6
@@ -128,6 +131,42 @@ def test_no_promise_leaves_before_the_disk_has_it(seed, tmp_path, monkeypatch):
         assert not broken, broken[:3]
 
     asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_an_answer_leaves_before_the_loop_waits_for_the_next_batch(tmp_path, monkeypatch):
+    """A service writes at the end of the turn in which it hears the answer, as HTTP/2 does."""
+    monkeypatch.setattr(forcing, "QUICK_S", 10.0)
+    told: list = []
+
+    async def test() -> None:
+        storage = Storage(tmp_path / "n1", fsync=False)
+        member = Member(MemberConfig(name="n1"), storage, NoPeers(), {})
+        await member.start()
+        force = storage.force
+
+        def noted(batch) -> None:
+            if threading.current_thread() is threading.main_thread():
+                told.append("force")
+                if told.count("force") <= PUTS:
+                    ask()  # so that there is a next batch
+            force(batch)
+
+        def ask() -> None:
+            member.ask(Put(b"k", b"1"), done)
+
+        def done(answer) -> None:
+            told.append("heard")
+            member.loop.call_soon(told.append, "written")
+
+        storage.force = noted
+        ask()
+        while told.count("written") <= PUTS:
+            await asyncio.sleep(0.001)
+        await member.stop()
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+    assert told.count("force") > PUTS
+    assert ("heard", "force") not in set(zip(told, told[1:])), told
 
 
 def _op(entry) -> int:
