@@ -37,6 +37,7 @@ from kvlearn.live.folders import hold
 from kvlearn.live.identity import found
 from kvlearn.live.storage import Storage
 from kvlearn.mvcc.backend import MemoryBackend
+from kvlearn.node import CONF
 from tests.live.etcdctl import MISSING, find_etcdctl, run
 from tests.live.spec_kit import Api, pb
 
@@ -120,16 +121,20 @@ def told(endpoint: str) -> dict:
 
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory):
-    """(members, what they told, the file that kvlearn's own client saved)."""
+    """(members, what they told, the file that kvlearn's own client saved, leases that ended)."""
     print(f"replay: KVLEARN_SEED={SEED} pytest tests/live/test_restore.py")
     with Members(KVLEARN, 3, *QUICK) as members:
-        fill(up(members), random.Random(SEED))
+        api = up(members)
+        gone = [Api(members.endpoint(name)).LeaseGrant(TTL=99).ID for name in members.names]
+        for lease in gone:
+            api.LeaseRevoke(ID=lease)
+        fill(api, random.Random(SEED))
         file = tmp_path_factory.mktemp("saved") / "f"
         with connect(members.endpoint("n2"), **ROOT) as client:
             client.snapshot(str(file))
         known = told(members.endpoint("n1"))
         assert known["compacted"] == COMPACTED and known["past"][COMPACTED + 1]
-        yield members, known, file
+        yield members, known, file, gone
 
 
 def restored(members: Members, file: Path, *names: str, more: tuple = ()) -> None:
@@ -185,8 +190,12 @@ def test_it_goes_on_and_a_restart_finds_all_of_it(origin, reborn):
     """One after the other: writes, a new lease, kill -9 of all, one more member."""
     root = Api(reborn.endpoint("n1")).as_user("root", "r")
     revision = root.Range(key=b"k1").header.revision
-    lease = root.LeaseGrant(TTL=4000).ID
-    assert lease not in origin[1]["leases"]
+    leases = [
+        Api(reborn.endpoint(name)).as_user("root", "r").LeaseGrant(TTL=4000).ID
+        for name in reborn.names
+    ]
+    assert not set(leases) & set(origin[3]), "somebody may still renew one that ended long ago"
+    lease = leases[0]
     for number in range(20):
         assert root.Put(key=b"new", value=b"%d" % number, lease=lease).header.revision > revision
     before = told(reborn.endpoint("n3"))
@@ -285,7 +294,7 @@ def etcdctl():
 
 def test_what_etcdctl_saves_is_restored(origin, etcdctl, tmp_path, capsys):
     """One member, because one is a cluster too; and the same as our own client's."""
-    old, known, own = origin
+    old, known, own, _ = origin
     file = tmp_path / "s"
     ctl = [etcdctl, f"--endpoints={old.endpoint('n2')}", "--user=root:r"]
     assert run([*ctl, "snapshot", "save", str(file)]).status == 0
@@ -355,6 +364,17 @@ def test_a_folder_has_the_state_and_a_log_that_begins(file, tmp_path):
         old = machine(*SOME)
         assert opened.store.hash() == old.store.hash() and opened.lessor.save() == old.lessor.save()
         assert storage.facts["restored"] == restore.read(file).sum
+        assert storage.backend.get_meta(CONF) == identity.arguments()["conf"]
+
+
+def test_ids_of_leases_do_not_come_again(file, tmp_path):
+    """They have the count of starts in them, and nobody knows how far the old one was."""
+    boots = set()
+    for name in ("n1", "n2", "n3"):
+        make(file, tmp_path / name)
+        with Storage(tmp_path / name) as storage:
+            boots.add(storage.boot)
+    assert len(boots) > 1
 
 
 def test_ids_are_of_the_snapshot_too(file, tmp_path):
