@@ -170,7 +170,7 @@ class Hands {
     this.prefix = "watch-";
     this.watches = make("ul", { class: "kv-held", "aria-label": "Watches of this panel" });
     const panel = this.panel("watch", "Watch keys", () => this.run("watch", this.typed(panel.form)), ...this.span(),
-      this.field("revision", "from revision", { size: 4, placeholder: "now on", inputmode: "numeric", class: "kv-short" }), this.tick("no_put", "no puts"), this.tick("no_delete", "no deletes"),
+      this.field("revision", "from revision", { size: 4, placeholder: "now", inputmode: "numeric", class: "kv-short" }), this.tick("no_put", "no puts"), this.tick("no_delete", "no deletes"),
       this.tick("prev_kv", "with what was before"), make("button", { type: "submit", "data-kv-action": "watch" }, "watch"));
     panel.append(this.watches);
     return panel;
@@ -333,7 +333,7 @@ class Hands {
   }
 
   drawMembers(line) {
-    const [voters, outgoing, learners] = line.conf(), { leader } = line.lead(), names = line.nodes();
+    const { bench } = this, [voters, outgoing, learners] = line.conf(), { leader } = line.lead(), names = line.nodes();
     const name = this.at("name", this.panels.members), next = `n${Math.max(0, ...names.map((n) => +n.slice(1) || 0)) + 1}`;
     if (name !== document.activeElement && (!name.value || name.value === this.next)) name.value = next;
     this.next = next;
@@ -341,7 +341,7 @@ class Hands {
       const votes = voters.includes(n), learns = learners.includes(n);
       return this.held("member", n, `${n}: ${n === leader ? "leads" : votes ? "voter" : learns ? "learner" : outgoing.includes(n) ? "leaves" : "no member"}`, votes || learns
         ? [["member_remove", "remove", { name: n }], ...(learns ? [["member_promote", "promote", { name: n }]] : n !== leader ? [["transfer", "make leader", { to: n }]] : [])]
-        : [["member_add", "add", { name: n }]]);
+        : bench.real ? [] : [["member_add", "add", { name: n }]]);
     }));
   }
 
@@ -379,7 +379,8 @@ class Hands {
       h("button", { type: "button", "data-kv-action": "python", "aria-expanded": this.opened, onclick: () => ((this.opened = !this.opened), this.drawPython()) }, `${this.opened ? "▾" : "▸"} as Python`),
       h("code", { class: "kv-last", title: last ? whole(last) : "" }, last ? last.text : "what you do here is also told as a line of Python"),
       last && copy("copy", "copy", () => whole(last), "Copy the last line, with what it needs"), last && this.opened && copy("copy_all", "copy all", () => this.script(), "Copy all lines as one program")),
-    this.opened && h("p", { key: "hint", class: "kv-python-hint" }, "What was done in the present run. A client of one node asks that node, as the panel did, and waits for the answer. “copy all” is one program that waits for nothing, as the panel: it makes the same run out of the cluster that the panel was opened on."),
+    this.opened && h("p", { key: "hint", class: "kv-python-hint" }, "What was done in the present run. A client of one node asks that node, as the panel did, and waits for the answer. “copy all” is one program"
+      + (this.bench.real ? "." : " that waits for nothing, as the panel: it makes the same run out of the cluster that the panel was opened on.")),
     this.opened && h("ol", { key: "log", class: "kv-log", tabindex: 0, "aria-label": "What was done, as Python" }, all.map(([number, item], k) => h("li", { key: number },
       h("small", {}, `${item.time.toFixed(3)} s`), h("code", {}, [...(k && `${all[k - 1][1].setup}` === `${item.setup}` ? [] : item.setup), item.text].join("\n")),
       copy("copy", "copy", () => whole(item), `Copy line ${number}`))))].filter(Boolean));

@@ -14,7 +14,6 @@ from typing import Any
 
 from kvlearn.errors import RequestError, TimedOut
 from kvlearn.kv.kinds import repeatable
-from kvlearn.kv.members import MemberAdd
 from kvlearn.viz.hand_log import KEPT_LINES, Line
 from kvlearn.viz.hands import Hands, Plan, Refusal, quoted
 
@@ -165,10 +164,10 @@ class LiveHands(Hands):
         """A member gets a process of its own, and the next name."""
         cluster, name = self.cluster, command.get("name", "").strip()
         learner = bool(command.get("learner"))
-        if name in cluster.nodes:
-            line = f"client.add_member({quoted(name)}{', learner=True' * learner})"
-            return [self._request(MemberAdd(name, learner), line, command)]
         usual = f"n{max(int(re.sub('[^0-9]', '', known) or 0) for known in cluster.nodes) + 1}"
+        if name in cluster.nodes:
+            why = f"{name} is a member, or was one, and no number is given twice"
+            raise Refusal("name", f"{why}: the next is called {usual}")
         if name != usual:
             raise Refusal("name", f"the next member of this cluster is called {usual}")
 

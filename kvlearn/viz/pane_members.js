@@ -78,7 +78,7 @@ function drawMember(line, bench, row, last, spare, tools, leader) {
     { key: verb, type: "button", "data-kv-action": verb, "data-kv-target": name, title: told, "aria-label": `${label} ${name}`,
     onclick: () => bench.hands && bench.hands.run(verb, verb === "transfer" ? { to: name } : { name }) }, label);
   const acts = [standing === "learner" && run("member_promote", "promote", `${name} becomes a voter`),
-    standing === "outside" && run("member_add", "add", `${name} becomes a voter`),
+    standing === "outside" && !bench.real && run("member_add", "add", `${name} becomes a voter`),
     standing !== "outside" && standing !== "leaving" && run("member_remove", "remove", `${name} leaves`),
     standing.startsWith("voter") && leader && !leads && !/down|paused/.test(role) && run("transfer", "make leader",
       `${leader} hands its leadership to ${name}`)].filter(Boolean);

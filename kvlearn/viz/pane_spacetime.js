@@ -50,7 +50,7 @@ const Sheet = {
     const edge = Sheet.edge(bench, sheet), way = (v) => (down ? `translate(0,${v.toFixed(2)})` : `translate(${v.toFixed(2)},0)`);
     for (const one of [moves, ...more]) set(one, "transform", way(edge - (us - sheet.base) * sheet.k));
     for (const mark of body.querySelectorAll(".kv-at-now")) set(mark, "transform", way(edge));
-    say(body.querySelector(".kv-now-word"), (us / 1e6).toFixed(4));
+    say(body.querySelector(".kv-now-word"), (us / 1e6).toFixed(4).slice(0, 7)); // more has no room
     if (sheet.focused && document.activeElement === document.body) { // the mark with the focus has gone out of sight
       (body.querySelector('.kv-walk[tabindex="0"]') || bench.root).focus({ preventScroll: true });
     }

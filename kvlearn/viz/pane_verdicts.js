@@ -17,7 +17,7 @@ function lampsOf(line, bench) { // every promise as it stands at the cursor
   if (checked && checked.epoch === line.epoch) {
     const broken = !checked.ok && (checked.seq === null || checked.seq <= seq), end = checked.upto;
     const state = broken ? "broken" : seq > end ? "later" : "kept", told = broken || state === "kept" && (seq === end || bench.real);
-    lamps.push({ group: "history", name: "Linearizability", section: "one order explains all answers", state,
+    lamps.push({ group: "history", name: "Linearizability", section: "Herlihy, Wing", state,
       seq: broken ? checked.seq : null, why: told ? checked.why.split("\n")[0] : "" });
   }
   return lamps;

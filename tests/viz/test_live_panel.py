@@ -217,6 +217,11 @@ def test_a_new_member_has_the_next_name(subject, bench, browser):
     }
     browser.command("member_new", name="n4", learner=True)
     assert subject.done == [("add_node", True)]
+    for known in ("member_add", "member_new"):  # who was removed has no way back
+        browser.command(known, name="n2")
+        why = "n2 is a member, or was one, and no number is given twice: the next is called n4"
+        assert browser.flags["refused"] == {"field": "name", "why": why}
+    assert subject.done == [("add_node", True)]
 
 
 def test_who_lags_behind_says_so(subject, bench, browser, monkeypatch):
