@@ -87,6 +87,8 @@ class Node:
     """Invariant: the machine has applied what `raft.log.applied` says; every request that was
     taken is in `_writes` or among the reads until its answer is in `responses`."""
 
+    max_txn_ops = 128  # compares, and operations of a branch, that a client's transaction may have
+
     def __init__(
         self,
         name: NodeId,
@@ -253,7 +255,7 @@ class Node:
             self.machine.allow(user, request)
             self._request_members(op_id, request, user)
             return
-        self.machine.check(request)
+        self.machine.check(request, self.max_txn_ops)
         if isinstance(request, LEADER_ONLY):  # the leader is not told who asks
             self.machine.allow(user, request)
         if in_log(request):

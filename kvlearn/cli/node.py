@@ -104,6 +104,9 @@ GROUPS: dict[str, dict[str, Flag]] = {
         "max-request-bytes": Flag(
             "max_request_bytes", _number, "N", "the largest request taken (1572864)"
         ),
+        "max-txn-ops": Flag(
+            "max_txn_ops", _number, "N", "compares, and operations of a branch, in one txn (128)"
+        ),
     },
     "clustering": {
         "initial-cluster": Flag(
@@ -194,7 +197,6 @@ INSTEAD = {
     "peer-cert-allowed-cn": "give --peer-trusted-ca-file an authority of its own",
     "force-new-cluster": "take what this member has (`etcdctl snapshot save FILE`: it answers "
     "without the others), and found a new cluster with it (`kvlearn snapshot restore FILE`)",
-    "max-txn-ops": "a transaction has at most 128 operations",
     "experimental-enable-v2v3": "only the third version of the API is spoken",
 }
 

@@ -72,6 +72,7 @@ ALARMS = "alarms"  # and for the alarms: (member id, kind) each
 DIRECTORY = "directory"  # and for the real members
 AUTH = "auth"  # and for users and roles
 BOUND = 1 << 63  # numbers have 64 bits, one of them for the sign
+FREE = LeaseCheckpoint, LeaseLeases, MemberUpdate, Publish  # nothing can be wrong in them
 NUMBERED = (LeaseGrant, LeaseRevoke, LeaseKeepAlive, LeaseTimeToLive, Compact)  # a number each
 
 
@@ -105,20 +106,20 @@ class KVMachine:
         """The store's revision, which stands in every answer's header."""
         return self.store.revision
 
-    def check(self, request: Any) -> None:
-        """Refuse what is wrong in the request itself, whatever the store holds.
+    def check(self, request: Any, most: int = BOUND) -> None:
+        """Refuse what is wrong in the request itself, whatever the store holds. `most`: operations
+        of a transaction. Who is asked counts them; what is in the log all nodes take alike.
 
         Raises: InvalidArgument (a field of another type, which would stop every node that applies
         it), EmptyKey, ValueProvided, LeaseProvided, InvalidSortOption.
         """
         match request:
             case Txn():
-                check_txn(request, self.check)
+                check_txn(request, self.check, most)
             case Put() | DeleteRange() | Range():
                 self._check_fields(request)
-            case LeaseCheckpoint() | LeaseLeases() | MemberUpdate() | Publish():
-                pass
-            case _ if isinstance(request, CHANGES):  # Raft's part is checked by `changes_of`
+            # Raft's part of a change is checked by `changes_of`.
+            case _ if isinstance(request, (*FREE, *CHANGES)):
                 pass
             case Alarm(action, member, alarm):
                 if action not in ALARM_ACTIONS or not isinstance(member, int):

@@ -32,7 +32,7 @@ from kvlearn.mvcc.revision import KeyValue, short
 from kvlearn.mvcc.store import FROM_KEY
 from kvlearn.values import value
 
-MAX_OPS = 128  # etcd --max-txn-ops: of compares, of success and of failure each
+MAX_OPS = 128  # etcd's default for --max-txn-ops: of compares, success and failure each
 TARGETS = {  # word -> field of KeyValue
     "version": "version",
     "create": "create_revision",
@@ -136,13 +136,14 @@ def depth_of(txn: Txn) -> int:
 # What is wrong in the request itself --------------------------------------------------------
 
 
-def check_txn(txn: Txn, check: Callable[[Any], None]) -> None:
-    """Refuse what is wrong in either branch; `check` looks at single operations.
+def check_txn(txn: Txn, check: Callable[[Any], None], most: int = MAX_OPS) -> None:
+    """Refuse what is wrong in either branch; `check` looks at single operations, of which there
+    are `most`.
 
     Raises: TooManyOps, EmptyKey, KeyNotFound (an operation that is none), DuplicateKey,
     InvalidArgument, and what `check` raises.
     """
-    _check_ops(txn, check, MAX_OPS)
+    _check_ops(txn, check, most)
     for branch in (txn.success, txn.failure):
         _footprint(branch)
 

@@ -20,8 +20,8 @@ port.py           one port for two languages: it looks at the first bytes
 http2.py          gRPC over HTTP/2, as plain callbacks (http2_call, http2_frames, http2_headers)
 proto/, wire.py   etcd's messages, and what they are in the core's words
 rpc.py            the services, found by path: KV here; rpc_watch, rpc_lease, rpc_cluster,
-                  rpc_upkeep (Maintenance), rpc_auth, rpc_lock (locks, elections); method.py,
-                  codes.py: what a method is, and how a call ends
+                  rpc_upkeep (Maintenance), rpc_auth, rpc_lock (locks, elections), rpc_health;
+                  method.py, codes.py: what a method is, and how a call ends
 gateway.py        the same API as JSON over HTTP/1.1, /health, /version (proto_json.py: the JSON)
 metrics.py        /metrics for Prometheus, under etcd's names
 

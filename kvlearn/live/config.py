@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from kvlearn.kv.config import StoreConfig
+from kvlearn.kv.txn import MAX_OPS
 from kvlearn.live.logs import LEVELS
 from kvlearn.raft.config import RaftConfig
 
@@ -113,6 +114,7 @@ class MemberConfig:
     strict_reconfig_check: bool = True
     snapshot_count: int = 10_000  # applied entries between two snapshots
     max_request_bytes: int = 3 << 19
+    max_txn_ops: int = MAX_OPS  # of compares, of success and of failure of a transaction each
     quota_backend_bytes: int = 0  # 0: 2 GiB; negative: none
     auto_compaction_mode: str = "periodic"  # or "revision"
     auto_compaction_retention: str = "0"  # "5m", "1h", hours as a number; or revisions; 0: all
@@ -316,6 +318,7 @@ _NUMBERS = (
     "election_ms",
     "snapshot_count",
     "max_request_bytes",
+    "max_txn_ops",
     "auth_token_ttl_s",
 )
 _CHOICES = {

@@ -149,6 +149,7 @@ class Member:
                 store=config.store(),
                 **more,
             )
+        self.node.max_txn_ops = config.max_txn_ops
 
     @property
     def id(self) -> int:

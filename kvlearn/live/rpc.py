@@ -24,7 +24,8 @@ from kvlearn.errors import (
     InvalidAuthToken, LearnerNotServing, NoLeader, RequestTooLarge, Stopped
 )  # fmt: skip
 from kvlearn.kv.kinds import repeatable
-from kvlearn.kv.requests import Answer, Range
+from kvlearn.kv.requests import Answer, DeleteRange, Put, Range
+from kvlearn.kv.txn import Txn
 from kvlearn.live import (
     rpc_auth, rpc_cluster, rpc_health, rpc_lease, rpc_lock, rpc_upkeep, rpc_watch
 )  # fmt: skip
@@ -35,6 +36,7 @@ from kvlearn.live.proto import rpc_pb2
 from kvlearn.live.wire import answer_bytes, put_of, request_of, txn_of
 
 MODULES = rpc_lease, rpc_watch, rpc_upkeep, rpc_cluster, rpc_auth, rpc_lock, rpc_health
+KEYS = Put, Range, DeleteRange, Txn
 MISSED = 3  # looks for a leader in vain; a stream costs more to open again than a request
 ENVELOPE_BYTES = 18  # what etcd's log entry has around a request
 LEARNERS_TOO = {  # what a learner serves; a Range only if it is serializable
@@ -92,7 +94,13 @@ class Services:
 
         Raises: RequestError where the caller is nobody.
         """
-        user, done = self.name_user(call), partial(_reply, call, encode)
+        done = partial(_reply, call, encode)
+        try:
+            user = self.name_user(call)
+        except InvalidAuthToken:
+            if isinstance(request, KEYS):  # what is wrong in itself is told first, as in etcd
+                self.member.node.machine.check(request, self.member.node.max_txn_ops)
+            raise
         if user and repeatable(request):
             done = partial(self._reply_if_known, call, user, self._known(user), done)
         op_id = self.member.ask(request, done, user)

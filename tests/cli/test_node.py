@@ -58,6 +58,7 @@ def test_every_field_has_a_flag_and_comes_back_from_it(tmp_path):
         initial_cluster_state="existing",
         initial_cluster_token="t",
         heartbeat_ms=20,
+        max_txn_ops=7,
         election_ms=200,
         pre_vote=False,
         strict_reconfig_check=False,

@@ -147,6 +147,8 @@ def tokens(v: View):
             odd = Api(v.b.endpoint, token)
             fails(odd.Range, "UNAUTHENTICATED", BAD_TOKEN, key=v.key("a"))
             fails(odd.Put, "UNAUTHENTICATED", BAD_TOKEN, key=v.key("a"))
+            fails(odd.Range, BAD, "etcdserver: key is not provided")
+            fails(odd.Txn, BAD, "etcdserver: key is not provided", failure=[put(b"")])
             odd.close()
         for name, password in (("root", "wrong"), ("nobody", "x"), ("root", "")):
             fails(v.b.Authenticate, BAD, WRONG, name=name, password=password)

@@ -88,6 +88,21 @@ def nothing_is_compacted_yet(v: View):
     fails(api.Txn, "OUT_OF_RANGE", COMPACTED, success=present)
 
 
+@case(35, own=True)
+def as_many_operations_as_the_flag_says(v: View):
+    """What one member takes is carried out by all."""
+    if not v.command:
+        return
+    too_many = "etcdserver: too many operations in txn request"
+    few, many = own(v, max_txn_ops="3").apis[0], own(v, max_txn_ops="300").apis[0]
+    ops = [put(b"%d" % n) for n in range(301)]
+    compares = [pb.Compare(key=b"a")] * 301
+    for api, most in ((few, 3), (many, 300)):
+        assert len(api.Txn(success=ops[:most], compare=compares[:most]).responses) == most
+        for way, given in ("success", ops), ("failure", ops), ("compare", compares):
+            fails(api.Txn, "INVALID_ARGUMENT", too_many, **{way: given[: most + 1]})
+
+
 @case(44, own=True)
 def progress_notifications(v: View):
     if not v.command:
