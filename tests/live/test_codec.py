@@ -10,7 +10,9 @@ import pytest
 pytest.importorskip("msgpack", reason="the codec is MessagePack")
 
 from kvlearn.errors import StorageError
+from kvlearn.kv.kinds import check_depth
 from kvlearn.kv.requests import Command, Put
+from kvlearn.kv.txn import MAX_OPS, Txn
 from kvlearn.live import codec
 from kvlearn.raft.types import Entry
 from kvlearn.values import VOCABULARY
@@ -116,6 +118,15 @@ def test_hostile_bytes_are_refused_with_the_same_error_in_few_words(data):
     with pytest.raises(StorageError) as refused:
         codec.decode(data)
     assert len(str(refused.value)) < 200
+
+
+def test_the_deepest_transaction_that_a_node_takes_comes_back_as_it_was():
+    txn = Txn(success=(Put(b"a", b"1"),))
+    for _ in range(MAX_OPS - 1):
+        txn = Txn(success=(txn,))
+    check_depth(txn)
+    entry = Entry(7, 2, Command("n1", 5, txn))
+    assert codec.decode(codec.encode(entry)) == entry
 
 
 def test_room_for_a_large_value_is_given_back(monkeypatch):
