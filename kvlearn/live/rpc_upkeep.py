@@ -56,9 +56,17 @@ class Upkeep:
         request = request_of(message)
         kind = word(ALARM_WORDS, message.alarm) if message.action == message.GET else ""
         unknown = not 0 <= message.alarm < len(ALARM_WORDS)
-        if unknown or (message.action == message.ACTIVATE and not message.alarm):
+        if unknown or (message.action != message.GET and self._is_vain(message)):
             request, kind = Alarm(), "none"
         self._services.ask(call, request, lambda answer: alarms_of(answer, kind))
+
+    def _is_vain(self, message: Any) -> bool:
+        """Whether no alarm of that name can be raised or ended: 0 is a member like others here,
+        where the core takes it for all of them."""
+        raised = self._services.member.node.machine.alarms
+        ends = message.action == message.DEACTIVATE
+        alone = message.memberID or (0, word(ALARM_WORDS, message.alarm)) in raised
+        return not message.alarm or (ends and not alone)
 
     def move_leader(self, call: Call, message: Any) -> None:
         """Only the leader is asked to hand its office on, by the number of another voter."""

@@ -244,10 +244,22 @@ def alarms_of_unknown_kinds(v: View):
         until(lambda: v.b.Alarm().alarms, "it is known")
         assert not v.b.Alarm(action="GET", alarm=5).alarms
         assert not v.a.Alarm(action="DEACTIVATE", memberID=me, alarm=5).alarms
-        assert len(v.b.Alarm().alarms) == 1
+        for none in ({"memberID": 4711}, {"alarm": "NOSPACE"}, {}):
+            assert not v.a.Alarm(action="DEACTIVATE", **none).alarms or v.is_etcd(), none
+        assert len(v.b.Alarm().alarms) == 1, "neither stands for all"
     finally:
         v.a.Alarm(action="DEACTIVATE", memberID=4711, alarm="NOSPACE")
         until(lambda: not any(list(api.Alarm().alarms) for api in v.all), "all know")
+
+
+@case(59)
+def an_alarm_of_member_0(v: View):
+    v.a.Alarm(action="ACTIVATE", alarm="NOSPACE")
+    until(lambda: v.b.Alarm().alarms, "it is known")
+    fails(v.b.Put, "RESOURCE_EXHAUSTED", key=v.key("a"))
+    v.b.Alarm(action="DEACTIVATE", alarm="NOSPACE")
+    until(lambda: not any(list(api.Alarm().alarms) for api in v.all), "all know")
+    v.put("a")
 
 
 @case(28)
