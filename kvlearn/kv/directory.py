@@ -64,7 +64,7 @@ class Publish:
     client_urls: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.node} is {self.name}"
+        return f"publish {self.node}" + (f" as {self.name}" if self.name != self.node else "")
 
 
 LOGGED = (MemberUpdate, Publish)  # plain entries: they change nothing for Raft

@@ -97,6 +97,8 @@ def test_what_becomes_of_a_member():
     directory = directory.after(Publish("n4", "d", ("http://d:2",)))
     directory = directory.after(MemberUpdate(5, ("http://e:1",)))
     assert directory.get("n4") == MemberInfo("n4", 5, "d", ("http://e:1",), ("http://d:2",))
+    told = [str(Publish("n4", "d")), str(Publish("n1", "n1"))]
+    assert told == ["publish n4 as d", "publish n1"]  # the verb first, as in all entries
     removed = directory.after(MemberRemove("n4"))
     assert removed.members == FOUNDED.members and removed.founders == FOUNDED.founders
     assert removed.after(Publish("n4", "late")) == removed, "told in vain"
