@@ -27,6 +27,8 @@ from kvlearn.raft.types import ZERO
 from kvlearn.sim import Cluster
 from kvlearn.trace import Trace
 
+CHANCE = "by chance, number "  # so the names of scenes begin that luck has made
+
 
 class HubWatch(Watch):
     """Sits between a cluster and the rules of its watch hubs."""
@@ -198,7 +200,10 @@ class Program:
                 return self._raised(scene, error)
             if found is not None:
                 return self._found(scene, found)
-        told = "; ".join(scene.name for scene in self.scenes)
+        told = [scene.name for scene in self.scenes if not scene.name.startswith(CHANCE)]
+        if by_chance := len(self.scenes) - len(told):
+            told.append(f"{by_chance} by chance")
+        told = "; ".join(told)
         proof = f"It was tried in {len(self.scenes)} scene{'s' * (len(self.scenes) > 1)}: {told}."
         return Judgement(self.name, True, "It does what it should", [self.because, proof])
 

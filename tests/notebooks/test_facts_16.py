@@ -303,7 +303,11 @@ def test_texts_are_as_good_as_records():
         kept = exercises.kept_of(records)
         return None if kept is None else [record.text for record in kept]
 
-    assert check(read, exercise="real/read_log").ok is True
+    judgement = check(read, exercise="real/read_log")
+    assert judgement.ok is True
+    told = plain(judgement)
+    assert "nothing was written yet; " in told and told.endswith(" by chance.")
+    assert told.count("by chance") == 1  # scenes that luck has made are counted, not listed
 
 
 def test_the_scenes_have_all_kinds_of_logs():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from kvlearn.course.kinds import Fact, Predict
 from kvlearn.course.limits import BoundedCluster
-from kvlearn.course.store_kinds import Found, Program, Scene
+from kvlearn.course.store_kinds import CHANCE, Found, Program, Scene
 from kvlearn.errors import StorageError, TimedOut
 from kvlearn.kv.requests import prefix_end
 from kvlearn.sim import Cluster
@@ -215,7 +215,7 @@ def _logs() -> list[Scene]:
             )
             for batch in range(chance.randint(1, 4))
         ]
-        scenes.append(_read(f"by chance, number {number}", " | ".join(batches)))
+        scenes.append(_read(f"{CHANCE}{number}", " | ".join(batches)))
     return scenes
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from kvlearn.course.kinds import Fact, Predict
 from kvlearn.course.limits import BoundedCluster
-from kvlearn.course.store_kinds import Found, Program, Scene
+from kvlearn.course.store_kinds import CHANCE, Found, Program, Scene
 from kvlearn.course.store_mutants import CountsRecords, Pair
 from kvlearn.errors import RequestError
 from kvlearn.events import Invoked, Returned
@@ -508,7 +508,7 @@ def _histories() -> list[Scene]:
             alive = alive - {key} if deletes else alive | {key}
             words.append(f"-{key}" if deletes else key)
         scenes.append(
-            _kept(f"by chance, number {number}", a_history(*words), chance.randint(2, 11))
+            _kept(f"{CHANCE}{number}", a_history(*words), chance.randint(2, 11))
         )
     return scenes
 
