@@ -25,9 +25,9 @@ PANES.watches = {
       h("g", { "aria-hidden": true }, drawAxis(line, bench, axis, bottom),
         h("text", { x: 4, y: AXIS_HIGH + 17, class: "kv-tiny" }, "the store")),
       storeMarks(line, bench, axis, AXIS_HIGH + 13),
-      shown.length ? shown.map((w, k) => watchLane(line, bench, axis, w, top + WATCH_LANE * k))
-        : h("text", { x: 4, y: top + 15, class: "kv-tiny" }, cutTo(watchEmpty(bench), width)),
+      shown.map((w, k) => watchLane(line, bench, axis, w, top + WATCH_LANE * k)),
       handle && watchHandle(line, bench, axis, bottom + 18),
+      !shown.length && h("text", { x: 4, y: top + 15, class: "kv-tiny kv-halo" }, cutTo(watchEmpty(bench), width)),
       rest.length && h("text", { x: 4, y: under - 4, class: "kv-tiny", "data-kv-folded": rest.length },
         `… folded: ${watchesTold(rest)}`), samples)];
   },
