@@ -238,7 +238,7 @@ def test_a_founder_that_ran_is_not_restored_once_more(origin, reborn):
     (reborn.folder / "n3").rename(kept)
     restored(reborn, origin[2], "n3")
     reborn.start("n3")
-    assert reborn.processes.pop("n3").wait(20) == 1
+    assert reborn.processes["n3"].wait(20) == 1  # which stays in there, to be ended if it runs
     assert "n3 has run before, and" in reborn.log("n3") and "restored anew" in reborn.log("n3")
     shutil.rmtree(reborn.folder / "n3")
     kept.rename(reborn.folder / "n3")
