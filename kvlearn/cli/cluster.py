@@ -89,8 +89,9 @@ def _started(asked, fields) -> LocalCluster:
             return LocalCluster(
                 asked.size, asked.data_dir, base_port=BASE_PORT, trace=asked.trace, **fields
             )
-        except PortInUse:
-            pass  # etcd's own may well be there: then free ones
+        except PortInUse as error:  # etcd's own may well be there
+            what, _, _ = str(error).partition(":")
+            print(f"kvlearn: {what}, so free ones are taken", file=sys.stderr)
     return LocalCluster(
         asked.size, asked.data_dir, base_port=asked.base_port, trace=asked.trace, **fields
     )

@@ -138,12 +138,15 @@ class RestoreParser(NodeParser):
         Parser.__init__(self, "snapshot restore", about)
         self.add_argument("file", metavar="FILE", help="of `etcdctl snapshot save`")
         for name in TAKEN:
-            flag, absent = FLAGS[name], argparse.SUPPRESS
+            flag = FLAGS[name]
             self.add_argument(
-                *(f"--{name}",),
-                dest=flag.field, type=flag.read, metavar=flag.shown, help=HELP.get(name, flag.help),
-                default=absent,
-            )  # fmt: skip
+                f"--{name}",
+                dest=flag.field,
+                type=flag.read,
+                metavar=flag.shown,
+                help=HELP.get(name, flag.help),
+                default=argparse.SUPPRESS,
+            )
         self.add_argument(
             f"--{SKIP}", action="store_true", help="take the file though its sum is wrong"
         )

@@ -110,7 +110,12 @@ class LocalCluster:
 
     def _found(self, size: int, base_port: int | None) -> None:
         """Take up the cluster that the folder holds, or make a new one there."""
-        (self.data_dir / "events").mkdir(parents=True, exist_ok=True)
+        try:
+            (self.data_dir / "events").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"{self.data_dir} cannot hold a cluster ({error.strerror}): give another folder"
+            ) from None
         self._book = self.data_dir / "cluster.json"
         book = _read(self._book)
         self._known = bool(book)

@@ -110,6 +110,17 @@ def test_a_member_that_ends_is_told_of_and_etcdctl_goes_on_with_the_others(tmp_p
             assert done.stdout == out, done.stderr
 
 
+def test_a_user_of_etcds_ports_is_told_that_others_are_taken(capsys, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as theirs:
+        port = theirs.getsockname()[1]
+        monkeypatch.setattr(cluster, "BASE_PORT", port)
+        asked = cluster.parser().parse_args(["--size=1"])
+        with cluster._started(asked, {}) as started:
+            assert started.endpoints != (f"127.0.0.1:{port}",)
+    told = capsys.readouterr().err
+    assert told == f"kvlearn: port {port} is in use, so free ones are taken\n"
+
+
 def test_members_end_with_a_command_that_is_killed(tmp_path):
     with Started(tmp_path / "d", "--size=1", "--base-port", free_base(2)) as started:
         assert started.pids

@@ -281,6 +281,14 @@ def test_a_port_that_was_asked_for_and_is_taken_is_told():
             LocalCluster(1, base_port=port)
 
 
+def test_a_file_is_no_folder_for_a_cluster(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    told = r"file cannot hold a cluster \(Not a directory\): give another folder"
+    with pytest.raises(ValueError, match=told):
+        LocalCluster(1, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
