@@ -48,10 +48,9 @@ class Health:
         call.on_close = partial(self._watched.discard, call)
 
     def _stop(self, stopped: Any) -> None:
-        for call in self._watched:
+        for call in list(self._watched):  # the end of a call takes it out
             call.send(_told(STATUS.NOT_SERVING))
             refuse(call, Stopped())
-        self._watched.clear()
 
 
 def _told(status: int) -> bytes:
