@@ -46,8 +46,9 @@ DIFFERENCES = {
         "or an answer that says nothing (-2). kvlearn takes it for now, as 0. Not generated."
     ),
     "compaction at 0": (
-        "A fresh etcd accepts it, once, and nothing changes. kvlearn refuses it as compacted, as "
-        "etcd does from then on. Not generated."
+        "A fresh etcd accepts it, once; from then on it refuses that, and a read at -1 in a "
+        "transaction, as compacted. kvlearn accepts both until something is compacted. Not "
+        "generated."
     ),
     "a transaction refused because of a read": (
         "Before 3.7.0 the members that were not asked write what the client is told was refused. "

@@ -99,7 +99,9 @@ class Writer:
         now, compacted = store.revision, store.compacted
         if self.maybe(0.6):
             return 0
-        near = (now, now + 1, now + 2, compacted, compacted - 1, compacted + 1, -1, -2, 1)
+        # Before the first compaction, which the other side has behind it, -1 is not the past.
+        past = compacted - 1 if compacted else -2
+        near = (now, now + 1, now + 2, compacted, past, compacted + 1, min(past, -1), -2, 1)
         return rng.choice([rng.choice(near), rng.randint(1, now), rng.randint(1, now)])
 
     def lease(self) -> int:

@@ -24,7 +24,7 @@ from kvlearn.kv.leases import (
 )  # fmt: skip
 from kvlearn.kv.machine import KVMachine
 from kvlearn.kv.requests import FROM_KEY, Command, DeleteRange, Put, Range
-from kvlearn.kv.txn import Txn
+from kvlearn.kv.txn import MAX_OPS, Txn
 from kvlearn.kv.watches import WatchCancel, WatchCreate, WatchProgress, check_watch
 from kvlearn.mvcc.backend import MemoryBackend
 from kvlearn.mvcc.watch import NO_ID, KVEvent, WatchHub, WatchResponse
@@ -152,10 +152,11 @@ class Ours(Listener):
                 if granted.error is None:
                     self._apply(LeaseRevoke(id))
                 return granted
-            case Range() | Txn(writes=False):
+            case Range() | Txn():
                 try:
-                    self.machine.check(op)
-                    return Outcome(self.revision, self.machine.look(op))
+                    self.machine.check(op, MAX_OPS)
+                    if not (isinstance(op, Txn) and op.writes):
+                        return Outcome(self.revision, self.machine.look(op))
                 except RequestError as error:
                     return refusal(error)
             case _ if isinstance(op, LEADER_ONLY):
