@@ -515,6 +515,7 @@ class Http2(asyncio.Protocol):
         """The answer is out."""
         stream = call._stream
         self._calls.pop(stream, None)
+        call.on_message = ignore  # it holds the call: garbage that would have to be looked for
         if call._timer is not None:
             call._timer.cancel()
         if not call._ended:  # as grpc-go: the client need not send the rest
@@ -529,7 +530,7 @@ class Http2(asyncio.Protocol):
         self._calls.pop(call._stream, None)
         self._waiting.pop(call._stream, None)
         self._queued -= call._queued
-        call._queue, call._queued, call._buffer = None, 0, None
+        call._queue, call._queued, call._buffer, call.on_message = None, 0, None, ignore
         if call._timer is not None:
             call._timer.cancel()
         if not told:

@@ -21,6 +21,7 @@ Source: etcd server/embed/etcd.go (StartEtcd), server/etcdmain/etcd.go; pkg/osut
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -315,6 +316,7 @@ async def _serve_until_told(config: MemberConfig, lifeline: bool) -> int:
     end = asyncio.get_running_loop().create_future()
     _on_signals(end)
     running = await serve(config)
+    collect_rarely()
     running.stopped.add_done_callback(lambda stopped: _set(end, "the member stopped"))
     if lifeline:
         Lifeline(running.member, lambda: _set(end, "standard input ended")).start()
@@ -331,6 +333,13 @@ async def _serve_until_told(config: MemberConfig, lifeline: bool) -> int:
         raise CannotStart(f"{config.name} stopped: {failed}")
     log.info("stopped")
     return 0
+
+
+def collect_rarely() -> None:
+    """A call leaves nothing behind that Python's collector would have to find, and to look for it
+    among all that a store holds costs a fifth of the throughput: so it looks more rarely."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _set(end: asyncio.Future, why: str) -> None:

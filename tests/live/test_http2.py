@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import gzip
 import logging
 import os
@@ -11,6 +12,7 @@ import random
 import shutil
 import struct
 import subprocess
+import weakref
 from collections.abc import Callable
 
 import grpc
@@ -448,6 +450,29 @@ def test_a_lost_connection_closes_its_calls():
         wire.feed(frame(HEADERS, END_HEADERS, stream, ASK))
     wire.http.connection_lost(None)
     assert told == [1, 1] and wire.http.calls == 0
+
+
+@paper
+def test_a_call_that_has_ended_is_not_garbage_that_has_to_be_looked_for():
+    """A service's callbacks hold the call, and the call them."""
+    kept = []
+
+    def serve(call):
+        kept.append(weakref.ref(call))
+        end = {1: call.reply, 3: lambda content: call.finish(5, "no"), 5: lambda content: None}
+        call.on_message = lambda content: end[call._stream](content)
+
+    gc.disable()
+    try:
+        wire = Wire(serve).started()
+        for stream in (1, 3, 5):
+            body = frame(DATA, END_STREAM, stream, message(b"hi"))
+            wire.feed(frame(HEADERS, END_HEADERS, stream, ASK), body)
+        assert [call() is None for call in kept] == [True, True, False]
+        wire.feed(frame(RST_STREAM, 0, 5, U32(8)))
+        assert kept[2]() is None
+    finally:
+        gc.enable()
 
 
 def test_the_deadline_ends_a_call():
