@@ -101,6 +101,7 @@ def test_a_port_for_metrics_tells_how_the_member_is_and_nothing_else(tmp_path):
         async with await serve(alone(tmp_path / "n1", listen_metrics_urls=FREE)) as running:
             [url] = running.config.listen_metrics_urls
             assert not url.endswith(":0")
+            await ask(running, Put(b"a", b"1"))  # from then on there is a leader
             code, body = await fetch(url, "/metrics")
             assert code == 200 and "etcd_server_has_leader" in body
             assert await fetch(url, "/health") == (200, '{"health":"true"}')
